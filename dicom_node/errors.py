@@ -1,0 +1,42 @@
+"""The errors of the node, a class for each thing that can be done about one.
+
+NodeError
+    ConfigurationError          refuse to start: exit code 2
+    StudyError                  a visible "not analysed" result; a retry would not help
+        UndecodableImageError
+    DeliveryError               retry with back-off, visible
+        AssociationError
+        StoreRejectedError
+"""
+
+
+class NodeError(Exception):
+    """Something the node could not do. Messages hold no patient data."""
+
+
+class ConfigurationError(NodeError):
+    """The configuration is wrong; the message names file, table and key."""
+
+
+class StudyError(NodeError):
+    """This study or image cannot be analysed, and trying again would not help."""
+
+
+class UndecodableImageError(StudyError):
+    """The pixel data cannot be turned into an image."""
+
+
+class DeliveryError(NodeError):
+    """Results did not reach a destination."""
+
+
+class AssociationError(DeliveryError):
+    """No association with the destination: refused, rejected, aborted or timed out."""
+
+
+class StoreRejectedError(DeliveryError):
+    """The destination answered a C-STORE with a failure status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the destination answered C-STORE with status 0x{status:04X}")
+        self.status = status

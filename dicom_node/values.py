@@ -1,0 +1,111 @@
+"""The values that travel along the line: receive, assemble, analyse, encode, deliver."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pydicom import Dataset
+
+from inference.types import ModelIdentity, Radiograph, RadiographAnalysis
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One received SOP instance: where its bytes are, and what its header says."""
+
+    path: Path
+    """Part 10 file with the bytes as they were sent."""
+    header: Dataset
+    """The data set without pixel data, file meta information included."""
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """SOP Instance UID."""
+        return str(self.header.SOPInstanceUID)
+
+    @property
+    def sop_class_uid(self) -> str:
+        """SOP Class UID."""
+        return str(self.header.SOPClassUID)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultReference:
+    """A result object sent earlier, which a later one replaces."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A complete study in one state: a set of instances that is analysed as a whole."""
+
+    study_instance_uid: str
+    revision: str
+    """Digest of the set of SOP Instance UIDs, hexadecimal."""
+    version: int
+    """1 for the first revision of this study, then counting up."""
+    created_at: datetime
+    """When this revision was found complete; dates and times in results are taken from it. Aware, UTC."""
+    instances: tuple[Instance, ...]
+    """Sorted by series number, instance number, SOP Instance UID."""
+    supersedes: tuple[ResultReference, ...] = ()
+    """Results of the previous revision; empty for the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExcludedInstance:
+    """An instance that was not given to the models, and why."""
+
+    instance: Instance
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which instances of a study are radiographs to analyse."""
+
+    radiographs: tuple[Instance, ...]
+    excluded: tuple[ExcludedInstance, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysedInstance:
+    """A radiograph of the study with what the pipeline said about it."""
+
+    instance: Instance
+    radiograph: Radiograph | None
+    """None when its pixels could not be decoded; `analysis` then says so."""
+    analysis: RadiographAnalysis
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyAnalysis:
+    """The answer for a study: what results are encoded from."""
+
+    study: Study
+    images: tuple[AnalysedInstance, ...]
+    excluded: tuple[ExcludedInstance, ...]
+    models: tuple[ModelIdentity, ...]
+    """Every model that was loaded, whether it spoke or not: results' UIDs are derived from them."""
+
+
+class ResultKind(StrEnum):
+    """What a result object is."""
+
+    SECONDARY_CAPTURE = "secondary capture"
+    """Grad-CAM overlay on one radiograph."""
+    ENCAPSULATED_PDF = "encapsulated pdf"
+    """The report of the study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultObject:
+    """A result data set, valid and ready to send."""
+
+    kind: ResultKind
+    ds: Dataset
+    """With file meta information; Explicit VR Little Endian."""
