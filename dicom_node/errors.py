@@ -19,7 +19,7 @@ class ConfigurationError(NodeError):
 
 
 class StudyError(NodeError):
-    """This study or image cannot be analysed, and trying again would not help."""
+    """The study or image cannot be analysed, and trying again would not help."""
 
 
 class UndecodableImageError(StudyError):
