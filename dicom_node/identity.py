@@ -1,7 +1,7 @@
 """Who the node is in its results, and how it knows its own results again.
 
-Result UIDs are derived, not drawn: encoding the same analysis twice gives the same object, so that a result that is sent
-again after a crash replaces itself instead of doubling.
+Result UIDs are derived, not drawn: encoding the same analysis twice gives the same object, so that a result that is
+sent again after a crash replaces itself instead of doubling.
 """
 
 import uuid

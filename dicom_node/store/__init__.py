@@ -1,0 +1,36 @@
+"""What the node knows about studies, instances, results and deliveries. Holds no patient data.
+
+One SQLAlchemy URL: SQLite with a write-ahead log by default, PostgreSQL when the node outgrows one machine. The rows of
+instances can be rebuilt from the spool, which stays the truth about what was received.
+"""
+
+from dicom_node.store.records import (
+    Admission,
+    DeliveryState,
+    DestinationStatus,
+    Finding,
+    InstanceRole,
+    OpenStudy,
+    ReceivedInstance,
+    Revision,
+    RevisionState,
+    RevisionStatus,
+    StoredResult,
+)
+from dicom_node.store.store import Store, revision_digest
+
+__all__ = [
+    "Admission",
+    "DeliveryState",
+    "DestinationStatus",
+    "Finding",
+    "InstanceRole",
+    "OpenStudy",
+    "ReceivedInstance",
+    "Revision",
+    "RevisionState",
+    "RevisionStatus",
+    "Store",
+    "StoredResult",
+    "revision_digest",
+]

@@ -1,0 +1,151 @@
+"""What the rows say, as values. None of them holds patient data."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+
+class InstanceRole(StrEnum):
+    """What a received instance is to the node."""
+
+    IMAGE = "image"
+    """An image: part of the study's revision."""
+    OTHER = "other"
+    """Kept and listed, but its arrival starts no new analysis (reports, presentation states, …)."""
+    OWN_RESULT = "own result"
+    """A result of this software that came back: ignored."""
+
+
+class Admission(StrEnum):
+    """What became of a received instance."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    """The same instance with the same bytes is kept already."""
+    CONFLICT = "conflict"
+    """An instance with this UID but other bytes, or of another study, is kept already."""
+
+
+class RevisionState(StrEnum):
+    """How far a revision of a study has come."""
+
+    QUEUED = "queued"
+    """Found complete; the workflow will take it."""
+    ANALYSING = "analysing"
+    DELIVERING = "delivering"
+    """Results are encoded and on disk."""
+    DONE = "done"
+    """Every destination has every result, or has refused it for good."""
+    FAILED = "failed"
+    """A step failed in a way that retries do not mend; an operator must look."""
+
+
+class DeliveryState(StrEnum):
+    """How far one result object has come on its way to one destination."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    """Answered with Success or a warning."""
+    REFUSED = "refused"
+    """Answered with a failure that a retry would not change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceivedInstance:
+    """The row of one received instance."""
+
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    calling_ae_title: str
+    path: str
+    """Relative to the spool."""
+    sha256: str
+    """Of the data set's bytes as sent, without preamble and file meta information."""
+    size: int
+    role: InstanceRole
+    received_at: float
+    """Unix time in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """One state of a study: a set of instances that is analysed as a whole."""
+
+    study_instance_uid: str
+    digest: str
+    version: int
+    created_at: float
+    state: RevisionState
+    instances: tuple[ReceivedInstance, ...]
+
+    @property
+    def created(self) -> datetime:
+        """When the revision was found complete; aware, UTC."""
+        return datetime.fromtimestamp(self.created_at, UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredResult:
+    """The row of one encoded result object."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+    kind: str
+    path: str
+    """Relative to the results folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenStudy:
+    """A study with instances that belong to no revision yet."""
+
+    study_instance_uid: str
+    first_open_at: float
+    last_received_at: float
+    forced: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What was said about one image of a revision."""
+
+    sop_instance_uid: str
+    decision: str
+    region: str | None
+    probability: float | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationStatus:
+    """How far one destination is with the results of one revision."""
+
+    destination: str
+    pending: int
+    sent: int
+    refused: int
+    attempts: int
+    """Most attempts that any of its objects took."""
+    detail: str
+    """What the last unsuccessful attempt said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevisionStatus:
+    """What an operator wants to know about one revision."""
+
+    study_instance_uid: str
+    digest: str
+    version: int
+    state: RevisionState
+    reason: str
+    created_at: float
+    changed_at: float
+    last_received_at: float
+    images: int
+    findings: tuple[Finding, ...]
+    destinations: tuple[DestinationStatus, ...]

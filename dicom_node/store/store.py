@@ -1,0 +1,362 @@
+"""One method for each thing the stages ask or say."""
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from dicom_node.store import schema
+from dicom_node.store.records import (
+    Admission,
+    DeliveryState,
+    DestinationStatus,
+    Finding,
+    InstanceRole,
+    OpenStudy,
+    ReceivedInstance,
+    Revision,
+    RevisionState,
+    RevisionStatus,
+    StoredResult,
+)
+from dicom_node.store.schema import (
+    deliveries,
+    events,
+    findings,
+    instances,
+    results,
+    revision_instances,
+    revisions,
+    studies,
+)
+
+
+def revision_digest(sop_instance_uids: Iterable[str]) -> str:
+    """Digest of a set of SOP Instance UIDs: the name of a study's state."""
+    return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()[:32]
+
+
+class Store:
+    """The state of the node. Safe to use from several threads and processes."""
+
+    def __init__(self, url: str) -> None:
+        database = sa.make_url(url).database
+        if url.startswith("sqlite") and database:
+            Path(database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._engine = schema.create_engine(url)
+        with self._writing() as connection:
+            schema.metadata.create_all(connection)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._engine.connect() as connection:
+            yield connection
+
+    # Receive
+
+    def add_instances(self, rows: Sequence[ReceivedInstance]) -> list[Admission]:
+        """Record received instances in one durable transaction; tell for each whether it is new."""
+        with self._writing() as connection:
+            return [_add_instance(connection, row) for row in rows]
+
+    def find_instance(self, sop_instance_uid: str) -> ReceivedInstance | None:
+        """Return the row of an instance, or None where it was never received."""
+        with self._reading() as connection:
+            return _find_instance(connection, sop_instance_uid)
+
+    def is_result(self, sop_instance_uid: str) -> bool:
+        """Tell whether this node has made an object of that UID."""
+        query = sa.select(results.c.sop_instance_uid).where(results.c.sop_instance_uid == sop_instance_uid)
+        with self._reading() as connection:
+            return connection.execute(query).first() is not None
+
+    # Assemble
+
+    def open_studies(self) -> list[OpenStudy]:
+        """List the studies with instances that belong to no revision yet."""
+        query = sa.select(studies).where(studies.c.first_open_at.is_not(None)).order_by(studies.c.first_open_at)
+        with self._reading() as connection:
+            return [OpenStudy(**row) for row in connection.execute(query).mappings()]
+
+    def force_completion(self, study_instance_uid: str) -> bool:
+        """Let an open study count as complete at the next sweep; False where it is not open."""
+        where = sa.and_(studies.c.study_instance_uid == study_instance_uid, studies.c.first_open_at.is_not(None))
+        with self._writing() as connection:
+            found = connection.execute(studies.update().where(where), {"forced": True}).rowcount > 0
+            if found:
+                _add_event(connection, study_instance_uid, "completion forced by an operator")
+            return found
+
+    def close_revision(self, study_instance_uid: str, now: float) -> None:
+        """Turn what was received of a study into its next revision; nothing happens where that state is known.
+
+        A revision is named after its images; after all its instances where none is an image.
+        """
+        with self._writing() as connection:
+            received = [row for row in _received(connection, study_instance_uid) if row.role != InstanceRole.OWN_RESULT]
+            images = [row for row in received if row.role == InstanceRole.IMAGE] or received
+            digest = revision_digest(row.sop_instance_uid for row in images)
+            _close_study(connection, study_instance_uid)
+            if images and _find_revision(connection, study_instance_uid, digest) is None:
+                _add_revision(connection, study_instance_uid, digest, received, now)
+
+    # Workflow
+
+    def revisions_in(self, state: RevisionState) -> list[tuple[str, str]]:
+        """List (Study Instance UID, digest) of all revisions in a state, oldest first."""
+        query = (
+            sa.select(revisions.c.study_instance_uid, revisions.c.digest)
+            .where(revisions.c.state == state)
+            .order_by(revisions.c.created_at)
+        )
+        with self._reading() as connection:
+            return [(row[0], row[1]) for row in connection.execute(query)]
+
+    def revision(self, study_instance_uid: str, digest: str) -> Revision:
+        """Return a revision with its instances; KeyError where there is none."""
+        chosen = sa.select(revision_instances.c.sop_instance_uid).where(
+            revision_instances.c.study_instance_uid == study_instance_uid, revision_instances.c.digest == digest
+        )
+        query = sa.select(instances).where(instances.c.sop_instance_uid.in_(chosen))
+        with self._reading() as connection:
+            row = _find_revision(connection, study_instance_uid, digest)
+            if row is None:
+                raise KeyError(digest)
+            members = tuple(_to_instance(member) for member in connection.execute(query).mappings())
+        return Revision(
+            study_instance_uid=study_instance_uid,
+            digest=digest,
+            version=row["version"],
+            created_at=row["created_at"],
+            state=RevisionState(row["state"]),
+            instances=members,
+        )
+
+    def set_revision_state(
+        self, study_instance_uid: str, digest: str, state: RevisionState, *, reason: str = ""
+    ) -> None:
+        """Record how far a revision has come, and why, in words without patient data."""
+        values = {"state": state, "reason": reason, "changed_at": time.time()}
+        with self._writing() as connection:
+            connection.execute(revisions.update().where(*_of(revisions, study_instance_uid, digest)), values)
+            _add_event(connection, study_instance_uid, f"revision {digest}: {state}{': ' if reason else ''}{reason}")
+
+    def superseded_results(self, study_instance_uid: str, version: int) -> tuple[StoredResult, ...]:
+        """Return the results of the newest earlier version that has any."""
+        earlier = (
+            sa.select(revisions.c.digest)
+            .join(results, sa.and_(*(results.c[key] == revisions.c[key] for key in ("study_instance_uid", "digest"))))
+            .where(revisions.c.study_instance_uid == study_instance_uid, revisions.c.version < version)
+            .order_by(revisions.c.version.desc())
+            .limit(1)
+        )
+        with self._reading() as connection:
+            digest = connection.execute(earlier).scalar()
+            return () if digest is None else _results(connection, study_instance_uid, digest)
+
+    def add_results(
+        self,
+        study_instance_uid: str,
+        digest: str,
+        encoded: Sequence[StoredResult],
+        said: Sequence[Finding],
+        destinations: Sequence[str],
+    ) -> None:
+        """Record encoded results, what was said, and one pending delivery for each object and destination.
+
+        Saying it twice changes nothing: deliveries that have begun keep their state.
+        """
+        key = {"study_instance_uid": study_instance_uid, "digest": digest}
+        with self._writing() as connection:
+            known = {row.sop_instance_uid for row in _results(connection, study_instance_uid, digest)}
+            new = [row for row in encoded if row.sop_instance_uid not in known]
+            for position, row in enumerate(new):
+                connection.execute(results.insert(), {**asdict(row), **key, "position": position})
+                for destination in destinations:
+                    values = {"destination": destination, "sop_instance_uid": row.sop_instance_uid, **key}
+                    state = {"state": DeliveryState.PENDING, "changed_at": time.time()}
+                    connection.execute(deliveries.insert(), {**values, **state})
+            connection.execute(findings.delete().where(*_of(findings, study_instance_uid, digest)))
+            for finding in said:
+                connection.execute(findings.insert(), {**asdict(finding), **key})
+
+    def results_of(self, study_instance_uid: str, digest: str) -> tuple[StoredResult, ...]:
+        """Return the result objects of a revision in the order they were encoded."""
+        with self._reading() as connection:
+            return _results(connection, study_instance_uid, digest)
+
+    # Deliver
+
+    def pending_results(self, study_instance_uid: str, digest: str, destination: str) -> tuple[StoredResult, ...]:
+        """Return the result objects of a revision that a destination neither has nor has refused."""
+        query = sa.select(deliveries.c.sop_instance_uid).where(
+            *_of(deliveries, study_instance_uid, digest),
+            deliveries.c.destination == destination,
+            deliveries.c.state == DeliveryState.PENDING,
+        )
+        with self._reading() as connection:
+            pending = set(connection.execute(query).scalars())
+            encoded = _results(connection, study_instance_uid, digest)
+        return tuple(row for row in encoded if row.sop_instance_uid in pending)
+
+    def record_delivery(self, destination: str, sop_instance_uid: str, state: DeliveryState, detail: str) -> None:
+        """Record one attempt to deliver one object and what came of it."""
+        where = (deliveries.c.destination == destination, deliveries.c.sop_instance_uid == sop_instance_uid)
+        values = {"state": state, "detail": detail, "changed_at": time.time(), "attempts": deliveries.c.attempts + 1}
+        with self._writing() as connection:
+            connection.execute(deliveries.update().where(*where).values(values))
+
+    def retry_refused(self, study_instance_uid: str) -> list[tuple[str, str]]:
+        """Set refused deliveries and failed revisions of a study back; return the revisions concerned."""
+        where = (deliveries.c.study_instance_uid == study_instance_uid, deliveries.c.state == DeliveryState.REFUSED)
+        failed = (revisions.c.study_instance_uid == study_instance_uid, revisions.c.state == RevisionState.FAILED)
+        with self._writing() as connection:
+            digests = set(connection.execute(sa.select(deliveries.c.digest).where(*where)).scalars())
+            digests |= set(connection.execute(sa.select(revisions.c.digest).where(*failed)).scalars())
+            connection.execute(deliveries.update().where(*where), {"state": DeliveryState.PENDING})
+            for digest in digests:
+                again = {"state": RevisionState.QUEUED, "reason": "", "changed_at": time.time()}
+                again["attempt"] = revisions.c.attempt + 1
+                connection.execute(revisions.update().where(*_of(revisions, study_instance_uid, digest)).values(again))
+                _add_event(connection, study_instance_uid, f"revision {digest}: retried by an operator")
+        return [(study_instance_uid, digest) for digest in sorted(digests)]
+
+    # Operate
+
+    def status(self, limit: int) -> list[RevisionStatus]:
+        """Return the newest revisions with what became of them."""
+        query = (
+            sa.select(revisions, studies.c.last_received_at)
+            .join(studies, studies.c.study_instance_uid == revisions.c.study_instance_uid)
+            .order_by(revisions.c.created_at.desc())
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            return [_to_status(connection, row) for row in connection.execute(query).mappings().all()]
+
+
+def _of(table: sa.Table, study_instance_uid: str, digest: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return table.c.study_instance_uid == study_instance_uid, table.c.digest == digest
+
+
+def _add_event(connection: sa.Connection, study_instance_uid: str, what: str) -> None:
+    values = {"study_instance_uid": study_instance_uid, "what": what, "at": time.time()}
+    connection.execute(events.insert(), values)
+
+
+def _find_instance(connection: sa.Connection, sop_instance_uid: str) -> ReceivedInstance | None:
+    query = sa.select(instances).where(instances.c.sop_instance_uid == sop_instance_uid)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else _to_instance(row)
+
+
+def _to_instance(row: sa.RowMapping) -> ReceivedInstance:
+    return ReceivedInstance(**{**row, "role": InstanceRole(row["role"])})
+
+
+def _add_instance(connection: sa.Connection, row: ReceivedInstance) -> Admission:
+    known = _find_instance(connection, row.sop_instance_uid)
+    if known is not None:
+        same = (known.sha256, known.study_instance_uid) == (row.sha256, row.study_instance_uid)
+        return Admission.DUPLICATE if same else Admission.CONFLICT
+    connection.execute(instances.insert(), asdict(row))
+    if row.role != InstanceRole.OWN_RESULT:
+        _touch_study(connection, row)
+    return Admission.NEW
+
+
+def _touch_study(connection: sa.Connection, row: ReceivedInstance) -> None:
+    """Let an arriving instance restart the study's quiet period; a report after the analysis opens nothing."""
+    where = studies.c.study_instance_uid == row.study_instance_uid
+    study = connection.execute(sa.select(studies).where(where)).mappings().first()
+    if study is None:
+        values = {"study_instance_uid": row.study_instance_uid, "forced": False}
+        times = {"first_open_at": row.received_at, "last_received_at": row.received_at}
+        connection.execute(studies.insert(), {**values, **times})
+    elif row.role == InstanceRole.IMAGE or study["first_open_at"] is not None:
+        opened = study["first_open_at"] if study["first_open_at"] is not None else row.received_at
+        connection.execute(
+            studies.update().where(where), {"first_open_at": opened, "last_received_at": row.received_at}
+        )
+
+
+def _received(connection: sa.Connection, study_instance_uid: str) -> list[ReceivedInstance]:
+    query = sa.select(instances).where(instances.c.study_instance_uid == study_instance_uid)
+    return [_to_instance(row) for row in connection.execute(query).mappings()]
+
+
+def _close_study(connection: sa.Connection, study_instance_uid: str) -> None:
+    where = studies.c.study_instance_uid == study_instance_uid
+    connection.execute(studies.update().where(where), {"first_open_at": None, "forced": False})
+
+
+def _find_revision(connection: sa.Connection, study_instance_uid: str, digest: str) -> sa.RowMapping | None:
+    query = sa.select(revisions).where(*_of(revisions, study_instance_uid, digest))
+    return connection.execute(query).mappings().first()
+
+
+def _add_revision(
+    connection: sa.Connection, study_instance_uid: str, digest: str, members: Sequence[ReceivedInstance], now: float
+) -> None:
+    newest = sa.select(sa.func.max(revisions.c.version)).where(revisions.c.study_instance_uid == study_instance_uid)
+    version = (connection.execute(newest).scalar() or 0) + 1
+    key = {"study_instance_uid": study_instance_uid, "digest": digest}
+    times = {"created_at": now, "changed_at": now}
+    connection.execute(revisions.insert(), {**key, **times, "version": version, "state": RevisionState.QUEUED})
+    for member in members:
+        connection.execute(revision_instances.insert(), {**key, "sop_instance_uid": member.sop_instance_uid})
+    _add_event(connection, study_instance_uid, f"revision {digest}: version {version}, {len(members)} instances")
+
+
+def _results(connection: sa.Connection, study_instance_uid: str, digest: str) -> tuple[StoredResult, ...]:
+    columns = [results.c[name] for name in StoredResult.__dataclass_fields__]
+    query = sa.select(*columns).where(*_of(results, study_instance_uid, digest)).order_by(results.c.position)
+    return tuple(StoredResult(**row) for row in connection.execute(query).mappings())
+
+
+def _to_status(connection: sa.Connection, row: sa.RowMapping) -> RevisionStatus:
+    key = (row["study_instance_uid"], row["digest"])
+    columns = [findings.c[name] for name in Finding.__dataclass_fields__]
+    said = connection.execute(sa.select(*columns).where(*_of(findings, *key))).mappings()
+    sent = connection.execute(sa.select(deliveries).where(*_of(deliveries, *key))).mappings().all()
+    images = sa.select(sa.func.count()).select_from(revision_instances).where(*_of(revision_instances, *key))
+    return RevisionStatus(
+        study_instance_uid=row["study_instance_uid"],
+        digest=row["digest"],
+        version=row["version"],
+        state=RevisionState(row["state"]),
+        reason=row["reason"],
+        created_at=row["created_at"],
+        changed_at=row["changed_at"],
+        last_received_at=row["last_received_at"],
+        images=connection.execute(images).scalar_one(),
+        findings=tuple(Finding(**finding) for finding in said),
+        destinations=tuple(_to_destination(name, sent) for name in sorted({one["destination"] for one in sent})),
+    )
+
+
+def _to_destination(name: str, sent: Sequence[sa.RowMapping]) -> DestinationStatus:
+    mine = [row for row in sent if row["destination"] == name]
+    counts = {state: sum(row["state"] == state for row in mine) for state in DeliveryState}
+    latest = sorted((row for row in mine if row["detail"]), key=lambda row: row["changed_at"])
+    return DestinationStatus(
+        destination=name,
+        pending=counts[DeliveryState.PENDING],
+        sent=counts[DeliveryState.SENT],
+        refused=counts[DeliveryState.REFUSED],
+        attempts=max(row["attempts"] for row in mine),
+        detail=latest[-1]["detail"] if latest else "",
+    )
