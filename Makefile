@@ -1,0 +1,45 @@
+# `make demo` shows the main job, `make test` runs the tests, `make check` is the whole gate.
+# A fresh Debian 12 needs Python 3.11, make and python3-venv; everything else is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+DEVELOPMENT := $(VENV)/.development-installed
+
+.PHONY: demo test check format bench clean
+
+demo: $(RUNTIME)
+	$(BIN)/dicom-node demo
+
+test: $(DEVELOPMENT)
+	$(BIN)/pytest
+
+check: $(DEVELOPMENT)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+format: $(DEVELOPMENT)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'dicom-node needs Python 3.11 or later: make PYTHON=/path/to/python3.11 …'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo 'This Python cannot make virtual environments. On Debian: sudo apt-get install python3-venv'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): $(VENV)/bin/pip pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(DEVELOPMENT): $(VENV)/bin/pip pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(RUNTIME)
+
+clean:
+	rm -rf $(VENV) demo_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

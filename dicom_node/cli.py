@@ -1,0 +1,196 @@
+"""The command line: `dicom-node --help`.
+
+Commands import what they need when they run, so that a receiver starts without loading models.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dicom_node import __version__
+from dicom_node.errors import ConfigurationError, NodeError
+from dicom_node.settings import Settings, load_settings
+from inference.errors import BundleError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help=(
+        "A DICOM node that puts a fracture AI beside any PACS: radiographs in by C-STORE, Grad-CAM Secondary Captures "
+        "and a PDF report back into the same study.\n\n[bold]Research use only. Not for diagnosis.[/bold]"
+    ),
+    epilog="First steps: [bold]dicom-node demo[/bold] shows it at work; [bold]doctor[/bold] checks a set-up.",
+)
+
+RUNNING = "Run the node"
+OPERATING = "Look after it"
+TRYING = "Try it"
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="Configuration file.", envvar="DICOM_NODE_CONFIG", show_default=True)
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")]
+StudyUID = Annotated[str, typer.Argument(help="Study Instance UID.", metavar="STUDY")]
+Bundles = Annotated[Path | None, typer.Option(help="Folder of model bundles; the shipped ones by default.")]
+Runtime = Annotated[Literal["onnx", "tensorflow"], typer.Option(help="What runs the models.")]
+_CONFIG = Path("config/node.toml")
+
+
+@app.command(rich_help_panel=RUNNING)
+def serve(config: Config = _CONFIG, verbose: Verbose = False) -> None:
+    """Run the whole node: receiver, worker and web process, restarted when they die.
+
+    Stops on SIGTERM or Ctrl-C: finishes what is in hand within the grace period and exits with 0.
+    """
+    from dicom_node.processes import supervise
+
+    settings = _prepare(config, verbose=verbose)
+    raise typer.Exit(supervise(settings, config, verbose=verbose))
+
+
+@app.command(rich_help_panel=RUNNING)
+def receiver(config: Config = _CONFIG, verbose: Verbose = False) -> None:
+    """Run the receiver alone: accepts C-STORE and C-ECHO, keeps the bytes, answers."""
+    from dicom_node.receive.storage_scp import run_receiver
+
+    raise typer.Exit(run_receiver(_prepare(config, verbose=verbose)))
+
+
+@app.command(rich_help_panel=RUNNING)
+def worker(config: Config = _CONFIG, verbose: Verbose = False) -> None:
+    """Run the worker alone: completes studies, analyses them, delivers the results."""
+    from dicom_node.worker import run_worker
+
+    raise typer.Exit(run_worker(_prepare(config, verbose=verbose)))
+
+
+@app.command(rich_help_panel=RUNNING)
+def web(config: Config = _CONFIG, verbose: Verbose = False) -> None:
+    """Run the web process alone: /healthz, /readyz, /studies."""
+    from dicom_node.operate.web import run_web
+
+    raise typer.Exit(run_web(_prepare(config, verbose=verbose)))
+
+
+@app.command(rich_help_panel=TRYING)
+def analyse(
+    paths: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders of them.", exists=True)],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of a table.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the result objects into this folder.")] = None,
+    bundles: Bundles = None,
+    runtime: Runtime = "onnx",
+) -> None:
+    """Analyse files without any network and print what was found.
+
+    Each JSON object holds path, region, region_confidence, fracture_probability, decision (fracture, no fracture,
+    uncertain, not analysed), reason, rois ([x, y, width, height] in source pixels), heatmap_peak ([x, y]) and models.
+    """
+    from dicom_node.operate.offline import analyse_files
+
+    _log_to_stderr(logging.WARNING)
+    analyse_files(paths, as_json=json, out=out, bundles=bundles, runtime=runtime)
+
+
+@app.command(rich_help_panel=TRYING)
+def demo(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Your own DICOM, PNG or JPEG files or folders; else sample_studies."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for what comes back.")] = Path("demo_output"),
+    archive: Annotated[
+        Literal["auto", "orthanc", "builtin"], typer.Option(help="Archive to show it with; auto: Orthanc if installed.")
+    ] = "auto",
+) -> None:
+    """Show the main job: an archive, the node, studies sent as a PACS would, and what comes back.
+
+    Exit code 0 only if every study got its answer.
+    """
+    from dicom_node.operate.demo import run_demo
+
+    raise typer.Exit(run_demo(paths or [], out=out, archive=archive))
+
+
+@app.command(rich_help_panel=OPERATING)
+def doctor(config: Config = _CONFIG) -> None:
+    """Check configuration, folders, bundles, ports and destinations; say how to mend what is wrong.
+
+    Exit code 0 only if nothing is wrong.
+    """
+    from dicom_node.operate.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(config))
+
+
+@app.command(rich_help_panel=OPERATING)
+def status(
+    config: Config = _CONFIG,
+    limit: Annotated[int, typer.Option(help="How many of the newest studies.", min=1)] = 20,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Show the newest studies: state, findings, what each destination has."""
+    from dicom_node.operate.status import show_status
+
+    show_status(load_settings(config), limit=limit, as_json=json)
+
+
+@app.command(rich_help_panel=OPERATING)
+def retry(study: StudyUID, config: Config = _CONFIG) -> None:
+    """Try again what has failed or was refused for a study."""
+    from dicom_node.store import Store
+
+    count = Store(load_settings(config).database_url).retry(study)
+    if not count:
+        _fail(f"nothing of study {study} has failed or was refused; `dicom-node status` shows its state")
+    typer.echo(f"{count} revision(s) of study {study} will be tried again")
+
+
+@app.command(rich_help_panel=OPERATING)
+def complete(study: StudyUID, config: Config = _CONFIG) -> None:
+    """Treat a study as complete now, without waiting for the quiet period."""
+    from dicom_node.store import Store
+
+    if not Store(load_settings(config).database_url).force_completion(study):
+        _fail(f"study {study} is not waiting for images; `dicom-node status` shows its state")
+    typer.echo(f"study {study} will be analysed at the next sweep")
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"dicom-node {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; a wrong configuration or bundle is one sentence and exit code 2."""
+    try:
+        app()
+    except (ConfigurationError, BundleError) as error:
+        _fail(str(error), code=2)
+    except NodeError as error:
+        _fail(str(error))
+
+
+def _prepare(config: Path, *, verbose: bool) -> Settings:
+    from dicom_node.processes import stop_with_supervisor
+
+    _log_to_stderr(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger("dicom_node").setLevel(logging.INFO)
+    settings = load_settings(config)
+    stop_with_supervisor()
+    return settings
+
+
+def _log_to_stderr(level: int) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def _fail(sentence: str, *, code: int = 1) -> None:
+    typer.echo(f"dicom-node: {sentence}", err=True)
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""What people need to run the node: health, doctor, status, demonstration."""

@@ -1,0 +1,61 @@
+"""The web process: health and readiness for whoever watches the node. No patient data."""
+
+import socket
+import threading
+from typing import Annotated
+
+import uvicorn
+from fastapi import FastAPI, Query, Response, status
+
+from dicom_node import __version__
+from dicom_node.processes import wait_for_stop
+from dicom_node.settings import Settings
+from dicom_node.store import RevisionStatus, Store
+
+
+def build_app(settings: Settings, store: Store) -> FastAPI:
+    """Build the application: `/healthz`, `/readyz`, `/studies`."""
+    app = FastAPI(title="DICOM fracture AI node", version=__version__, docs_url=None, redoc_url=None)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok", "version": __version__}
+
+    @app.get("/readyz")
+    def readyz(response: Response) -> dict[str, bool]:
+        checks = {"receiver": accepts_connections(settings.node.host, settings.node.port)}
+        if not all(checks.values()):
+            response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+        return checks
+
+    @app.get("/studies")
+    def studies(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[RevisionStatus]:
+        return store.status(limit)
+
+    return app
+
+
+def accepts_connections(host: str, port: int) -> bool:
+    """Tell whether something listens there."""
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def run_web(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code."""
+    store = Store(settings.database_url)
+    app = build_app(settings, store)
+    server = uvicorn.Server(
+        uvicorn.Config(app, host=settings.web.host, port=settings.web.port, log_level="warning", access_log=False)
+    )
+    # In a thread of its own uvicorn leaves the signals to us, and a stop is an exit with code 0.
+    thread = threading.Thread(target=server.run, name="web")
+    thread.start()
+    wait_for_stop(unless=lambda: not thread.is_alive())
+    server.should_exit = True
+    thread.join()
+    store.close()
+    return 0 if server.started else 1

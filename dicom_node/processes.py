@@ -1,0 +1,133 @@
+"""The processes of a node: how one waits for its end, and how `serve` keeps three of them alive."""
+
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from dicom_node.durable import PRIVATE_FILE, make_private_folder
+from dicom_node.settings import Settings
+
+_LOGGER = logging.getLogger(__name__)
+
+ROLES = ("receiver", "worker", "web")
+_SUPERVISOR = "DICOM_NODE_SUPERVISOR"
+REFUSED_TO_START = 2
+"""Exit code of a process whose configuration or models are wrong: starting it again would not help."""
+
+
+def wait_for_stop(*, unless: Callable[[], bool] = lambda: False) -> None:
+    """Block until SIGTERM or SIGINT, or until `unless` holds. Call it from the main thread."""
+    stop = install_stop_signals()
+    # With a time-out, so that the interpreter gets to run the signal handler.
+    while not stop.wait(0.5) and not unless():
+        pass
+
+
+def install_stop_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+
+    def set_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, set_stop)
+    signal.signal(signal.SIGINT, set_stop)
+    return stop
+
+
+def stop_with_supervisor() -> None:
+    """Let this process stop by itself when the supervisor that started it is gone.
+
+    Otherwise a killed `serve` would leave a receiver on the port, and a worker beside the next one's.
+    """
+    supervisor = os.environ.get(_SUPERVISOR)
+    if supervisor is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(supervisor):
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="supervisor watch", daemon=True).start()
+
+
+def hold_lock(path: Path) -> int:
+    """Wait until this process alone holds the lock file; it is given back when the process ends, however it ends."""
+    make_private_folder(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+@dataclass
+class _Child:
+    role: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    restart_at: float = 0.0
+    failures: int = 0
+
+    def start(self) -> None:
+        # Its own session: Ctrl-C on a terminal reaches the supervisor alone, which then stops its children in order.
+        environment = {**os.environ, _SUPERVISOR: str(os.getpid())}
+        self.process = subprocess.Popen(self.command, start_new_session=True, env=environment)
+        self.started_at = time.monotonic()
+
+
+def supervise(settings: Settings, config: Path, *, verbose: bool) -> int:
+    """Run receiver, worker and web until SIGTERM or SIGINT; restart what dies. Returns the exit code."""
+    stop = install_stop_signals()
+    options = ["--config", str(config), *(["--verbose"] if verbose else [])]
+    children = [_Child(role, [sys.executable, "-m", "dicom_node", role, *options]) for role in ROLES]
+    for child in children:
+        child.start()
+    code = 0
+    while not stop.wait(0.2):
+        if any(_look_after(child) == REFUSED_TO_START for child in children):
+            code = REFUSED_TO_START
+            break
+    _stop(children, settings.node.grace_s + 5)
+    return code
+
+
+def _look_after(child: _Child) -> int | None:
+    """Restart a dead child, ever more slowly while it keeps dying; return its exit code when it has just died."""
+    if child.process is None:
+        if time.monotonic() >= child.restart_at:
+            child.start()
+        return None
+    code = child.process.poll()
+    if code is None:
+        return None
+    lived_s = time.monotonic() - child.started_at
+    child.failures = 1 if lived_s > 60 else child.failures + 1
+    delay_s = min(0.5 * 2.0**child.failures, 30)
+    _LOGGER.error("%s ended with code %d after %.0f s; next start in %.0f s", child.role, code, lived_s, delay_s)
+    child.process = None
+    child.restart_at = time.monotonic() + delay_s
+    return code
+
+
+def _stop(children: list[_Child], patience_s: float) -> None:
+    running = [child.process for child in children if child.process is not None]
+    for process in running:
+        process.terminate()
+    deadline = time.monotonic() + patience_s
+    for process in running:
+        try:
+            process.wait(max(deadline - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            _LOGGER.warning("process %d did not stop within its grace period; killed", process.pid)
+            process.kill()
+            process.wait()

@@ -1,0 +1,94 @@
+"""From a revision in the store to its result objects on disk: the line from assemble to encode, in one place."""
+
+from io import BytesIO
+
+from pydicom import Dataset, dcmwrite
+
+from dicom_node.analyse.analysis import RadiographPipeline, analyse_study
+from dicom_node.assemble.selection import select_radiographs
+from dicom_node.assemble.study import read_study
+from dicom_node.durable import write_durably
+from dicom_node.encode.results import encode_study
+from dicom_node.settings import NodeSettings
+from dicom_node.store import Finding, Revision, Store, StoredResult
+from dicom_node.values import ResultObject, ResultReference, Study, StudyAnalysis
+
+
+class ResultSets:
+    """Makes the result set of a revision: the same objects with the same UIDs however often it is asked."""
+
+    def __init__(
+        self, node: NodeSettings, store: Store, pipeline: RadiographPipeline, destinations: tuple[str, ...]
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._pipeline = pipeline
+        self._destinations = destinations
+
+    def make(self, study_instance_uid: str, digest: str) -> None:
+        """Analyse a revision; write its result objects durably, then record them.
+
+        Results that are recorded already stay as they are, whatever models are loaded now.
+        """
+        if self._store.results_of(study_instance_uid, digest):
+            return
+        revision = self._store.revision(study_instance_uid, digest)
+        study = read_study(revision, self._node.spool_dir, supersedes=self._supersedes(revision))
+        analysis = analyse_study(study, select_radiographs(study), self._pipeline)
+        objects = encode_study(analysis, ae_title=self._node.ae_title)
+        rows = [self._write(study, result) for result in objects]
+        self._store.add_results(study_instance_uid, digest, rows, list_findings(analysis), self._destinations)
+
+    def _supersedes(self, revision: Revision) -> tuple[ResultReference, ...]:
+        return tuple(
+            ResultReference(
+                sop_class_uid=row.sop_class_uid,
+                sop_instance_uid=row.sop_instance_uid,
+                series_instance_uid=row.series_instance_uid,
+            )
+            for row in self._store.superseded_results(revision.study_instance_uid, revision.version)
+        )
+
+    def _write(self, study: Study, result: ResultObject) -> StoredResult:
+        uid = str(result.ds.SOPInstanceUID)
+        path = f"{study.study_instance_uid}/{study.revision}/{uid}.dcm"
+        write_durably(self._node.results_dir / path, to_part10(result.ds))
+        return StoredResult(
+            sop_instance_uid=uid,
+            sop_class_uid=str(result.ds.SOPClassUID),
+            series_instance_uid=str(result.ds.SeriesInstanceUID),
+            kind=result.kind,
+            path=path,
+        )
+
+
+def list_findings(analysis: StudyAnalysis) -> list[Finding]:
+    """List what was said about each image of a study, without patient data."""
+    said = [
+        Finding(
+            sop_instance_uid=image.instance.sop_instance_uid,
+            decision=image.analysis.decision,
+            region=image.analysis.region.region if image.analysis.region else None,
+            probability=image.analysis.fracture.probability if image.analysis.fracture else None,
+            reason=image.analysis.reason,
+        )
+        for image in analysis.images
+    ]
+    left_out = [
+        Finding(
+            sop_instance_uid=excluded.instance.sop_instance_uid,
+            decision="not analysed",
+            region=None,
+            probability=None,
+            reason=excluded.reason,
+        )
+        for excluded in analysis.excluded
+    ]
+    return said + left_out
+
+
+def to_part10(ds: Dataset) -> bytes:
+    """Encode a data set with its file meta information as a Part 10 file (PS3.10)."""
+    buffer = BytesIO()
+    dcmwrite(buffer, ds, enforce_file_format=True)
+    return buffer.getvalue()
