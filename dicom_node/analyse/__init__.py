@@ -1,0 +1,1 @@
+"""Analyse: from the radiographs of a study to what the models say about them."""
