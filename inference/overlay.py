@@ -1,0 +1,241 @@
+"""Draw what the pipeline says onto the radiograph, in the radiograph's own geometry.
+
+The picture keeps the source's rows and columns: a box lies on the same pixels in the source and in the overlay. Text
+stands on translucent strips inside the picture; it is set as it will be seen, then squeezed by the pixel aspect ratio.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.types import Decision, Radiograph, RadiographAnalysis, Roi, UInt8Array
+
+HEADLINES: Mapping[Decision, str] = {
+    Decision.FRACTURE: "Fracture suspected",
+    Decision.NO_FRACTURE: "No fracture found",
+    Decision.UNCERTAIN: "Uncertain",
+    Decision.NOT_ANALYSED: "Not analysed",
+}
+"""The words for each decision, the same in every result."""
+
+HEATMAP_WITHHELD = "Heat map withheld"
+
+_COLD = 0.30
+"""Heat up to which the radiograph stays as it is."""
+_OPACITY = 0.66
+"""Of the colours where the heat is 1."""
+_WHITE = (255, 255, 255)
+_MARK = (90, 225, 255)
+_HALO = (0, 0, 0)
+_HEADLINE_COLOURS = {Decision.FRACTURE: (255, 150, 40), Decision.UNCERTAIN: (255, 225, 90)}
+
+Point = NDArray[np.float64]
+
+
+def format_probability(probability: float) -> str:
+    """Write a probability with two decimals, and never as a certainty."""
+    if probability < 0.005:
+        return "<0.01"
+    return ">0.99" if probability >= 0.995 else f"{probability:.2f}"
+
+
+def format_region(region: str) -> str:
+    """Write a region label for a reader: `ANKLE_FOOT` becomes `Ankle foot`."""
+    return region.replace("_", " ").strip().capitalize()
+
+
+def render_original(radiograph: Radiograph) -> UInt8Array:
+    """Render the radiograph as it is read: shape (rows, columns), 0 to 255, bone bright."""
+    return np.asarray(cv2.convertScaleAbs(radiograph.pixels, alpha=255), np.uint8)
+
+
+def render_overlay(radiograph: Radiograph, analysis: RadiographAnalysis, *, disclaimer: str) -> UInt8Array:
+    """Render heat map, boxes, arrow and legend over the radiograph: shape (rows, columns, 3), RGB, 0 to 255.
+
+    Colours lie only where the heat is above 0.3. Boxes are solid when the decision is `fracture`, dashed otherwise.
+    The arrow's tip stops just before the strongest activation, so that the pixels there stay visible.
+    """
+    grey = render_original(radiograph)
+    picture = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
+    if analysis.heatmap is not None:
+        _blend_heat(picture, grey, np.asarray(cv2.convertScaleAbs(analysis.heatmap, alpha=255), np.uint8))
+    size = _measure(grey.shape, radiograph.pixel_aspect)
+    strips = _place_strips(radiograph, analysis, disclaimer, size)
+    for roi in analysis.rois:
+        _draw_box(picture, roi, size, dashed=analysis.decision is not Decision.FRACTURE)
+    if analysis.heatmap_peak is not None:
+        _draw_arrow(picture, grey, analysis.heatmap_peak, radiograph.pixel_aspect, strips)
+    for strip, start in zip(strips, (0, radiograph.rows - len(strips[1])), strict=True):
+        under = picture[start : start + len(strip)]
+        np.maximum((under * np.float32(0.35)).astype(np.uint8), strip, out=under)
+    return picture
+
+
+def _measure(shape: tuple[int, ...], aspect: float) -> float:
+    """Return the side of a square with the picture's area as it is seen, in columns: what text and lines scale with."""
+    return float(np.sqrt(shape[0] * shape[1] * aspect))
+
+
+def _build_heat_table() -> UInt8Array:
+    """Tabulate the blend of heat and grey: shape (65536, 3), indexed by heat * 256 + grey.
+
+    The colour is shaded by the grey below it, so that bone keeps its contrast where it is hot.
+    """
+    heat = np.linspace(0, 1, 256)[:, None, None]
+    grey = np.linspace(0, 1, 256)[None, :, None]
+    stops = [0.0, _COLD, 0.65, 1.0]
+    ramp = ([200, 200, 255, 255], [0, 0, 100, 225], [40, 40, 0, 40])
+    colour = np.stack([np.interp(heat[:, 0, 0], stops, channel) for channel in ramp], axis=-1)[:, None, :]
+    opacity = _OPACITY * np.clip((heat - _COLD) / (0.75 - _COLD), 0, 1)
+    table = 255 * grey * (1 - opacity) + colour * (0.45 + 0.55 * grey) * opacity
+    return np.rint(table).astype(np.uint8).reshape(65536, 3)
+
+
+_HEAT_TABLE = _build_heat_table()
+
+
+def _blend_heat(picture: UInt8Array, grey: UInt8Array, heat: UInt8Array) -> None:
+    """Colour the hot part of `picture`; the table leaves cold pixels grey."""
+    x, y, width, height = cv2.boundingRect((heat > 255 * _COLD).astype(np.uint8))
+    window = slice(y, y + height), slice(x, x + width)
+    index = heat[window].astype(np.uint16) << 8 | grey[window]
+    picture[window] = _HEAT_TABLE.take(index, axis=0)
+
+
+def _draw_box(picture: UInt8Array, roi: Roi, size: float, *, dashed: bool) -> None:
+    """Draw the outline of the box's outermost pixels, light on a dark halo."""
+    left, top, right, bottom = roi.x, roi.y, roi.x + roi.width - 1, roi.y + roi.height - 1
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    width = max(1, round(size * 0.0022))
+    dash = max(4.0, size * 0.016)
+    lines: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    for start, end in pairwise(np.asarray(corners, float)):
+        pieces = max(1, int(np.linalg.norm(end - start) / dash) | 1) if dashed else 1
+        steps = np.linspace(start, end, pieces + 1)
+        lines += [(_pixel(first), _pixel(last)) for first, last in list(pairwise(steps))[::2]]
+    for colour, thickness in ((_HALO, width + 2 * max(1, width // 2)), (_MARK, width)):
+        for first, last in lines:
+            cv2.line(picture, first, last, colour, thickness)
+
+
+def _pixel(point: Point) -> tuple[int, ...]:
+    return tuple(int(value) for value in np.rint(point))
+
+
+def _draw_arrow(
+    picture: UInt8Array, grey: UInt8Array, peak: tuple[int, int], aspect: float, strips: Sequence[UInt8Array]
+) -> None:
+    """Draw an arrow whose tip stops just before `peak`, coming from where it hides the least bone."""
+    size = _measure(grey.shape, aspect)
+    length, gap, half = 0.12 * size, 0.014 * size + 2, max(2.0, 0.011 * size)
+    seen = np.array([1.0, aspect])
+    tip_of = np.array(peak) * seen
+    frame = np.array([[0, len(strips[0])], [grey.shape[1] - 1, grey.shape[0] - 1 - len(strips[1])]]) * seen
+    ways = [np.array([np.cos(angle), np.sin(angle)]) for angle in np.arange(8) * np.pi / 4 + np.pi / 8]
+    room = [way for way in ways if np.all((frame[0] <= tip_of + way * length) & (tip_of + way * length <= frame[1]))]
+
+    def brightness(way: Point) -> float:
+        points = np.rint((tip_of + np.linspace(gap, length, 12)[:, None] * way) / seen).astype(int)
+        return float(grey[points[:, 1].clip(0, grey.shape[0] - 1), points[:, 0].clip(0, grey.shape[1] - 1)].mean())
+
+    inwards = frame.mean(axis=0) - tip_of
+    away = min(room, key=brightness) if room else max(ways, key=lambda way: float(way @ inwards))
+    across = np.array([-away[1], away[0]])
+    outline = [(gap, 0.0), (gap + 3 * half, 1.0), (gap + 2.6 * half, 0.35), (length, 0.35)]
+    outline += [(along, -side) for along, side in reversed(outline[1:])]
+    points = [tip_of + along * away + side * half * across for along, side in outline]
+    polygon = np.rint(np.array(points) / seen).astype(np.int32)[None]
+    cv2.polylines(picture, polygon, True, _HALO, max(2, round(size * 0.004)), cv2.LINE_AA)
+    cv2.fillPoly(picture, polygon, _MARK, cv2.LINE_AA)
+
+
+def _place_strips(
+    radiograph: Radiograph, analysis: RadiographAnalysis, disclaimer: str, size: float
+) -> tuple[UInt8Array, UInt8Array]:
+    """Set the legend into a strip at the top and one at the bottom, moved together where a box lies under one of them.
+
+    Each has shape (height, columns, 3), black where the radiograph shows through; a height may be 0.
+    """
+    text_height = max(8.0, 0.0155 * size)
+    answer, provenance = _build_legend(analysis, disclaimer, text_height)
+    aspect = radiograph.pixel_aspect
+    top, bottom = (_set_strip(rows, radiograph.columns, text_height, aspect) for rows in (answer, provenance))
+    together = len(top) + len(bottom)
+    under_top = any(roi.y < len(top) for roi in analysis.rois)
+    under_bottom = any(roi.y + roi.height > radiograph.rows - len(bottom) for roi in analysis.rois)
+    none = top[:0]
+    if under_top and all(roi.y + roi.height <= radiograph.rows - together for roi in analysis.rois):
+        return none, np.concatenate([top, bottom])
+    if under_bottom and all(roi.y >= together for roi in analysis.rois):
+        return np.concatenate([top, bottom]), none
+    return top[: radiograph.rows // 2], bottom[: radiograph.rows // 2]
+
+
+def _build_legend(
+    analysis: RadiographAnalysis, disclaimer: str, height: float
+) -> tuple[list[list[UInt8Array]], list[list[UInt8Array]]]:
+    """Build the tiles of both strips, in rows of a left and a right tile: the answer, and where it comes from."""
+    headline = _set_text(
+        HEADLINES[analysis.decision], height * 1.25, _HEADLINE_COLOURS.get(analysis.decision, _WHITE), bold=True
+    )
+    answer = [[headline]]
+    if analysis.fracture is not None:
+        probability = format_probability(analysis.fracture.probability)
+        answer[0].append(_set_text(f"Fracture probability {probability}", height))
+    if analysis.region is not None:
+        region = f"Region: {format_region(analysis.region.region)} {format_probability(analysis.region.confidence)}"
+        answer.append([_set_text(region, height)])
+    heat = _set_text(HEATMAP_WITHHELD, height) if analysis.heatmap is None else _set_scale(height)
+    answer[1:] = [[*answer[1], heat]] if len(answer) > 1 else [[heat]]
+    models = ", ".join(f"{model.name} {model.version}" for model in analysis.models)
+    return answer, [[_set_text(disclaimer, height, bold=True), *([_set_text(models, height)] if models else [])]]
+
+
+def _set_text(text: str, height: float, colour: tuple[int, int, int] = _WHITE, *, bold: bool = False) -> UInt8Array:
+    """Set one line of ASCII on black, capitals `height` pixels high; what is not ASCII becomes a question mark."""
+    face = cv2.FONT_HERSHEY_DUPLEX if bold else cv2.FONT_HERSHEY_SIMPLEX
+    line = text.encode("ascii", "replace").decode()
+    scale = height / cv2.getTextSize("H", face, 1.0, 1)[0][1]
+    weight = max(1, round(height / 18))
+    width = cv2.getTextSize(line, face, scale, weight)[0][0]
+    tile = np.zeros((round(height * 1.75), max(1, width + weight), 3), np.uint8)
+    cv2.putText(tile, line, (0, round(height * 1.35)), face, scale, colour, weight, cv2.LINE_AA)
+    return tile
+
+
+def _set_scale(height: float) -> UInt8Array:
+    """Set the colour scale of the heat map, shown as it lies on mid-grey, between the words `low` and `high`."""
+    low, high = _set_text("Activation: low ", height), _set_text(" high", height)
+    heat = np.linspace(255 * _COLD, 255, round(height * 7)).astype(np.uint16)
+    bar = np.zeros((len(low), len(heat), 3), np.uint8)
+    bar[round(height * 0.35) : round(height * 1.35)] = _HEAT_TABLE[heat << 8 | 170]
+    return np.concatenate([low, bar, high], axis=1)
+
+
+def _set_strip(rows: Sequence[Sequence[UInt8Array]], columns: int, height: float, aspect: float) -> UInt8Array:
+    """Set rows of tiles into a strip of `columns`: side by side where they fit, one below the other where not."""
+    margin = max(2, round(height * 0.6))
+    inner = max(1, columns - 2 * margin)
+    lines: list[UInt8Array] = []
+    for tiles in rows:
+        beside = sum(tile.shape[1] for tile in tiles) + 2 * margin * (len(tiles) - 1) <= inner
+        for group in [tiles] if beside else [[tile] for tile in tiles]:
+            fitted = [_shrink(tile, inner) for tile in group]
+            line = np.zeros((max(map(len, fitted)), columns, 3), np.uint8)
+            for tile, start in zip(fitted, (margin, columns - margin - fitted[-1].shape[1]), strict=False):
+                line[len(line) - len(tile) :, start : start + tile.shape[1]][:, : columns - start] = tile
+            lines.append(line)
+    strip = np.concatenate([lines[0][:0], *lines, np.zeros((round(height * 0.4), columns, 3), np.uint8)])
+    seen_rows = max(1, round(len(strip) / aspect))
+    return np.asarray(cv2.resize(strip, (columns, seen_rows), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _shrink(tile: UInt8Array, width: int) -> UInt8Array:
+    """Shrink a tile that is wider than `width`, keeping its proportions."""
+    if tile.shape[1] <= width:
+        return tile
+    height = max(1, round(len(tile) * width / tile.shape[1]))
+    return np.asarray(cv2.resize(tile, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
