@@ -87,8 +87,10 @@ def test_what_cannot_be_a_picture_is_refused_with_its_reason(case: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:A value of .* for .* 'Number of Frames' is invalid")
 @pytest.mark.parametrize("number_of_frames", [None, "", 0, 1])
-def test_one_frame_may_be_said_in_four_ways(number_of_frames: object) -> None:
-    assert to_radiograph(named_dx(NumberOfFrames=number_of_frames)).rows == 96
+def test_one_frame_may_be_said_in_four_ways(number_of_frames: object, tmp_path: Path) -> None:
+    path = write_part10(named_dx(NumberOfFrames=number_of_frames), tmp_path / "image.dcm")
+
+    assert load_radiograph(path).rows == 96
 
 
 def lying_about_its_size(transfer_syntax: str) -> Dataset:
@@ -128,9 +130,7 @@ def test_the_size_in_a_codestream_is_read_past_fill_bytes_and_other_segments() -
     "transfer_syntax",
     [RLELossless, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, HTJ2K],
 )
-@pytest.mark.parametrize(
-    "codestream", [b"\0\0", b"\0" * 64, b"\xff\xd8\xff\xd9", b"\xff\x4f\xff\x51", bytes(range(256))]
-)
+@pytest.mark.parametrize("codestream", [b"\0\0", b"\0" * 64, b"\xff\xd8\xff\xd9", b"\xff\x4f\xff\x51"])
 def test_bytes_that_are_no_codestream_are_refused(transfer_syntax: str, codestream: bytes) -> None:
     with pytest.raises(UndecodableImageError):
         to_radiograph(encapsulated(named_dx(), transfer_syntax, codestream))
