@@ -4,11 +4,10 @@ Units are in the names: `_s` seconds, `_mb` 10**6 bytes, `_bytes` bytes, `_days`
 """
 
 import tomllib
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
 
 from dicom_node.errors import ConfigurationError
 
@@ -58,7 +57,7 @@ class Sender(_Table):
     """`[[senders]]`: an application entity that may send to this node."""
 
     ae_title: AETitle
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    networks: tuple[IPvAnyNetwork, ...] = ()
     """Addresses it may come from; empty: from any."""
 
 
@@ -187,7 +186,7 @@ def load_settings(path: Path) -> Settings:
 def _describe(error: ValidationError) -> str:
     """Put the first finding into one sentence: table, key, what is wrong."""
     first = error.errors()[0]
-    location = [part for part in first["loc"] if not str(part).startswith(("IPv4", "IPv6"))]
+    location = list(first["loc"])
     table = f"[{location[0]}]" if location else "the whole file"
     if len(location) > 1 and isinstance(location[1], int):
         table = f"[[{location[0]}]] number {location[1] + 1}"

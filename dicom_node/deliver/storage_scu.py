@@ -1,7 +1,8 @@
 """Storage and Verification SCU: send results, read the answer for each of them."""
 
-import logging
+import queue
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +19,6 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 from dicom_node.errors import AssociationError
 from dicom_node.settings import Destination
 from dicom_node.store import DeliveryState
-
-_LOGGER = logging.getLogger(__name__)
 
 # Both would write data sets, and with them names, into the log.
 _config.LOG_REQUEST_IDENTIFIERS = False
@@ -53,7 +52,9 @@ def send_results(destination: Destination, ae_title: str, files: Sequence[Result
     AssociationError
         No association could be had: refused, rejected, aborted or timed out.
     """
-    contexts = [
+    # Verification too: an archive that accepts none of the SOP classes would otherwise look like one that is away.
+    contexts = [build_context(Verification)]
+    contexts += [
         build_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         for uid in dict.fromkeys(file.sop_class_uid for file in files)
     ]
@@ -145,11 +146,23 @@ def _send_at_once(event: evt.Event) -> None:
 
 
 def _keep_responses(assoc: Association) -> None:
-    # The requestor's reactor thread also polls for messages, without blocking, and can take a C-STORE response away
-    # from send_c_store under load. Nothing but responses is expected here: leave them to the blocking reader.
-    get_msg = assoc.dimse.get_msg
+    """Close two races of pynetdicom 3.0 between a requestor and its reactor thread.
 
-    def get_blocking(block: bool = False) -> Any:
-        return get_msg(True) if block else (None, None)
+    The reactor also polls for messages, without blocking, and can take a C-STORE response away from `send_c_store`
+    under load: nothing but responses is expected here, so they are left to the blocking reader. And the one mark that
+    wakes a blocking reader when the peer aborts is lost to whoever asks after it: the reader looks for itself.
+    """
+    messages = assoc.dimse.msg_queue
+    timeout_s = assoc.dimse.dimse_timeout or 0.0
 
-    assoc.dimse.get_msg = get_blocking  # type: ignore[method-assign]  # the one place where the race can be closed
+    def get_msg(block: bool = False) -> Any:
+        deadline = time.monotonic() + timeout_s
+        while block and time.monotonic() < deadline:
+            try:
+                return messages.get(timeout=0.1)
+            except queue.Empty:
+                if not assoc.dul.is_alive():
+                    break
+        return None, None
+
+    assoc.dimse.get_msg = get_msg  # type: ignore[method-assign]  # the one place where the races can be closed

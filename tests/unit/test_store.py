@@ -1,0 +1,185 @@
+import sqlite3
+import threading
+
+import pytest
+
+from dicom_node.store import (
+    Admission,
+    DeliveryState,
+    Finding,
+    InstanceRole,
+    ReceivedInstance,
+    RevisionState,
+    Store,
+    StoredResult,
+)
+
+STUDY = "1.2.3"
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(f"sqlite:///{tmp_path / 'node.sqlite'}")
+    yield store
+    store.close()
+
+
+def row(uid, *, role=InstanceRole.IMAGE, study=STUDY, sha256="a", at=100.0):
+    return ReceivedInstance(
+        sop_instance_uid=uid,
+        study_instance_uid=study,
+        series_instance_uid="1.2.3.4",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        calling_ae_title="ARCHIVE",
+        path=f"{study}/{uid}.dcm",
+        sha256=sha256,
+        size=1,
+        role=role,
+        received_at=at,
+    )
+
+
+def result(uid):
+    return StoredResult(
+        sop_instance_uid=uid, sop_class_uid="1.9", series_instance_uid="1.8", kind="encapsulated pdf", path=f"{uid}.dcm"
+    )
+
+
+def close(store, now=200.0):
+    store.close_revision(STUDY, now)
+    return store.queued_revisions()
+
+
+def test_an_instance_is_new_once_then_a_duplicate_then_a_conflict(store):
+    assert store.add_instances([row("1.1")]) == [Admission.NEW]
+    assert store.add_instances([row("1.1")]) == [Admission.DUPLICATE]
+    assert store.add_instances([row("1.1", sha256="b")]) == [Admission.CONFLICT]
+    assert store.add_instances([row("1.1", study="1.2.9")]) == [Admission.CONFLICT]
+    assert store.find_instance("1.1").sha256 == "a"
+
+
+def test_a_duplicate_does_not_restart_the_quiet_period(store):
+    store.add_instances([row("1.1", at=100)])
+    store.add_instances([row("1.1", at=150)])
+    assert store.open_studies()[0].last_received_at == 100
+
+
+def test_a_revision_is_made_once_for_a_set_of_images(store):
+    store.add_instances([row("1.1"), row("1.2")])
+    first = close(store)
+    assert len(first) == 1
+    assert close(store) == first
+    assert store.open_studies() == []
+
+
+def test_a_late_image_makes_a_second_version(store):
+    store.add_instances([row("1.1")])
+    ((_, digest, _),) = close(store)
+    store.add_instances([row("1.2", at=300)])
+    assert store.open_studies()[0].first_open_at == 300
+    close(store, now=400)
+    versions = {store.revision(STUDY, each).version for _, each, _ in store.queued_revisions()}
+    assert versions == {1, 2}
+    assert store.revision(STUDY, digest).created_at == 200
+
+
+def test_own_results_and_late_reports_open_no_study(store):
+    store.add_instances([row("1.1")])
+    close(store)
+    store.add_instances([row("1.5", role=InstanceRole.OWN_RESULT), row("1.6", role=InstanceRole.OTHER)])
+    assert store.open_studies() == []
+
+
+def test_own_results_alone_make_no_revision(store):
+    store.add_instances([row("1.5", role=InstanceRole.OWN_RESULT)])
+    assert store.open_studies() == []
+    assert close(store) == []
+
+
+def test_a_study_without_images_becomes_a_revision_of_what_it_has(store):
+    store.add_instances([row("1.6", role=InstanceRole.OTHER)])
+    ((_, digest, _),) = close(store)
+    assert [one.sop_instance_uid for one in store.revision(STUDY, digest).instances] == ["1.6"]
+
+
+def test_a_forced_study_says_so_and_an_unknown_one_cannot_be_forced(store):
+    store.add_instances([row("1.1")])
+    assert store.force_completion(STUDY)
+    assert store.open_studies()[0].forced
+    assert not store.force_completion("9.9")
+
+
+def test_recording_results_twice_keeps_what_was_sent(store):
+    store.add_instances([row("1.1")])
+    ((study, digest, _),) = close(store)
+    said = [Finding(sop_instance_uid="1.1", decision="fracture", region="LEG", probability=0.7, reason="")]
+    store.add_results(study, digest, [result("5.1"), result("5.2")], said, ["a", "b"])
+    store.record_delivery("a", "5.1", DeliveryState.SENT, "")
+    store.add_results(study, digest, [result("5.1"), result("5.2")], said, ["a", "b"])
+    assert [one.sop_instance_uid for one in store.pending_results(study, digest, "a")] == ["5.2"]
+    assert len(store.pending_results(study, digest, "b")) == 2
+    assert store.status(10)[0].findings == tuple(said)
+
+
+def test_a_revision_is_done_when_no_destination_waits(store):
+    store.add_instances([row("1.1")])
+    ((study, digest, _),) = close(store)
+    store.add_results(study, digest, [result("5.1")], [], ["a", "b"])
+    store.set_revision_state(study, digest, RevisionState.DELIVERING)
+    store.record_delivery("a", "5.1", DeliveryState.SENT, "")
+    store.finish_revision(study, digest)
+    assert store.revision(study, digest).state is RevisionState.DELIVERING
+    store.record_delivery("b", "5.1", DeliveryState.SENT, "")
+    store.finish_revision(study, digest)
+    assert store.revision(study, digest).state is RevisionState.DONE
+
+
+def test_a_refused_result_fails_the_revision_and_a_retry_sets_it_back(store):
+    store.add_instances([row("1.1")])
+    ((study, digest, _),) = close(store)
+    store.add_results(study, digest, [result("5.1")], [], ["a"])
+    store.set_revision_state(study, digest, RevisionState.DELIVERING)
+    store.record_delivery("a", "5.1", DeliveryState.REFUSED, "C-STORE status 0xA900")
+    store.finish_revision(study, digest)
+    assert store.revision(study, digest).state is RevisionState.FAILED
+    assert store.retry(study) == 1
+    assert store.queued_revisions() == [(study, digest, 2)]
+    assert len(store.pending_results(study, digest, "a")) == 1
+    assert store.retry(study) == 0
+
+
+def test_a_later_version_supersedes_the_results_of_the_one_before(store):
+    store.add_instances([row("1.1")])
+    ((study, digest, _),) = close(store)
+    store.add_results(study, digest, [result("5.1")], [], ["a"])
+    assert store.superseded_results(study, 1) == ()
+    assert [one.sop_instance_uid for one in store.superseded_results(study, 2)] == ["5.1"]
+
+
+def test_sqlite_is_told_to_survive_a_power_cut(tmp_path):
+    store = Store(f"sqlite:///{tmp_path / 'node.sqlite'}")
+    with store._engine.connect() as connection:  # noqa: SLF001  # the setting cannot be seen from outside
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    store.close()
+
+
+def test_writers_wait_for_each_other_instead_of_failing(tmp_path):
+    url = f"sqlite:///{tmp_path / 'node.sqlite'}"
+    stores = [Store(url), Store(url)]
+
+    def add_many(store, prefix):
+        for number in range(50):
+            store.add_instances([row(f"{prefix}.{number}", study=f"7.{prefix}")])
+
+    threads = [threading.Thread(target=add_many, args=(store, index)) for index, store in enumerate(stores, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for store in stores:
+        store.close()
+    connection = sqlite3.connect(tmp_path / "node.sqlite")
+    assert connection.execute("SELECT count(*) FROM instances").fetchone() == (100,)
+    connection.close()
