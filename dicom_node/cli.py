@@ -111,7 +111,7 @@ def demo(
 
     Exit code 0 only if every study got its answer.
     """
-    from dicom_node.operate.demo import run_demo
+    from dicom_node.demo.run import run_demo
 
     raise typer.Exit(run_demo(paths or [], out=out, archive=archive))
 

@@ -1,0 +1,144 @@
+"""The real programs as subprocesses on free ports of 127.0.0.1: the node, and DCMTK as a sender."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self, TypeVar
+
+import pytest
+from pydicom import Dataset
+from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
+
+from dicom_node.demo.archives import find_free_port
+from dicom_node.settings import Settings, load_settings
+from dicom_node.store import Store
+
+NODE = "FRACTUREAI"
+T = TypeVar("T")
+
+
+def wait_for(what: str, condition: Callable[[], T], *, within_s: float = 60) -> T:
+    """Poll until `condition` gives something true; fail by name when it does not."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if result := condition():
+            return result
+        time.sleep(0.1)
+    pytest.fail(f"waited {within_s} s in vain: {what}")
+
+
+class Node:
+    """`dicom-node serve` with a configuration of its own."""
+
+    def __init__(
+        self, folder: Path, destinations: dict[str, int], *, senders: Sequence[str] = ("ARCHIVE",), quiet_s: float = 1.5
+    ) -> None:
+        self.port = find_free_port()
+        self.folder = folder
+        self.config = folder / "node.toml"
+        self.process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [
+            f'[node]\nae_title = "{NODE}"\nport = {self.port}\ndata_dir = "{folder / "var"}"\ngrace_s = 10',
+            *(f'[[senders]]\nae_title = "{sender}"' for sender in senders),
+            *(
+                f'[[destinations]]\nname = "{name}"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\nport = {port}\n'
+                "connection_timeout_s = 5\nresponse_timeout_s = 15\nretry_first_s = 1\nretry_longest_s = 2"
+                for name, port in destinations.items()
+            ),
+            f"[completion]\nquiet_s = {quiet_s}\nmax_wait_s = 60\nsweep_s = 0.2",
+            f"[web]\nport = {find_free_port()}",
+            "[receive]\nminimum_free_mb = 1",
+        ]
+        self.config.write_text("\n\n".join(lines))
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration it runs with."""
+        return load_settings(self.config)
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far."""
+        return (self.folder / "node.log").read_text()
+
+    def start(self) -> Self:
+        """Start it and wait until it answers a C-ECHO."""
+        with (self.folder / "node.log").open("ab") as log:
+            command = [sys.executable, "-m", "dicom_node", "serve", "--config", str(self.config), "--verbose"]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_for("the node answers C-ECHO", lambda: echo(self.port), within_s=30)
+        return self
+
+    def stop(self) -> int:
+        """Ask it to stop, as a service manager would; returns its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(40)
+        self.process = None
+        return code
+
+    def kill(self) -> None:
+        """Kill it and everything it started, without warning."""
+        assert self.process is not None
+        children = [int(pid) for pid in _children_of(self.process.pid)]
+        for pid in [self.process.pid, *children]:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def store(self) -> Store:
+        """Open its state."""
+        return Store(self.settings.database_url)
+
+    def states(self) -> list[str]:
+        """State of every revision, oldest first."""
+        store = self.store()
+        try:
+            return [str(one.state) for one in reversed(store.status(1000))]
+        finally:
+            store.close()
+
+
+def _children_of(pid: int) -> list[str]:
+    """Every process below `pid`, through all generations."""
+    found: list[str] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += [child, *_children_of(int(child))]
+    return found
+
+
+def echo(port: int, *, calling: str = "ARCHIVE", called: str = NODE) -> bool:
+    """Tell whether a C-ECHO is answered with Success."""
+    ae = AE(ae_title=calling)
+    ae.connection_timeout = 2
+    ae.add_requested_context(Verification)
+    assoc = ae.associate("127.0.0.1", port, ae_title=called)
+    if not assoc.is_established:
+        return False
+    status = assoc.send_c_echo()
+    assoc.release()
+    return status.get("Status") == 0x0000
+
+
+def dcmsend(port: int, *paths: Path, calling: str = "MODALITY", called: str = "ARCHIVE") -> None:
+    """Send files with DCMTK's dcmsend over one association."""
+    command = ["dcmsend", "--aetitle", calling, "--call", called, "127.0.0.1", str(port), *map(str, paths)]
+    # Without TCP_NODELAY each object waits 40 ms for a delayed acknowledgement.
+    subprocess.run(command, check=True, env={**os.environ, "TCP_NODELAY": "1"}, capture_output=True, timeout=60)
+
+
+def results_among(instances: Sequence[Dataset]) -> tuple[list[Dataset], list[Dataset]]:
+    """Return the Secondary Captures and the PDFs that the node made."""
+    own = [ds for ds in instances if ds.get("Manufacturer") == "dicom-node"]
+    captures = [ds for ds in own if ds.SOPClassUID == SecondaryCaptureImageStorage]
+    reports = [ds for ds in own if ds.SOPClassUID == EncapsulatedPDFStorage]
+    assert len(captures) + len(reports) == len(own)
+    return captures, reports
