@@ -1,0 +1,173 @@
+"""Which instances of a study are radiographs to analyse: a list of rules, each with its sentence.
+
+An instance is left out for the reason of the first rule that speaks. Nothing is left out silently.
+"""
+
+from collections.abc import Callable
+
+from pydicom import Dataset
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    DigitalMammographyXRayImageStorageForPresentation,
+    DigitalMammographyXRayImageStorageForProcessing,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    SecondaryCaptureImageStorage,
+)
+
+from dicom_node.body_part import outside_scope
+from dicom_node.header import code, number
+from dicom_node.identity import is_own_result
+from dicom_node.values import ExcludedInstance, Instance, Selection, Study
+
+Rule = Callable[[Dataset], str | None]
+"""Returns the reason to leave an instance out, one sentence without patient data; None when it has none."""
+
+_SECONDARY_CAPTURES = frozenset(
+    {
+        SecondaryCaptureImageStorage,
+        MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+        MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    }
+)
+_RADIOGRAPHS = frozenset(
+    {ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, *_SECONDARY_CAPTURES}
+)
+_MAMMOGRAMS = frozenset(
+    {DigitalMammographyXRayImageStorageForPresentation, DigitalMammographyXRayImageStorageForProcessing}
+)
+
+
+def own_result(header: Dataset) -> str | None:
+    """Leave out what this software made."""
+    return "It is a result of this node." if is_own_result(header) else None
+
+
+def mammogram(header: Dataset) -> str | None:
+    """Leave out mammograms, whatever SOP class carries them."""
+    if header.get("SOPClassUID") in _MAMMOGRAMS or code(header, "Modality") == "MG":
+        return "It is a mammogram, which is outside the scope of the models."
+    return None
+
+
+def for_processing(header: Dataset) -> str | None:
+    """Leave out raw detector data, which have no display transformation yet (PS3.3 C.8.11.1)."""
+    if (
+        header.get("SOPClassUID") == DigitalXRayImageStorageForProcessing
+        or code(header, "PresentationIntentType") == "FOR PROCESSING"
+    ):
+        return "It is For Processing: raw detector data, not the picture that is read."
+    return None
+
+
+def not_a_radiograph(header: Dataset) -> str | None:
+    """Leave out every SOP class that is not CR, DX or Secondary Capture."""
+    sop_class = UID(str(header.get("SOPClassUID", "")))
+    if sop_class in _RADIOGRAPHS:
+        return None
+    what = f": it is of the class {sop_class.name}" if sop_class.name != sop_class else ""
+    return f"It is not a radiograph{what}."
+
+
+def not_a_digitised_film(header: Dataset) -> str | None:
+    """Leave out Secondary Captures unless they are radiographs in grey that came by a film digitiser or CR converter.
+
+    Those say so by Modality and ConversionType (PS3.3 C.8.6.1): DF digitised film, DI digital interface, SI scanned
+    image. Screen shots (WSD), scanned documents (SD) and the coloured pictures of other programs are not analysed.
+    """
+    if header.get("SOPClassUID") not in _SECONDARY_CAPTURES:
+        return None
+    is_film = code(header, "Modality") in {"CR", "DX", "DR", "RG"} and code(header, "ConversionType") in {
+        "DF",
+        "DI",
+        "SI",
+    }
+    if is_film and code(header, "PhotometricInterpretation").startswith("MONOCHROME"):
+        return None
+    return "It is a Secondary Capture that does not say it is a digitised radiograph."
+
+
+def localiser(header: Dataset) -> str | None:
+    """Leave out localisers (PS3.3 C.7.6.1.1.2, value 3)."""
+    return "It is a localiser." if "LOCALIZER" in _image_type(header)[2:] else None
+
+
+def secondary(header: Dataset) -> str | None:
+    """Leave out images made from others after the examination (PS3.3 C.7.6.1.1.2, value 2).
+
+    DERIVED in value 1 is no reason, for most DX are derived and primary; nor is SECONDARY on a digitised film, which is
+    the original.
+    """
+    if "SECONDARY" in _image_type(header)[1:2] and code(header, "ConversionType") != "DF":
+        return "It is a secondary image, made from another one."
+    return None
+
+
+def multi_frame(header: Dataset) -> str | None:
+    """Leave out sequences of frames."""
+    return "It has more than one frame." if (number(header, "NumberOfFrames") or 1) > 1 else None
+
+
+def no_image(header: Dataset) -> str | None:
+    """Leave out what has no rows or columns."""
+    return None if number(header, "Rows") and number(header, "Columns") else "It has no image."
+
+
+def dental(header: Dataset) -> str | None:
+    """Leave out intra-oral and panoramic radiographs."""
+    return "It is a dental radiograph." if code(header, "Modality") in {"IO", "PX"} else None
+
+
+def outside_the_limbs(header: Dataset) -> str | None:
+    """Leave out what the header calls a chest, a skull, a spine, …; an empty or unknown body part is analysed."""
+    body_part = outside_scope(header)
+    return f"It is outside the scope of the models: the header says {body_part}." if body_part else None
+
+
+RULES: tuple[Rule, ...] = (
+    own_result,
+    mammogram,
+    for_processing,
+    not_a_radiograph,
+    not_a_digitised_film,
+    localiser,
+    secondary,
+    multi_frame,
+    no_image,
+    dental,
+    outside_the_limbs,
+)
+
+CONFLICTING_PATIENT_IDS = "The instances of this study carry different Patient IDs, so none of them is analysed."
+
+
+def select_radiographs(study: Study) -> Selection:
+    """Tell the radiographs of `study` from the rest, in its order, each of the rest with its reason.
+
+    A study whose instances name different patients is not analysed at all: a result would be filed under one of them.
+    """
+    reasons = [_reason(instance.header) for instance in study.instances]
+    if len({_patient_id(instance) for instance in study.instances}) > 1:
+        reasons = [reason or CONFLICTING_PATIENT_IDS for reason in reasons]
+    pairs = list(zip(study.instances, reasons, strict=True))
+    return Selection(
+        radiographs=tuple(instance for instance, reason in pairs if not reason),
+        excluded=tuple(ExcludedInstance(instance=instance, reason=reason) for instance, reason in pairs if reason),
+    )
+
+
+def _reason(header: Dataset) -> str | None:
+    return next((reason for rule in RULES if (reason := rule(header))), None)
+
+
+def _patient_id(instance: Instance) -> str:
+    return str(instance.header.get("PatientID") or "").strip()
+
+
+def _image_type(header: Dataset) -> list[str]:
+    value = header.get("ImageType") or []
+    values = [value] if isinstance(value, str) else value
+    return [str(item).strip().upper() for item in values]

@@ -1,0 +1,68 @@
+"""What the header says about the part of the body: Body Part Examined (PS3.16 Annex L) beside the models' regions."""
+
+import re
+
+from pydicom import Dataset
+
+from dicom_node.header import code
+
+REGIONS: dict[str, frozenset[str]] = {
+    term: frozenset(regions.split())
+    for terms, regions in (
+        ("FINGER FINGERS THUMB", "HAND"),
+        ("HAND HANDS WRIST WRISTS CARPUS SCAPHOID", "HAND FOREARM"),
+        ("FOREARM RADIUS ULNA RADIUSULNA LOWERARM", "FOREARM ELBOW HAND"),
+        ("ELBOW ELBOWS", "ELBOW FOREARM HUMERUS"),
+        ("ARM HUMERUS HUMERAL UPPERARM", "HUMERUS ELBOW SHOULDER FOREARM"),
+        ("SHOULDER SHOULDERS CLAVICLE SCAPULA ACJOINT", "SHOULDER HUMERUS"),
+        ("UPPEREXTREMITY UPPERLIMB UPEXM", "HAND FOREARM ELBOW HUMERUS SHOULDER"),
+        ("HIP HIPS HIPJOINT PELVIS ACETABULUM", "HIP FEMUR"),
+        ("FEMUR FEMORAL THIGH UPPERLEG", "FEMUR HIP KNEE"),
+        ("KNEE KNEES PATELLA", "KNEE LEG FEMUR"),
+        ("LEG LEGS TIBIA FIBULA TIBIAFIBULA LOWERLEG CALF", "LEG KNEE ANKLE_FOOT FEMUR"),
+        ("ANKLE ANKLES", "ANKLE_FOOT LEG"),
+        ("FOOT FEET TOE TOES HEEL CALCANEUS HINDFOOT FOREFOOT", "ANKLE_FOOT"),
+        ("LOWEREXTREMITY LOWERLIMB LOWEXM", "HIP FEMUR KNEE LEG ANKLE_FOOT"),
+    )
+    for term in terms.split()
+}
+"""The regions that a radiograph of a body part may show: the part itself and the neighbours in the field of view."""
+
+OUTSIDE = frozenset(
+    term
+    for terms in (
+        "CHEST THORAX LUNG LUNGS HEART RIB RIBS STERNUM BREAST",
+        "ABDOMEN ABDOMENPELVIS KUB ESOPHAGUS STOMACH COLON KIDNEY BLADDER",
+        "HEAD SKULL BRAIN FACE FACIAL ORBIT ORBITS SINUS SINUSES MASTOID NOSE NASAL NASALBONE ZYGOMA",
+        "MANDIBLE MAXILLA JAW TMJ TMJOINT TOOTH TEETH DENTAL PANORAMIC NECK LARYNX TRACHEA",
+        "SPINE CSPINE TSPINE LSPINE SSPINE CTSPINE TLSPINE LSSPINE SACRUM COCCYX SIJOINT",
+        "WHOLEBODY BABYGRAM",
+    )
+    for term in terms.split()
+)
+"""Parts of the body that are no limb, girdle or hip."""
+
+
+def outside_scope(header: Dataset) -> str | None:
+    """Return the body part when the header names one that is no limb; None when it names a limb or nothing known."""
+    terms = _terms(header)
+    return None if any(term in REGIONS for term in terms) else next((term for term in terms if term in OUTSIDE), None)
+
+
+def contradicts(header: Dataset, region: str) -> str | None:
+    """Return the body part that the header names when a radiograph of it cannot show `region`, else None."""
+    for term in _terms(header):
+        if term in REGIONS:
+            return None if region in REGIONS[term] else term
+    return None
+
+
+def _terms(header: Dataset) -> tuple[str, ...]:
+    """List the words to look for: the value without blanks and signs first, then each of its words.
+
+    Body Part Examined comes first; many DX say it only as Anatomic Region (PS3.3 10.5).
+    """
+    anatomic_region = header.get("AnatomicRegionSequence") or [Dataset()]
+    text = code(header, "BodyPartExamined") or code(anatomic_region[0], "CodeMeaning")
+    words = re.findall("[A-Z]+", text)
+    return ("".join(words), *words)
