@@ -1,0 +1,80 @@
+"""From the radiographs of a study to its analysis: decode, call the pipeline, compare the answer with the header.
+
+A radiograph that cannot be analysed is part of the answer, with its reason; it never loses the rest of the study.
+"""
+
+import logging
+import traceback
+from dataclasses import replace
+from typing import Protocol
+
+from pydicom import Dataset
+
+from dicom_node.analyse.grayscale import contradicts_itself
+from dicom_node.analyse.pixels import load_radiograph
+from dicom_node.body_part import contradicts
+from dicom_node.errors import UndecodableImageError
+from dicom_node.values import AnalysedInstance, Instance, Selection, Study, StudyAnalysis
+from inference.errors import UnsupportedImageError
+from inference.types import Decision, ModelIdentity, Radiograph, RadiographAnalysis
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class RadiographPipeline(Protocol):
+    """What analyses one radiograph: `inference.pipeline.Pipeline`, or a scripted one in tests."""
+
+    @property
+    def models(self) -> tuple[ModelIdentity, ...]:
+        """Every model that is loaded."""
+
+    def analyse(self, radiograph: Radiograph) -> RadiographAnalysis:
+        """Analyse one radiograph; raises `UnsupportedImageError` for one outside what the models accept."""
+
+
+def analyse_study(study: Study, selection: Selection, pipeline: RadiographPipeline) -> StudyAnalysis:
+    """Analyse the selected radiographs of `study`, one after the other, in its order. Raises nothing of its own."""
+    return StudyAnalysis(
+        study=study,
+        images=tuple(analyse_instance(instance, pipeline) for instance in selection.radiographs),
+        excluded=selection.excluded,
+        models=pipeline.models,
+    )
+
+
+def analyse_instance(instance: Instance, pipeline: RadiographPipeline) -> AnalysedInstance:
+    """Analyse one radiograph; where that fails, say so in the answer."""
+    try:
+        radiograph = load_radiograph(instance.path)
+    except UndecodableImageError as error:
+        reason = f"The image could not be decoded: {error}."
+        return AnalysedInstance(instance=instance, radiograph=None, analysis=_not_analysed(reason))
+    analysis = _analyse(radiograph, pipeline)
+    flags = (*analysis.flags, *_header_flags(instance.header, analysis))
+    return AnalysedInstance(instance=instance, radiograph=radiograph, analysis=replace(analysis, flags=flags))
+
+
+def _analyse(radiograph: Radiograph, pipeline: RadiographPipeline) -> RadiographAnalysis:
+    try:
+        return pipeline.analyse(radiograph)
+    except UnsupportedImageError as error:
+        return _not_analysed(f"The models do not accept the image: {error}.")
+    except Exception as error:  # noqa: BLE001 - one image must not lose the study; the answer says it, the log says where
+        # Frames only: the text of an unforeseen exception is not ours, and may quote anything.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        _LOGGER.error("the models failed on an image: %s\n%s", type(error).__name__, where)  # noqa: TRY400 - as said above
+        return _not_analysed(f"The models failed on the image ({type(error).__name__}).")
+
+
+def _not_analysed(reason: str) -> RadiographAnalysis:
+    return RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=reason)
+
+
+def _header_flags(header: Dataset, analysis: RadiographAnalysis) -> tuple[str, ...]:
+    """Compare what the header says with what the pixels show."""
+    flags = []
+    if analysis.region and (body_part := contradicts(header, analysis.region.region)):
+        flags.append(f"The header says {body_part}, but the image looks like {analysis.region.region}.")
+    if contradicts_itself(header):
+        flags.append("The header contradicts itself about black and white; the picture was turned to look like a limb.")
+    return tuple(flags)

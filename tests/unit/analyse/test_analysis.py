@@ -1,0 +1,128 @@
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from builders import build_cr, build_dx, build_sr, phantom, write_part10
+from pydicom import Dataset
+
+from dicom_node.analyse.analysis import analyse_instance, analyse_study
+from dicom_node.assemble.selection import select_radiographs
+from dicom_node.assemble.study import read_instance
+from dicom_node.values import Instance, Study
+from inference.errors import UnsupportedImageError
+from inference.types import Decision, ModelIdentity, Radiograph, RadiographAnalysis, RegionPrediction, Task
+
+LEG = RegionPrediction(region="LEG", confidence=0.9, probabilities={"LEG": 0.9, "KNEE": 0.1})
+CLEAR = RadiographAnalysis(decision=Decision.NO_FRACTURE, region=LEG, flags=("A remark.",))
+QUOTED = "Unmistakable^Patient"
+
+
+class ScriptedPipeline:
+    """Answers what it was told to, and keeps what it was shown."""
+
+    models = (ModelIdentity(name="scripted", version="1", task=Task.FRACTURE, digest="0" * 64),)
+
+    def __init__(self, answer: Callable[[Radiograph], RadiographAnalysis] = lambda _: CLEAR) -> None:
+        self._answer = answer
+        self.shown: list[tuple[int, int]] = []
+
+    def analyse(self, radiograph: Radiograph) -> RadiographAnalysis:
+        self.shown.append((radiograph.rows, radiograph.columns))
+        return self._answer(radiograph)
+
+
+def stored(ds: Dataset, folder: Path) -> Instance:
+    return read_instance(write_part10(ds, folder / f"{ds.SOPInstanceUID}.dcm"))
+
+
+def study_of(*instances: Instance) -> Study:
+    return Study(
+        study_instance_uid="1.2.3",
+        revision="0",
+        version=1,
+        created_at=datetime(2026, 1, 2, tzinfo=UTC),
+        instances=instances,
+    )
+
+
+def truncated(instance: Instance) -> Instance:
+    instance.path.write_bytes(instance.path.read_bytes()[:-5000])
+    return instance
+
+
+def test_every_radiograph_is_analysed_and_the_rest_keeps_its_reason(tmp_path: Path) -> None:
+    images = (build_dx(phantom(50, 40)), build_sr(), build_cr(phantom(60, 30, bits=10)))
+    study = study_of(*(stored(ds, tmp_path) for ds in images))
+    pipeline = ScriptedPipeline()
+
+    analysis = analyse_study(study, select_radiographs(study), pipeline)
+
+    assert pipeline.shown == [(50, 40), (60, 30)]
+    assert [image.analysis for image in analysis.images] == [CLEAR, CLEAR]
+    assert [image.instance for image in analysis.images] == [study.instances[0], study.instances[2]]
+    assert [left_out.instance for left_out in analysis.excluded] == [study.instances[1]]
+    assert (analysis.study, analysis.models) == (study, pipeline.models)
+
+
+def test_a_radiograph_that_cannot_be_decoded_does_not_lose_the_others(tmp_path: Path) -> None:
+    study = study_of(truncated(stored(build_dx(), tmp_path)), stored(build_dx(), tmp_path))
+
+    broken, sound = analyse_study(study, select_radiographs(study), ScriptedPipeline()).images
+
+    assert broken.radiograph is None
+    assert broken.analysis.decision is Decision.NOT_ANALYSED
+    assert broken.analysis.reason.startswith("The image could not be decoded: ")
+    assert sound.analysis == CLEAR
+
+
+def test_an_image_that_the_models_do_not_accept_is_not_analysed_with_their_reason(tmp_path: Path) -> None:
+    def refuse(_: Radiograph) -> RadiographAnalysis:
+        raise UnsupportedImageError("it has fewer than 32 rows")
+
+    image = analyse_instance(stored(build_dx(), tmp_path), ScriptedPipeline(refuse))
+
+    assert image.radiograph is not None
+    assert image.analysis.decision is Decision.NOT_ANALYSED
+    assert image.analysis.reason == "The models do not accept the image: it has fewer than 32 rows."
+
+
+def test_a_model_that_fails_on_one_image_is_reported_without_what_its_exception_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Radiograph) -> RadiographAnalysis:
+        raise ZeroDivisionError(QUOTED)
+
+    with caplog.at_level(logging.DEBUG):
+        image = analyse_instance(stored(build_dx(), tmp_path), ScriptedPipeline(fail))
+
+    assert image.analysis.decision is Decision.NOT_ANALYSED
+    assert image.analysis.reason == "The models failed on the image (ZeroDivisionError)."
+    assert "in fail" in caplog.text
+    assert QUOTED not in caplog.text + image.analysis.reason
+
+
+@pytest.mark.parametrize(
+    ("body_part", "flags"),
+    [
+        ("HAND", ("A remark.", "The header says HAND, but the image looks like LEG.")),
+        ("KNEE", ("A remark.",)),
+        ("EXTREMITY", ("A remark.",)),
+        ("", ("A remark.",)),
+    ],
+)
+def test_a_header_that_names_another_body_part_than_the_pixels_show_is_flagged(
+    body_part: str, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    image = analyse_instance(stored(build_dx(BodyPartExamined=body_part), tmp_path), ScriptedPipeline())
+
+    assert image.analysis.flags == flags
+
+
+def test_an_image_whose_header_contradicts_itself_about_black_and_white_is_flagged(tmp_path: Path) -> None:
+    ds = build_dx(PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="IDENTITY")
+
+    image = analyse_instance(stored(ds, tmp_path), ScriptedPipeline())
+
+    assert "contradicts itself" in image.analysis.flags[-1]
