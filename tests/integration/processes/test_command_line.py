@@ -1,0 +1,55 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from running import Node
+
+from dicom_node.demo.archives import find_free_port
+
+
+def run(*arguments, **options):
+    command = [sys.executable, "-m", "dicom_node", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+
+
+def test_help_names_every_command():
+    said = run("--help").stdout
+    for command in ("serve", "receiver", "worker", "web", "analyse", "demo", "doctor", "status", "retry", "complete"):
+        assert command in said
+    assert "Not for diagnosis" in said
+
+
+@pytest.mark.parametrize("command", ["serve", "receiver", "worker", "status", "doctor"])
+def test_a_wrong_configuration_is_one_sentence_and_exit_code_2(tmp_path, command):
+    node = Node(tmp_path, {"archive": find_free_port()})
+    node.config.write_text(node.config.read_text().replace("quiet_s", "quiet"))
+    finished = run(command, "--config", node.config)
+    assert finished.returncode == 2
+    said = " ".join((finished.stderr + finished.stdout).split())
+    assert "table [completion], key 'quiet'" in said
+    assert "Traceback" not in said
+
+
+def test_status_of_a_new_node_is_empty_and_machine_readable(tmp_path):
+    node = Node(tmp_path, {"archive": find_free_port()})
+    finished = run("status", "--json", "--config", node.config)
+    assert json.loads(finished.stdout) == {"open": [], "revisions": []}
+
+
+@pytest.mark.parametrize("command", ["retry", "complete"])
+def test_an_unknown_study_is_an_error_that_says_where_to_look(tmp_path, command):
+    node = Node(tmp_path, {"archive": find_free_port()})
+    finished = run(command, "1.2.3", "--config", node.config)
+    assert finished.returncode == 1
+    assert "dicom-node status" in finished.stderr
+
+
+def test_the_doctor_says_what_to_do_about_a_destination_that_is_away(tmp_path):
+    node = Node(tmp_path, {"archive": find_free_port()})
+    finished = run("doctor", "--config", node.config)
+    assert finished.returncode == 1
+    said = " ".join(finished.stdout.split())
+    assert "wrong destination archive" in said
+    assert "let it know the modality FRACTUREAI" in said
+    assert "1 thing(s) to mend" in said

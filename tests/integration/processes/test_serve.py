@@ -1,0 +1,102 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from running import Node, echo, wait_for
+
+from dicom_node.demo.archives import find_free_port
+
+
+@pytest.fixture
+def node(tmp_path):
+    node = Node(tmp_path, {"archive": find_free_port()})
+    yield node
+    if node.process is not None:
+        node.stop()
+
+
+def children(pid):
+    task = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in task.read_text().split()]
+
+
+def command_of(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+
+
+def role(pid):
+    words = command_of(pid)
+    return words[words.index("dicom_node") + 1]
+
+
+def test_it_runs_three_processes_and_stops_in_order_with_exit_code_0(node):
+    node.start()
+    pids = children(node.process.pid)
+    assert sorted(role(pid) for pid in pids) == ["receiver", "web", "worker"]
+    wait_for("worker ready", lambda: "worker ready" in node.log)
+    assert node.stop() == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert "killed" not in node.log
+
+
+def test_a_process_that_dies_is_started_again(node):
+    node.start()
+    for pid in children(node.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    wait_for("three new processes", lambda: len(children(node.process.pid)) == 3)
+    wait_for("C-ECHO is answered again", lambda: echo(node.port))
+
+
+def test_the_others_stop_when_the_supervisor_is_killed(node):
+    node.start()
+    pids = children(node.process.pid)
+    os.kill(node.process.pid, signal.SIGKILL)
+    node.process.wait()
+    node.process = None
+    wait_for("all have gone", lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), within_s=20)
+
+
+def test_the_web_process_answers_without_patient_data(node):
+    node.start()
+
+    def get(path):
+        url = f"http://127.0.0.1:{node.settings.web.port}{path}"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return json.load(answer)
+
+    def alive():
+        try:
+            return get("/healthz")["status"] == "ok"
+        except OSError:
+            return False
+
+    wait_for("/healthz answers", alive)
+    assert get("/readyz") == {"receiver": True}
+    assert get("/studies") == []
+
+
+def test_the_default_runtime_leaves_tensorflow_alone(node):
+    node.start()
+    wait_for("worker ready", lambda: "worker ready" in node.log)
+    (worker,) = [pid for pid in children(node.process.pid) if role(pid) == "worker"]
+    loaded = Path(f"/proc/{worker}/maps").read_text()
+    assert "onnxruntime" in loaded
+    assert "tensorflow" not in loaded
+
+
+def test_a_wrong_bundle_refuses_to_start_with_exit_code_2(node, tmp_path):
+    (tmp_path / "bundles").mkdir()
+    node.config.write_text(node.config.read_text() + f'\n[models]\nbundles = "{tmp_path / "bundles"}"\n')
+    with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-m", "dicom_node", "serve", "--config", str(node.config)]
+        before = time.monotonic()
+        finished = subprocess.run(command, stdout=log, stderr=log, timeout=60, check=False)
+    assert finished.returncode == 2
+    assert time.monotonic() - before < 30
+    assert str(tmp_path / "bundles") in (tmp_path / "log").read_text()
