@@ -9,6 +9,8 @@ NodeError
         StoreRejectedError
 """
 
+import traceback
+
 
 class NodeError(Exception):
     """Something the node could not do. Messages hold no patient data."""
@@ -40,3 +42,8 @@ class StoreRejectedError(DeliveryError):
     def __init__(self, status: int) -> None:
         super().__init__(f"the destination answered C-STORE with status 0x{status:04X}")
         self.status = status
+
+
+def describe_unforeseen(error: BaseException) -> str:
+    """Say where an unforeseen exception came from: its type and the frames, never its text, which may quote a name."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"

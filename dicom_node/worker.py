@@ -7,6 +7,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from inference.pipeline import Pipeline
 
 from dicom_node.assemble.completeness import close_complete_studies
+from dicom_node.errors import describe_unforeseen
 from dicom_node.processes import hold_lock, wait_for_stop
 from dicom_node.result_sets import ResultSets
 from dicom_node.settings import Settings
@@ -36,9 +37,8 @@ def run_worker(settings: Settings) -> int:
     def tick() -> None:
         try:
             sweep(store, workflow, settings)
-        except Exception:
-            # The edge of the scheduler: one failed tick (database locked, disk full) must not end the ticking.
-            _LOGGER.exception("completion sweep failed")
+        except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks
+            _LOGGER.error("completion sweep failed: %s", describe_unforeseen(error))  # noqa: TRY400  # no texts in logs
 
     scheduler.add_job(tick, "interval", seconds=settings.completion.sweep_s, max_instances=1, coalesce=True)
     with running_workflows(settings):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, SetEnqueueOptions, SetWorkflowID
 
 from dicom_node.deliver import Delivery, ResultFile, send_results
-from dicom_node.errors import AssociationError
+from dicom_node.errors import AssociationError, describe_unforeseen
 from dicom_node.result_sets import ResultSets
 from dicom_node.settings import Destination, Settings
 from dicom_node.store import DeliveryState, RevisionState, Store
@@ -52,9 +52,8 @@ class StudyWorkflow(DBOSConfiguredInstance):
         self._store.set_revision_state(study_instance_uid, digest, RevisionState.ANALYSING)
         try:
             self._result_sets.make(study_instance_uid, digest)
-        except Exception:
-            # The edge of a step: whatever went wrong, the study must not vanish but show as failed to the operator.
-            _LOGGER.exception("no results could be made for study %s", study_instance_uid)
+        except Exception as error:  # noqa: BLE001  # the edge of a step: the study must show as failed, not vanish
+            _LOGGER.error("no results for study %s: %s", study_instance_uid, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
             reason = "no results could be made; see the log, then `dicom-node retry`"
             self._store.set_revision_state(study_instance_uid, digest, RevisionState.FAILED, reason=reason)
             return False
