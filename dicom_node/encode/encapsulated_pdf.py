@@ -1,0 +1,75 @@
+"""Encode the report of a study as an Encapsulated PDF (PS3.3 A.45.1)."""
+
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
+
+from dicom_node.encode import provenance
+from dicom_node.encode.identification import add_patient_module, add_study_modules
+from dicom_node.encode.provenance import Origin
+from dicom_node.identity import DISCLAIMER
+from dicom_node.values import ResultKind
+
+_KIND = ResultKind.ENCAPSULATED_PDF
+
+
+def encode_encapsulated_pdf(origin: Origin, document: bytes) -> Dataset:
+    """Encode `document`, a whole PDF file, as the one instance of the revision's report series."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    add_patient_module(ds, origin.header)
+    add_study_modules(ds, origin.header, origin.analysis.study.study_instance_uid)
+    _add_series(ds, origin)
+    provenance.add_equipment(ds, origin)
+    _add_encapsulated_document(ds, origin, document)
+    _add_sop_common(ds, origin)
+    return ds
+
+
+def _add_series(ds: Dataset, origin: Origin) -> None:
+    """Add the Encapsulated Document Series Module (PS3.3 C.24.1)."""
+    provenance.add_general_series(ds, origin, _KIND, "Fracture AI report. Research use only")
+    ds.Modality = "DOC"
+
+
+def _add_encapsulated_document(ds: Dataset, origin: Origin, document: bytes) -> None:
+    """Add the Encapsulated Document Module (PS3.3 C.24.2)."""
+    provenance.add_content_time(ds, origin)
+    ds.InstanceNumber = 1
+    ds.AcquisitionDateTime = ""  # type 2: the sources were acquired at several times
+    ds.BurnedInAnnotation = "YES"  # the pages print name, identifier and birth date
+    ds.RecognizableVisualFeatures = "NO"
+    ds.SourceInstanceSequence = [provenance.refer_to(instance) for instance in origin.analysis.study.instances]
+    ds.DocumentTitle = f"Fracture AI report. {DISCLAIMER}"
+    ds.ConceptNameCodeSequence = [provenance.build_code(codes.DCM.ImagingMeasurementReport)]
+    ds.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    ds.EncapsulatedDocument = document + b"\0" * (len(document) % 2)  # OB is padded to even length (PS3.5 6.2)
+    ds.EncapsulatedDocumentLength = len(document)
+    if predecessors := _refer_to_predecessors(origin):
+        ds.PredecessorDocumentsSequence = [predecessors]
+
+
+def _refer_to_predecessors(origin: Origin) -> Dataset | None:
+    """Build references to the reports this one replaces (PS3.3 Table C.17-3)."""
+    study = Dataset()
+    study.StudyInstanceUID = origin.analysis.study.study_instance_uid
+    study.ReferencedSeriesSequence = []
+    for replaced in origin.analysis.study.supersedes:
+        if replaced.sop_class_uid != EncapsulatedPDFStorage:
+            continue
+        reference, series = Dataset(), Dataset()
+        reference.ReferencedSOPClassUID = replaced.sop_class_uid
+        reference.ReferencedSOPInstanceUID = replaced.sop_instance_uid
+        series.SeriesInstanceUID, series.ReferencedSOPSequence = replaced.series_instance_uid, [reference]
+        study.ReferencedSeriesSequence.append(series)
+    return study if study.ReferencedSeriesSequence else None
+
+
+def _add_sop_common(ds: Dataset, origin: Origin) -> None:
+    """Add the SOP Common Module; contributing equipment is every model that spoke on any image."""
+    ds.SOPClassUID, ds.SOPInstanceUID = EncapsulatedPDFStorage, origin.derive_uid(_KIND)
+    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
+    spoke = dict.fromkeys(model for image in origin.analysis.images for model in image.analysis.models)
+    provenance.add_sop_common(ds, origin, spoke)

@@ -1,0 +1,233 @@
+"""Lay out the report of a study as a PDF, A4: the answer first, then each image with its overlay.
+
+The same study always gives the same bytes: reportlab writes no clock and no random identifier into an invariant
+document.
+"""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+from reportlab.lib.colors import Color, white
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.units import mm
+from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.platypus import (
+    BaseDocTemplate,
+    Flowable,
+    Frame,
+    HRFlowable,
+    Image,
+    KeepTogether,
+    PageTemplate,
+    Spacer,
+    Table,
+)
+
+from dicom_node import __version__
+from dicom_node.encode.provenance import Origin
+from dicom_node.encode.report import wording
+from dicom_node.encode.report.bars import Bar, ProbabilityBars
+from dicom_node.encode.report.pictures import ImagePictures
+from dicom_node.encode.report.typesetting import (
+    ACCENT,
+    ALERT,
+    INK,
+    QUIET,
+    RULE,
+    SANS,
+    SHADE,
+    WARNING,
+    load_font,
+    set_paragraph,
+)
+from dicom_node.identity import DISCLAIMER, MANUFACTURER_MODEL_NAME
+from dicom_node.values import AnalysedInstance, StudyAnalysis
+from inference.overlay import HEADLINES, HEATMAP_WITHHELD, format_probability, format_region
+from inference.types import Decision, FracturePrediction, RadiographAnalysis
+
+_TITLE = "Fracture AI report"
+_WIDTH = A4[0] - 30 * mm
+_PICTURE_HEIGHTS = (98 * mm, 84 * mm, 70 * mm, 56 * mm)
+_REGIONS = 5
+_FLUSH = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)]
+_COLOURS = {
+    Decision.FRACTURE: ALERT,
+    Decision.UNCERTAIN: WARNING,
+    Decision.NO_FRACTURE: ACCENT,
+    Decision.NOT_ANALYSED: WARNING,
+}
+
+
+def render_report(origin: Origin, pictures: Mapping[str, ImagePictures]) -> bytes:
+    """Render the report; `pictures` are those of the analysed images, by SOP Instance UID.
+
+    A study of one image fits on one page: its pictures are made smaller until it does.
+    """
+    heights = _PICTURE_HEIGHTS if len(pictures) == 1 else _PICTURE_HEIGHTS[:1]
+    for height in heights:
+        document, pages = _build(origin, pictures, height)
+        if pages == 1:
+            break
+    return document
+
+
+def _build(origin: Origin, pictures: Mapping[str, ImagePictures], height: float) -> tuple[bytes, int]:
+    with BytesIO() as file:
+        template = BaseDocTemplate(
+            file, pagesize=A4, title=_TITLE, author=MANUFACTURER_MODEL_NAME, subject=DISCLAIMER, invariant=1
+        )
+        frame = Frame(15 * mm, 14 * mm, _WIDTH, A4[1] - 26 * mm, 0, 0, 0, 0)
+        template.addPageTemplates(PageTemplate(frames=[frame], onPage=_draw_footer))
+        template.build(_lay_out(origin, pictures, height))
+        return file.getvalue(), template.page
+
+
+def _lay_out(origin: Origin, pictures: Mapping[str, ImagePictures], height: float) -> list[Flowable]:
+    analysis = origin.analysis
+    story = [*_lay_out_answer(analysis), _lay_out_identification(origin), *_lay_out_images(analysis)]
+    story += _lay_out_not_analysed(analysis)
+    story += _lay_out_models(analysis)
+    for number, image in enumerate(wording.list_analysed(analysis), start=1):
+        story.append(KeepTogether(_lay_out_image(number, image, pictures[image.instance.sop_instance_uid], height)))
+    return story
+
+
+def _lay_out_answer(analysis: StudyAnalysis) -> list[Flowable]:
+    decision, summary = wording.summarise_study(analysis)
+    version = wording.describe_version(analysis)
+    beside = stringWidth(version, load_font(SANS).fontName, 8) + 1 * mm
+    title = Table(
+        [[set_paragraph(_TITLE, 15, bold=True), set_paragraph(version, 8, QUIET)]],
+        colWidths=[_WIDTH - beside, beside],
+        style=[("VALIGN", (0, 0), (-1, -1), "BOTTOM"), *_FLUSH],
+    )
+    answer = Table(
+        [[set_paragraph(summary, 12, white, bold=True)], [set_paragraph(wording.count_images(analysis), 8.5, white)]],
+        colWidths=[_WIDTH],
+        style=[("BACKGROUND", (0, 0), (-1, -1), _COLOURS[decision]), ("BOTTOMPADDING", (0, 0), (0, 0), 1)],
+    )
+    return [title, set_paragraph(DISCLAIMER, 9, ALERT, bold=True), Spacer(0, 2 * mm), answer, Spacer(0, 2 * mm)]
+
+
+def _lay_out_identification(origin: Origin) -> Table:
+    """Two pairs of label and value a row."""
+    cells = [
+        (set_paragraph(label, 7.5, QUIET), set_paragraph(value or "not given", 9, INK if value else QUIET))
+        for label, value in wording.describe_patient_and_study(origin)
+    ]
+    rows = [[*left, *right] for left, right in zip(cells[::2], cells[1::2], strict=True)]
+    widths = [33 * mm, 67 * mm, 27 * mm, _WIDTH - 127 * mm]
+    return _build_table(rows, widths, ("BACKGROUND", (0, 0), (-1, -1), SHADE), ("LEFTPADDING", (0, 0), (-1, -1), 6))
+
+
+def _lay_out_images(analysis: StudyAnalysis) -> list[Flowable]:
+    images = wording.list_analysed(analysis)
+    if not images:
+        return []
+    rows = [_set_row(["", "Image", "Finding", "Probability", "Region"], QUIET)]
+    rows += [_list_image(number, image) for number, image in enumerate(images, start=1)]
+    return [_set_heading("Images"), _build_table(rows, [8 * mm, 62 * mm, 40 * mm, 24 * mm, _WIDTH - 134 * mm])]
+
+
+def _list_image(number: int, image: AnalysedInstance) -> list[Flowable]:
+    analysis = image.analysis
+    said = format_probability(analysis.fracture.probability) if analysis.fracture else "none"
+    region = analysis.region
+    return [
+        set_paragraph(str(number)),
+        set_paragraph(wording.describe_image(image.instance.header)),
+        set_paragraph(HEADLINES[analysis.decision], 8.5, _COLOURS[analysis.decision], bold=True),
+        set_paragraph(said),
+        set_paragraph(
+            f"{format_region(region.region)} {format_probability(region.confidence)}" if region else "unknown"
+        ),
+    ]
+
+
+def _lay_out_not_analysed(analysis: StudyAnalysis) -> list[Flowable]:
+    missing = wording.list_not_analysed(analysis)
+    if not missing:
+        return []
+    rows = [_set_row(["Image", "Reason"], QUIET)]
+    rows += [[set_paragraph(image), set_paragraph(reason, bold=True)] for image, reason in missing]
+    return [_set_heading("Not analysed", WARNING), _build_table(rows, [62 * mm, _WIDTH - 62 * mm])]
+
+
+def _lay_out_models(analysis: StudyAnalysis) -> list[Flowable]:
+    if not analysis.models:
+        return []
+    rows = [_set_row(["Model", "Version", "Task", "SHA-256"], QUIET)]
+    rows += [_set_row([model.name, model.version, model.task, model.digest[:16]]) for model in analysis.models]
+    return [_set_heading("Models"), _build_table(rows, [75 * mm, 30 * mm, 30 * mm, _WIDTH - 135 * mm])]
+
+
+def _lay_out_image(number: int, image: AnalysedInstance, pictures: ImagePictures, height: float) -> list[Flowable]:
+    """Lay out an image: what was found, original beside overlay, probabilities, remarks."""
+    heading = f"Image {number}: {HEADLINES[image.analysis.decision]}"
+    analysis = image.analysis
+    captions = ["As received", "Overlay" if analysis.heatmap is not None else HEATMAP_WITHHELD]
+    described = set_paragraph(wording.describe_image(image.instance.header), 8, QUIET)
+    block = [_set_heading(heading, _COLOURS[analysis.decision]), described, Spacer(0, 1.5 * mm)]
+    block += [_lay_out_pictures(pictures, height, captions), Spacer(0, 1 * mm), _lay_out_bars(analysis)]
+    remarks = [analysis.reason, *analysis.flags] if analysis.reason else analysis.flags
+    block += [set_paragraph(f"• {remark}", 8.5, WARNING) for remark in remarks]
+    return block
+
+
+def _lay_out_pictures(pictures: ImagePictures, height: float, captions: Sequence[str]) -> Table:
+    width = (_WIDTH - 4 * mm) / 2
+    shown = min(height, width * pictures.height_to_width)
+    size = {"width": shown / pictures.height_to_width, "height": shown}
+    row = [Image(BytesIO(jpeg), **size) for jpeg in (pictures.original, pictures.overlay)]
+    style = [("ALIGN", (0, 0), (-1, -1), "LEFT"), ("TOPPADDING", (0, 0), (-1, -1), 0), *_FLUSH]
+    return Table([row, _set_row(captions, QUIET)], colWidths=[_WIDTH / 2] * 2, style=style)
+
+
+def _lay_out_bars(analysis: RadiographAnalysis) -> Table:
+    """Fracture probability with its operating points on the left, the most probable regions on the right."""
+    left = [_build_fracture_bar(analysis.fracture, _COLOURS[analysis.decision])] if analysis.fracture else []
+    ranked = sorted(analysis.region.probabilities.items(), key=lambda item: -item[1]) if analysis.region else []
+    right = [
+        Bar(label=format_region(region)[:24], probability=probability, colour=QUIET)
+        for region, probability in ranked[:_REGIONS]
+    ]
+    cells = [ProbabilityBars(left, label_width=24 * mm), ProbabilityBars(right, label_width=28 * mm)]
+    between = [("RIGHTPADDING", (0, 0), (0, -1), 6 * mm), ("VALIGN", (0, 0), (-1, -1), "TOP")]
+    rows = [_set_row(["Fracture", "Region"], QUIET), cells]
+    return Table(rows, colWidths=[_WIDTH / 2] * 2, style=[*_FLUSH, *between])
+
+
+def _build_fracture_bar(fracture: FracturePrediction, colour: Color) -> Bar:
+    marks = (
+        (fracture.sensitive_threshold, f"no fracture below {fracture.sensitive_threshold:.2f}"),
+        (fracture.specific_threshold, f"fracture from {fracture.specific_threshold:.2f}"),
+    )
+    return Bar(label="Probability", probability=fracture.probability, colour=colour, marks=marks)
+
+
+def _set_heading(text: str, colour: Color = INK) -> Table:
+    rule = HRFlowable(width=_WIDTH, thickness=0.6, color=RULE, spaceBefore=0, spaceAfter=0)
+    tight = [("TOPPADDING", (0, 1), (0, 1), 0), ("BOTTOMPADDING", (0, 0), (0, -1), 1)]
+    return Table([[set_paragraph(text, 10.5, colour, bold=True)], [rule]], colWidths=[_WIDTH], style=[*_FLUSH, *tight])
+
+
+def _set_row(texts: Sequence[str], colour: Color = INK) -> list[Flowable]:
+    return [set_paragraph(text, 7.5 if colour is QUIET else 8.5, colour) for text in texts]
+
+
+def _build_table(rows: list[list[Flowable]], widths: Sequence[float], *style: Any) -> Table:
+    padding = [("TOPPADDING", (0, 0), (-1, -1), 1.6), ("BOTTOMPADDING", (0, 0), (-1, -1), 1.6)]
+    return Table(
+        rows, colWidths=widths, style=[("VALIGN", (0, 0), (-1, -1), "TOP"), *_FLUSH, *padding, *style], hAlign="LEFT"
+    )
+
+
+def _draw_footer(canvas: Any, template: Any) -> None:
+    """Repeat on every page that this is not for diagnosis."""
+    canvas.saveState()
+    canvas.setFont(load_font(SANS).fontName, 7.5)
+    canvas.setFillColor(QUIET)
+    canvas.drawString(15 * mm, 8 * mm, f"{DISCLAIMER} {MANUFACTURER_MODEL_NAME} {__version__}.")
+    canvas.drawRightString(A4[0] - 15 * mm, 8 * mm, f"Page {template.page}")
+    canvas.restoreState()

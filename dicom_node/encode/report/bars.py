@@ -1,0 +1,72 @@
+"""Probabilities as horizontal bars, drawn as vectors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reportlab.lib.colors import Color
+from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.platypus import Flowable
+
+from dicom_node.encode.report.typesetting import ACCENT, INK, QUIET, RULE, SANS, SHADE, load_font
+from inference.overlay import format_probability
+
+_ROW = 12.0
+_BAR = 6.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One probability."""
+
+    label: str
+    probability: float
+    colour: Color = ACCENT
+    marks: tuple[tuple[float, str], ...] = ()
+    """Operating points: where, and the words below the mark."""
+
+
+class ProbabilityBars(Flowable):  # type: ignore[misc]  # reportlab ships no types
+    """Bars below each other on one axis from 0 to 1."""
+
+    def __init__(self, bars: Sequence[Bar], *, label_width: float) -> None:
+        super().__init__()
+        self._bars = bars
+        self._label_width = label_width
+        load_font(SANS)
+
+    def wrap(self, available_width: float, _available_height: float) -> tuple[float, float]:
+        """Take the width there is; a marked bar has a row more for the words below it."""
+        self.width = available_width
+        self.height = sum(_ROW * (1.8 if bar.marks else 1) for bar in self._bars)
+        return self.width, self.height
+
+    def draw(self) -> None:
+        """Draw from the top down."""
+        top = self.height
+        for bar in self._bars:
+            self._draw_bar(bar, top - _ROW)
+            top -= _ROW * (1.8 if bar.marks else 1)
+
+    def _draw_bar(self, bar: Bar, bottom: float) -> None:
+        canvas, start, length = self.canv, self._label_width, self.width - self._label_width - 32
+        canvas.setFont(SANS, 7.5)
+        canvas.setFillColor(INK)
+        canvas.drawString(0, bottom + 2.2, bar.label)
+        canvas.drawRightString(self.width, bottom + 2.2, format_probability(bar.probability))
+        canvas.setFillColor(SHADE)
+        canvas.rect(start, bottom + 1.5, length, _BAR, stroke=0, fill=1)
+        canvas.setFillColor(bar.colour)
+        canvas.rect(start, bottom + 1.5, length * min(1.0, max(0.0, bar.probability)), _BAR, stroke=0, fill=1)
+        canvas.setStrokeColor(RULE)
+        canvas.rect(start, bottom + 1.5, length, _BAR, stroke=1, fill=0)
+        for number, (where, words) in enumerate(bar.marks):
+            self._draw_mark(start + length * where, bottom, words, before=number == 0)
+
+    def _draw_mark(self, x: float, bottom: float, words: str, *, before: bool) -> None:
+        """Mark an operating point with a line through the bar, its words on one side of the foot."""
+        canvas, width = self.canv, stringWidth(words, SANS, 6)
+        canvas.setStrokeColor(INK)
+        canvas.line(x, bottom - 2, x, bottom + 1.5 + _BAR + 2)
+        canvas.setFont(SANS, 6)
+        canvas.setFillColor(QUIET)
+        canvas.drawString(max(0, x - 2 - width) if before else min(x + 2, self.width - width), bottom - 5.5, words)

@@ -1,0 +1,90 @@
+"""What the report says about a study, in words."""
+
+from collections.abc import Sequence
+
+from pydicom import Dataset
+
+from dicom_node.encode.identification import read_name, read_text, read_valid
+from dicom_node.encode.provenance import Origin
+from dicom_node.header import code, numbers
+from dicom_node.values import AnalysedInstance, StudyAnalysis
+from inference.overlay import HEADLINES
+from inference.types import Decision
+
+
+def describe_patient_and_study(origin: Origin) -> list[tuple[str, str]]:
+    """Name what identifies patient and study: pairs of label and value, in reading order."""
+    header = origin.header
+    issuer = read_valid(header, "IssuerOfPatientID")
+    identifier = read_valid(header, "PatientID")
+    return [
+        ("Patient", " / ".join(read_name(header, "PatientName"))),
+        ("Patient ID", f"{identifier} ({issuer})" if issuer else identifier),
+        ("Birth date", _write_date(read_valid(header, "PatientBirthDate"))),
+        ("Sex", read_valid(header, "PatientSex")),
+        ("Study", read_text(header, "StudyDescription")),
+        ("Study date", _write_date(read_valid(header, "StudyDate"))),
+        ("Accession number", read_valid(header, "AccessionNumber")),
+        ("Study ID", read_valid(header, "StudyID")),
+        ("Referring physician", " / ".join(read_name(header, "ReferringPhysicianName"))),
+        ("Analysed", origin.created_at.strftime("%Y-%m-%d %H:%M %z")),
+    ]
+
+
+def describe_version(analysis: StudyAnalysis) -> str:
+    """Say which version of the report this is, and what it replaces."""
+    version = analysis.study.version
+    return f"Version {version}, replaces version {version - 1}" if analysis.study.supersedes else f"Version {version}"
+
+
+def describe_image(header: Dataset) -> str:
+    """Name an instance as a viewer shows it: series and image number, view, side."""
+    series, number = (_write_number(header, keyword) for keyword in ("SeriesNumber", "InstanceNumber"))
+    side = {"L": "left", "R": "right", "B": "both"}.get(code(header, "ImageLaterality") or code(header, "Laterality"))
+    details = [code(header, "Modality"), code(header, "ViewPosition"), side]
+    return ", ".join([f"Series {series}", f"image {number}", *(detail for detail in details if detail)])
+
+
+def summarise_study(analysis: StudyAnalysis) -> tuple[Decision, str]:
+    """Say the answer for the whole study in one line, with the decision that leads it."""
+    decisions = [image.analysis.decision for image in list_analysed(analysis)]
+    total = f"{len(decisions)} analysed image{'s' if len(decisions) != 1 else ''}"
+    for decision in (Decision.FRACTURE, Decision.UNCERTAIN):
+        if count := decisions.count(decision):
+            return decision, f"{HEADLINES[decision]} in {count} of {total}"
+    if decisions:
+        return Decision.NO_FRACTURE, f"{HEADLINES[Decision.NO_FRACTURE]} in {total}"
+    return Decision.NOT_ANALYSED, f"{HEADLINES[Decision.NOT_ANALYSED]}: no image of this study could be analysed"
+
+
+def count_images(analysis: StudyAnalysis) -> str:
+    """Say how many of the received images were analysed; what has no rows is no image."""
+    received = [image.instance for image in analysis.images] + [part.instance for part in analysis.excluded]
+    others = sum("Rows" not in instance.header for instance in received)
+    line = f"Analysed {len(list_analysed(analysis))} of {len(received) - others} images received."
+    return f"{line} {others} other object{'s' if others != 1 else ''} in the study." if others else line
+
+
+def list_analysed(analysis: StudyAnalysis) -> list[AnalysedInstance]:
+    """List the images for which a fracture model spoke."""
+    return [image for image in analysis.images if image.analysis.decision is not Decision.NOT_ANALYSED]
+
+
+def list_not_analysed(analysis: StudyAnalysis) -> list[tuple[str, str]]:
+    """List what was not analysed: pairs of image and reason."""
+    unsaid = "no reason was given"
+    failed = [image for image in analysis.images if image.analysis.decision is Decision.NOT_ANALYSED]
+    parts: Sequence[tuple[Dataset, str]] = [
+        *((image.instance.header, image.analysis.reason) for image in failed),
+        *((excluded.instance.header, excluded.reason) for excluded in analysis.excluded),
+    ]
+    return [(describe_image(header), reason or unsaid) for header, reason in parts]
+
+
+def _write_date(date: str) -> str:
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else ""
+
+
+def _write_number(header: Dataset, keyword: str) -> str:
+    values = numbers(header, keyword)
+    return f"{values[0]:g}" if values else "?"

@@ -1,0 +1,76 @@
+"""Encode what was said about a study: an overlay for each analysed radiograph, then the report."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from dicom_node.encode.encapsulated_pdf import encode_encapsulated_pdf
+from dicom_node.encode.identification import read_valid, tolerate
+from dicom_node.encode.provenance import Origin
+from dicom_node.encode.report import render_report
+from dicom_node.encode.report.pictures import ImagePictures, compress_pictures
+from dicom_node.encode.secondary_capture import encode_secondary_capture
+from dicom_node.identity import DISCLAIMER
+from dicom_node.values import Instance, ResultKind, ResultObject, StudyAnalysis
+from inference.overlay import render_original, render_overlay
+from inference.types import Decision
+
+
+def encode_study(analysis: StudyAnalysis, *, ae_title: str) -> tuple[ResultObject, ...]:
+    """Encode the results of a study: a Secondary Capture for each analysed radiograph, then one Encapsulated PDF.
+
+    Encoding the same analysis twice gives the same data sets: UIDs are derived, dates and times are the revision's.
+    Instances that name different patients under one study get a report for each patient, so that nothing is ever filed
+    under another's name.
+    """
+    with tolerate():
+        return tuple(
+            result for one_patient in _split_by_patient(analysis) for result in _encode_patient(one_patient, ae_title)
+        )
+
+
+def _encode_patient(analysis: StudyAnalysis, ae_title: str) -> Iterator[ResultObject]:
+    origin = Origin(analysis=analysis, ae_title=ae_title, header=analysis.study.instances[0].header)
+    analysed = [image for image in analysis.images if image.analysis.decision is not Decision.NOT_ANALYSED]
+    longest = 900 if len(analysed) <= 8 else 600
+    pictures: dict[str, ImagePictures] = {}
+    for number, image in enumerate(analysed, start=1):
+        if image.radiograph is None:
+            raise ValueError("an image with a decision has pixels")
+        overlay = render_overlay(image.radiograph, image.analysis, disclaimer=DISCLAIMER)
+        ds = encode_secondary_capture(origin, image, overlay, number=number)
+        pictures[image.instance.sop_instance_uid] = compress_pictures(
+            image.radiograph, render_original(image.radiograph), overlay, longest=longest
+        )
+        yield ResultObject(kind=ResultKind.SECONDARY_CAPTURE, ds=ds)
+    document = render_report(origin, pictures)
+    yield ResultObject(kind=ResultKind.ENCAPSULATED_PDF, ds=encode_encapsulated_pdf(origin, document))
+
+
+def _split_by_patient(analysis: StudyAnalysis) -> list[StudyAnalysis]:
+    """Split a study whose instances disagree about the patient; what it replaces is known only for the whole."""
+    patients = _identify_patients(analysis.study.instances)
+    distinct = dict.fromkeys(patients.values())
+    if len(distinct) < 2:
+        return [analysis]
+    return [_keep(analysis, {uid for uid, found in patients.items() if found == patient}) for patient in distinct]
+
+
+def _keep(analysis: StudyAnalysis, uids: set[str]) -> StudyAnalysis:
+    instances = tuple(instance for instance in analysis.study.instances if instance.sop_instance_uid in uids)
+    return replace(
+        analysis,
+        study=replace(analysis.study, instances=instances, supersedes=()),
+        images=tuple(image for image in analysis.images if image.instance.sop_instance_uid in uids),
+        excluded=tuple(part for part in analysis.excluded if part.instance.sop_instance_uid in uids),
+    )
+
+
+def _identify_patients(instances: Iterable[Instance]) -> dict[str, tuple[str, str]]:
+    """Return PatientID and issuer by SOP Instance UID; an issuer that is left out is the one given elsewhere."""
+    issuers: dict[str, str] = {}
+    given = {}
+    for instance in instances:
+        identifier, issuer = (read_valid(instance.header, keyword) for keyword in ("PatientID", "IssuerOfPatientID"))
+        given[instance.sop_instance_uid] = identifier, issuer
+        issuers[identifier] = issuers.get(identifier) or issuer
+    return {uid: (identifier, issuer or issuers[identifier]) for uid, (identifier, issuer) in given.items()}

@@ -1,0 +1,122 @@
+"""Encode the overlay on a radiograph as a Secondary Capture Image (PS3.3 A.8.1).
+
+The picture has the source's rows and columns, so that its spacing, aspect and orientation are the source's own.
+"""
+
+from collections.abc import Sequence
+
+from highdicom.sc import SCImage
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
+
+from dicom_node.encode import provenance
+from dicom_node.encode.identification import add_patient_module, add_study_modules, read_text, read_valid
+from dicom_node.encode.provenance import Origin
+from dicom_node.header import code, numbers
+from dicom_node.identity import DISCLAIMER, MANUFACTURER
+from dicom_node.values import AnalysedInstance, ResultKind
+from inference.overlay import HEADLINES, format_probability, format_region
+from inference.types import RadiographAnalysis, UInt8Array
+
+_KIND = ResultKind.SECONDARY_CAPTURE
+
+
+def encode_secondary_capture(origin: Origin, image: AnalysedInstance, overlay: UInt8Array, *, number: int) -> Dataset:
+    """Encode `overlay`, shape (rows, columns, 3) RGB, as instance `number` of the revision's overlay series."""
+    header = image.instance.header
+    ds = SCImage(
+        pixel_array=overlay,
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "F"),  # replaced below; the constructor takes no unknown orientation
+        study_instance_uid=origin.analysis.study.study_instance_uid,
+        series_instance_uid=origin.derive_uid(_KIND, "series"),
+        series_number=1,
+        sop_instance_uid=origin.derive_uid(_KIND, image.instance.sop_instance_uid),
+        instance_number=number,
+        manufacturer=MANUFACTURER,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+    )
+    add_patient_module(ds, header)
+    add_study_modules(ds, header, origin.analysis.study.study_instance_uid)
+    _add_series(ds, origin)
+    provenance.add_equipment(ds, origin)
+    _add_general_image(ds, origin, image)
+    _add_general_reference(ds, image)
+    _add_geometry(ds, header)
+    ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
+    provenance.add_sop_common(ds, origin, image.analysis.models)
+    provenance.add_common_instance_reference(ds, [image.instance])
+    return ds
+
+
+def _add_series(ds: Dataset, origin: Origin) -> None:
+    """Add the General Series Module (PS3.3 C.7.3.1); the body part only where all sources of the series agree."""
+    provenance.add_general_series(ds, origin, _KIND, "Fracture AI overlay. Research use only")
+    ds.Modality = "OT"
+    parts = {read_valid(image.instance.header, "BodyPartExamined") for image in origin.analysis.images}
+    if len(parts) == 1 and "" not in parts:
+        ds.BodyPartExamined = parts.pop()
+
+
+def _add_general_image(ds: Dataset, origin: Origin, image: AnalysedInstance) -> None:
+    """Add the General Image Module (PS3.3 C.7.6.1)."""
+    header = image.instance.header
+    provenance.add_content_time(ds, origin)
+    ds.ImageType = ["DERIVED", "SECONDARY"]
+    ds.PatientOrientation = _read_orientation(header)
+    side = code(header, "ImageLaterality") or code(header, "Laterality")
+    if side in {"R", "L", "U", "B"}:
+        ds.ImageLaterality = side
+    else:
+        ds.Laterality = ""  # type 2C: paired or not, the source does not say which
+    ds.BurnedInAnnotation, ds.RecognizableVisualFeatures = "YES", "NO"
+    ds.ImageComments = f"{summarise(image.analysis)}. {DISCLAIMER}"
+    if code(header, "LossyImageCompression") == "01":
+        ds.LossyImageCompression = "01"
+
+
+def _add_general_reference(ds: Dataset, image: AnalysedInstance) -> None:
+    """Add the General Reference Module (PS3.3 C.7.6.16): this picture is its source, pixel for pixel, with marks."""
+    models = ", ".join(f"{model.name} {model.version}" for model in image.analysis.models) or "no model"
+    ds.DerivationDescription = f"Grad-CAM and legend drawn on the source image; {models}. {DISCLAIMER}"[:1024]
+    source = provenance.refer_to(image.instance, codes.DCM.SourceImageForImageProcessingOperation)
+    source.SpatialLocationsPreserved = "YES"
+    ds.SourceImageSequence = [source]
+
+
+def _add_geometry(ds: Dataset, header: Dataset) -> None:
+    """Copy spacing and aspect: the pixels are the source's (PS3.3 10.7, C.7.6.3.1.7)."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        if _is_pair(spacing := numbers(header, keyword)):
+            setattr(ds, keyword, [format_number_as_ds(value) for value in spacing])
+            if keyword == "PixelSpacing" and (kind := read_valid(header, "PixelSpacingCalibrationType")):
+                ds.PixelSpacingCalibrationType = kind
+                ds.PixelSpacingCalibrationDescription = read_text(header, "PixelSpacingCalibrationDescription")[:64]
+    ratio = numbers(header, "PixelAspectRatio")
+    if _is_pair(ratio) and all(value.is_integer() for value in ratio) and ratio[0] != ratio[1]:
+        ds.PixelAspectRatio = [int(value) for value in ratio]
+
+
+def summarise(analysis: RadiographAnalysis) -> str:
+    """Say in one line what the pipeline says, in the words of the overlay."""
+    said = [HEADLINES[analysis.decision]]
+    if analysis.fracture is not None:
+        said.append(f"fracture probability {format_probability(analysis.fracture.probability)}")
+    if analysis.region is not None:
+        confidence = format_probability(analysis.region.confidence)
+        said.append(f"region {format_region(analysis.region.region)} {confidence}")
+    return "; ".join(said)
+
+
+def _is_pair(values: Sequence[float]) -> bool:
+    return len(values) == 2 and min(values) > 0
+
+
+def _read_orientation(header: Dataset) -> list[str]:
+    """Return PatientOrientation (PS3.3 C.7.6.1.1.1) where it is a valid pair, else nothing (type 2C)."""
+    pair = read_text(header, "PatientOrientation").split()
+    return pair if len(pair) == 2 and all(set(way) <= set("APRLHF") and len(way) <= 3 for way in pair) else []
