@@ -73,7 +73,7 @@ def load_radiograph(path: Path) -> Radiograph:
     UndecodableImageError
         Whatever is wrong with the file or its pixels. The message holds no value of the header.
     """
-    with _undecodable("the file cannot be read as DICOM"):
+    with undecodable("the file cannot be read as DICOM"):
         _check_transfer_syntax(read_file_meta_info(path))
         ds = dcmread(path)
     return to_radiograph(ds)
@@ -89,7 +89,7 @@ def to_radiograph(ds: Dataset) -> Radiograph:
     UndecodableImageError
         Whatever is wrong with its pixels. The message holds no value of the header.
     """
-    with _undecodable("the pixel data could not be decoded"):
+    with undecodable("the pixel data could not be decoded"):
         _check_transfer_syntax(ds.file_meta)
         _check_frame(ds)
         _check_length(ds)
@@ -98,7 +98,7 @@ def to_radiograph(ds: Dataset) -> Radiograph:
 
 
 @contextmanager
-def _undecodable(what: str) -> Iterator[None]:
+def undecodable(what: str) -> Iterator[None]:
     """Turn every exception into `UndecodableImageError`: parsers and decoders fail in their own ways on broken bytes.
 
     The chain is cut, because the text of their exceptions may quote the header.
