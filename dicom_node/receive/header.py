@@ -1,0 +1,137 @@
+"""What must be known of an object before it is kept: who it is, and that it parses. Nothing here trusts the sender."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID
+
+from dicom_node.identity import is_own_result
+from dicom_node.receive.presentation import RESULT_CLASSES
+from dicom_node.receive.status import RefusedError, StoreStatus
+
+_SOP_CLASS, _SOP_INSTANCE = Tag(0x0008, 0x0016), Tag(0x0008, 0x0018)
+_STUDY, _SERIES = Tag(0x0020, 0x000D), Tag(0x0020, 0x000E)
+_MISSING = {
+    _SOP_CLASS: (StoreStatus.MISSING_SOP_CLASS_UID, "no (0008,0016) SOP Class UID"),
+    _SOP_INSTANCE: (StoreStatus.MISSING_SOP_INSTANCE_UID, "no (0008,0018) SOP Instance UID"),
+    _STUDY: (StoreStatus.MISSING_STUDY_INSTANCE_UID, "no (0020,000D) Study Instance UID"),
+    _SERIES: (StoreStatus.MISSING_SERIES_INSTANCE_UID, "no (0020,000E) Series Instance UID"),
+}
+_EQUIPMENT = [Tag(0x0008, 0x0070), Tag(0x0008, 0x1090), Tag(0x0018, 0xA001)]
+"""Manufacturer, Manufacturer's Model Name, Contributing Equipment Sequence: what own results are known by."""
+_PIXELS = 0x7FE00000
+_PREFIXES = (1 << 16, 1 << 20)
+"""Bytes of the data set that are parsed: nearly all headers fit the first, none is followed beyond the last."""
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The identifiers of an object, each safe to be part of a path."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    is_own_result: bool
+
+
+def clean_uid(value: str | bytes | None) -> str:
+    """Return a UID without padding; empty where there is none.
+
+    Padding by NUL or space and components with leading zeros are tolerated; PS3.5 9.1 forbids them, devices send them.
+
+    Raises
+    ------
+    RefusedError
+        Where it has more than 64 characters, or others than digits and single dots between them.
+    """
+    text = (value.decode("latin-1") if isinstance(value, bytes) else value or "").strip(" \0")
+    if text and (len(text) > 64 or not _UID.fullmatch(text)):
+        raise RefusedError(StoreStatus.INVALID_SOP_INSTANCE, "a UID holds other than 64 digits and dots")
+    return text
+
+
+def read_header(read: Callable[[int], bytes], size: int, transfer_syntax: UID) -> Header:
+    """Read the identifiers of a data set of `size` bytes; `read(n)` returns its first n bytes.
+
+    Raises
+    ------
+    RefusedError
+        Where the data set is empty, is not in `transfer_syntax`, does not parse, or has no or bad UIDs.
+    """
+    for length in _PREFIXES:
+        prefix = read(length)
+        _check_encoding(prefix, transfer_syntax)
+        last = len(prefix) == size or length == _PREFIXES[-1]
+        try:
+            ds, whole = _parse(prefix, transfer_syntax)
+        except RefusedError:
+            # A prefix may end in the middle of an element.
+            if last:
+                raise
+            continue
+        if whole or last:
+            break
+    uids = [_uid(ds, tag) for tag in _MISSING]
+    return Header(
+        sop_class_uid=uids[0],
+        sop_instance_uid=uids[1],
+        study_instance_uid=uids[2],
+        series_instance_uid=uids[3],
+        is_own_result=uids[0] in RESULT_CLASSES and _is_own_result(ds),
+    )
+
+
+def _check_encoding(prefix: bytes, transfer_syntax: UID) -> None:
+    """Look at the first element: pydicom reads a data set in the wrong syntax as well as it can, and says nothing."""
+    if len(prefix) < 8:
+        raise RefusedError(StoreStatus.CANNOT_UNDERSTAND, "the data set is empty")
+    # SOP Class UID is mandatory, elements ascend: a little endian data set begins at or before group 0008.
+    little_endian = int.from_bytes(prefix[:2], "little") <= 0x0008
+    explicit = prefix[4:6].isalpha() and prefix[4:6].isupper()
+    if not little_endian or explicit == transfer_syntax.is_implicit_VR:
+        raise RefusedError(StoreStatus.CANNOT_UNDERSTAND, "the data set is not in the negotiated transfer syntax")
+
+
+def _parse(prefix: bytes, transfer_syntax: UID) -> tuple[Dataset, bool]:
+    """Parse up to the pixel data; the second value tells whether they were reached."""
+    reached = False
+
+    def stop(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        nonlocal reached
+        reached = tag >= _PIXELS
+        return bool(reached)
+
+    try:
+        ds = read_dataset(
+            BytesIO(prefix),
+            transfer_syntax.is_implicit_VR,
+            is_little_endian=True,
+            stop_when=stop,
+            specific_tags=[*_MISSING, *_EQUIPMENT],
+        )
+    except (Exception, RecursionError, MemoryError) as error:  # whatever foreign bytes make the parser do
+        raise RefusedError(StoreStatus.CANNOT_UNDERSTAND, "the data set does not parse") from error
+    return ds, reached
+
+
+def _uid(ds: Dataset, tag: BaseTag) -> str:
+    # The bytes as sent: converting them would warn about them, and warnings quote values.
+    value = ds.get_item(tag).value if tag in ds else None
+    uid = clean_uid(value if isinstance(value, bytes) else None)
+    if not uid:
+        raise RefusedError(*_MISSING[tag])
+    return uid
+
+
+def _is_own_result(ds: Dataset) -> bool:
+    try:
+        return is_own_result(ds)
+    except Exception:  # noqa: BLE001 - an element that does not convert is not one of ours
+        return False

@@ -1,0 +1,194 @@
+"""The listening side of pynetdicom, made safe to leave open: bounded reads, deadlines, no peer in another's way.
+
+Stock pynetdicom 3.0.4 reads PDUs of any length without a deadline, before it knows the peer; counts idle connections
+as associations; does the TLS handshake in its accept loop; and cannot shut down while a peer is silent inside a PDU.
+"""
+
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+from typing import Any, cast
+
+from pynetdicom import AE, evt
+from pynetdicom._globals import MODE_ACCEPTOR
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+from dicom_node.receive.admission import AssociationLimit, SenderList
+from dicom_node.receive.messages import Messages
+from dicom_node.receive.reception import Archive
+from dicom_node.receive.upper_layer import BoundedSocket, PDULimits, UpperLayer
+
+_LOGGER = logging.getLogger("dicom_node.receive")
+
+BACKLOG = 128
+_REJECTED_PERMANENTLY, _REJECTED_FOR_NOW = 1, 2
+_BY_USER, _BY_PRESENTATION = 1, 3
+_CALLING_AE_TITLE_NOT_RECOGNISED, _LOCAL_LIMIT_EXCEEDED = 3, 2
+"""Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+_TLS_HANDSHAKE_S = 5
+_WAITING_PER_ADDRESS = 64
+"""Connections of one address that may be open without an association; the oldest makes room for the next."""
+
+
+class AcceptedAssociation(Association):
+    """An association that a peer has asked for."""
+
+    _server: "Listener"
+    dul: UpperLayer
+    dimse: Messages
+
+    def __init__(self, ae: AE, server: "Listener") -> None:
+        super().__init__(ae, MODE_ACCEPTOR)
+        self._server = server
+        self.host = ""
+        self.dul = UpperLayer(self, server.limits)
+        self.dimse = Messages(self, server.archive)
+        # Once more, now that the timers they set are those of this upper layer.
+        self.acse_timeout, self.network_timeout = ae.acse_timeout, ae.network_timeout
+
+    def run_reactor(self) -> None:
+        """Run until the association is over."""
+        try:
+            super().run_reactor()
+        finally:
+            self._server.forget(self)
+
+    def disconnect(self) -> None:
+        """Break the connection; the threads that read from it find that out and end."""
+        connection = self.dul.socket.socket if self.dul.socket else None
+        if connection is not None:
+            with contextlib.suppress(OSError):  # it is broken already
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _abort_blocking(self, block: bool = True) -> None:
+        # The upper layer's thread cannot wait for itself.
+        super()._abort_blocking(block and threading.current_thread() is not self.dul)
+
+
+class ConnectionHandler(RequestHandler):
+    """Turns an accepted connection into an association."""
+
+    server: "Listener"
+
+    def _create_association(self) -> AcceptedAssociation:
+        assoc = AcceptedAssociation(self.ae, self.server)
+        # pynetdicom finds the associations of a server by this name.
+        assoc.name = "AcceptorThread"
+        assoc.host = self.remote.address
+        assoc.set_socket(BoundedSocket(assoc, client_socket=self.request))
+        assoc.acceptor.maximum_length = self.ae.maximum_pdu_size
+        assoc.acceptor.ae_title = self.server.ae_title
+        assoc.acceptor.address_info = self.local
+        assoc.acceptor.implementation_class_uid = self.ae.implementation_class_uid
+        assoc.acceptor.implementation_version_name = self.ae.implementation_version_name
+        assoc.acceptor.supported_contexts = self.server.contexts
+        assoc.requestor.address_info = self.remote
+        assoc.bind(evt.EVT_REQUESTED, self.server.admit)
+        self.server.remember(assoc)
+        return assoc
+
+
+class Listener(ThreadedAssociationServer):
+    """Accepts connections, and keeps count of what becomes of them."""
+
+    request_queue_size = BACKLOG
+    daemon_threads = True
+
+    def __init__(
+        self,
+        ae: AE,
+        address: tuple[str, int],
+        *,
+        archive: Archive,
+        limits: PDULimits,
+        senders: SenderList,
+        association_limit: AssociationLimit,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.archive = archive
+        self.limits = limits
+        self._senders = senders
+        self._association_limit = association_limit
+        self._open: dict[AcceptedAssociation, bool] = {}
+        self._lock = threading.Lock()
+        # pynetdicom takes a server off this list when it shuts down.
+        ae._servers.append(self)  # noqa: SLF001 - AE.start_server would do it, and choose the class itself
+        super().__init__(
+            ae, address, ae.ae_title, ae.supported_contexts, ssl_context, request_handler=ConnectionHandler
+        )
+
+    # Connections
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection, and nothing more: whatever else this thread did, every other sender would wait for."""
+        connection, address = cast("socket.socket", self.socket).accept()
+        connection.settimeout(self.limits.deadline_s)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return connection, address
+
+    def verify_request(self, _request: Any, client_address: Any) -> bool:
+        """Tell whether anybody may come from this address; where not, the connection closes without an answer."""
+        if self._senders.may_connect(client_address[0]):
+            return True
+        _LOGGER.warning("connection from %s closed: no sender has this address", client_address[0])
+        return False
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection, in its own thread: TLS handshake first, where there is TLS."""
+        try:
+            if self.ssl_context:
+                request.settimeout(_TLS_HANDSHAKE_S)
+                request = self.ssl_context.wrap_socket(request, server_side=True)
+            self.finish_request(request, client_address)
+        except OSError as error:
+            _LOGGER.warning("connection from %s failed: %s", client_address[0], error)
+            self.shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Do without the garbage collection that pynetdicom forces here: it stops all associations for its time."""
+
+    # Associations
+
+    def remember(self, assoc: AcceptedAssociation) -> None:
+        """Note a new connection; where too many of its address have no association, the oldest makes room."""
+        with self._lock:
+            self._open[assoc] = False
+            waiting = [one for one, established in self._open.items() if not established and one.host == assoc.host]
+        if len(waiting) > _WAITING_PER_ADDRESS:
+            waiting[0].disconnect()
+
+    def admit(self, event: evt.Event) -> None:
+        """Reject an association request that comes from the wrong sender, or one too many."""
+        assoc = cast("AcceptedAssociation", event.assoc)
+        calling_ae_title = cast("A_ASSOCIATE", assoc.requestor.primitive).calling_ae_title
+        if not self._senders.may_send(calling_ae_title, assoc.host):
+            rejection = (_REJECTED_PERMANENTLY, _BY_USER, _CALLING_AE_TITLE_NOT_RECOGNISED)
+            reason = "not a known sender, or not from this address"
+        elif not self._association_limit.enter(assoc.host):
+            rejection = (_REJECTED_FOR_NOW, _BY_PRESENTATION, _LOCAL_LIMIT_EXCEEDED)
+            reason = "too many associations"
+        else:
+            with self._lock:
+                self._open[assoc] = True
+            return
+        _LOGGER.warning("association rejected: %r at %s: %s", calling_ae_title, assoc.host, reason)
+        assoc.acse.send_reject(*rejection)
+        assoc.kill()
+
+    def forget(self, assoc: AcceptedAssociation) -> None:
+        """Note the end of a connection."""
+        with self._lock:
+            established = self._open.pop(assoc, False)
+        if established:
+            self._association_limit.leave(assoc.host)
+
+    @property
+    def connections(self) -> list[AcceptedAssociation]:
+        """Connections that are open, with an association or without."""
+        with self._lock:
+            return list(self._open)

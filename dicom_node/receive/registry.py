@@ -1,0 +1,97 @@
+"""The last step before Success: entries of folders and rows of the database made durable, many objects at a time."""
+
+import fcntl
+import logging
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+
+from dicom_node.durable import PRIVATE_FILE, sync_folder
+from dicom_node.receive.status import RefusedError, StoreStatus
+from dicom_node.store import Admission, ReceivedInstance, Store
+
+_LOGGER = logging.getLogger("dicom_node.receive")
+_LARGEST_BATCH = 64
+_REMEMBERED_FOLDERS = 10_000
+
+
+class Registry:
+    """A thread that commits what the associations' threads have put on disk, in one transaction for all that wait.
+
+    A commit costs a disk flush however many rows it holds. While one is under way the next objects gather.
+    """
+
+    def __init__(self, store: Store, spool_folder: Path) -> None:
+        self._store = store
+        self._spool_folder = spool_folder
+        self._lock_path = spool_folder / ".commit.lock"
+        self._durable_folders: set[Path] = set()
+        self._waiting: queue.SimpleQueue[tuple[ReceivedInstance, Future[Admission]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="registry", daemon=True)
+        self._thread.start()
+
+    def add(self, row: ReceivedInstance) -> Admission:
+        """Make the entry and the row of a kept file durable; block until they are.
+
+        Raises
+        ------
+        RefusedError
+            Where disk or database do not keep them. The file stays: sending it again, or the next start, adds the row.
+        """
+        done: Future[Admission] = Future()
+        self._waiting.put((row, done))
+        return done.result()
+
+    def close(self) -> None:
+        """Commit what waits, then end the thread."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch = [first]
+            while len(batch) < _LARGEST_BATCH and not self._waiting.empty():
+                entry = self._waiting.get()
+                if entry is None:
+                    self._waiting.put(None)
+                    break
+                batch.append(entry)
+            self._commit(batch)
+
+    def _commit(self, batch: Sequence[tuple[ReceivedInstance, Future[Admission]]]) -> None:
+        try:
+            self._sync_folders({(self._spool_folder / row.path).parent for row, _ in batch})
+            with self._one_writer():
+                admissions = self._store.add_instances([row for row, _ in batch])
+        except Exception:
+            # Each waiting association answers for its own object; the next batch may fare better.
+            _LOGGER.exception("%d rows were not committed", len(batch))
+            for _, done in batch:
+                done.set_exception(RefusedError(StoreStatus.OUT_OF_RESOURCES, "the database does not keep the row"))
+            return
+        for (_, done), admission in zip(batch, admissions, strict=True):
+            done.set_result(admission)
+
+    def _sync_folders(self, folders: set[Path]) -> None:
+        for folder in folders:
+            sync_folder(folder)
+        if not folders <= self._durable_folders:
+            # Another process may have made the folder and not yet come this far.
+            sync_folder(self._spool_folder)
+            if len(self._durable_folders) > _REMEMBERED_FOLDERS:
+                self._durable_folders.clear()
+            self._durable_folders |= folders
+
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        """Queue up with the other receiver processes: inside SQLite, waiting is sleeping and trying again."""
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,141 @@
+"""The spool: received bytes in Part 10 files, a folder per study. The truth about what was received.
+
+spool/<Study Instance UID>/<SOP Instance UID>.dcm
+spool/.incoming/      objects that are still arriving; worth nothing after a restart
+spool/.conflicts/     objects whose SOP Instance UID was taken by another one: kept, never analysed
+"""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dicom_node.durable import PRIVATE_FILE, PRIVATE_FOLDER, make_private_folder, sync_folder
+from dicom_node.receive.part10 import data_set_offset
+
+_BLOCK = 1 << 20
+
+
+class IncomingFile:
+    """A file that grows while its object arrives: the data set's bytes are written, counted and hashed as they come."""
+
+    def __init__(self, path: Path, head: bytes) -> None:
+        self.path = path
+        self.size = 0
+        """Bytes of the data set so far."""
+        self._head_bytes = len(head)
+        self._hash = hashlib.sha256()
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+        try:
+            self._write(head)
+        except OSError:
+            self.discard()
+            raise
+
+    def write(self, fragment: memoryview) -> None:
+        """Append a fragment of the data set; OSError where there is no room."""
+        self._write(fragment)
+        self._hash.update(fragment)
+        self.size += len(fragment)
+
+    def _write(self, content: bytes | memoryview) -> None:
+        written = os.write(self._descriptor, content)
+        while written < len(content):
+            written += os.write(self._descriptor, content[written:])
+
+    def read_prefix(self, length: int) -> bytes:
+        """Return the first bytes of the data set."""
+        return os.pread(self._descriptor, min(length, self.size), self._head_bytes)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the data set's bytes as sent, hexadecimal."""
+        return self._hash.hexdigest()
+
+    def sync(self) -> None:
+        """Make the content durable and close the file."""
+        try:
+            os.fsync(self._descriptor)
+        finally:
+            self._close()
+
+    def discard(self) -> None:
+        """Close and remove the file; harmless when it is gone already."""
+        self._close()
+        self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Spool:
+    """The folder of received files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._incoming = folder / ".incoming"
+        self._conflicts = folder / ".conflicts"
+        self._numbers = itertools.count()
+        for path in (self._incoming, self._conflicts):
+            make_private_folder(path)
+
+    def open_incoming(self, head: bytes) -> IncomingFile:
+        """Begin a file with preamble and File Meta Information; OSError where there is no room."""
+        return IncomingFile(self._incoming / f"{os.getpid()}-{next(self._numbers)}.part", head)
+
+    def path_of(self, study_instance_uid: str, sop_instance_uid: str) -> Path:
+        """Say where an instance is kept; the UIDs must be clean."""
+        return self.folder / study_instance_uid / f"{sop_instance_uid}.dcm"
+
+    def keep(self, incoming: IncomingFile, path: Path) -> bool:
+        """Give a durable incoming file its name; False where a file with other bytes has it.
+
+        A file with the same bytes is replaced: it may be one whose entry, unlike this one's, never became durable.
+        """
+        if not path.parent.is_dir():
+            path.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        try:
+            os.link(incoming.path, path)
+        except FileExistsError:
+            if hash_data_set(path)[0] != incoming.sha256:
+                return False
+            incoming.path.replace(path)
+        else:
+            incoming.path.unlink()
+        return True
+
+    def keep_conflict(self, path: Path, sop_instance_uid: str, sha256: str) -> Path:
+        """Move a file durably to the conflicts; the same bytes twice are kept once."""
+        kept = self._conflicts / f"{sop_instance_uid}.{sha256[:16]}.dcm"
+        path.replace(kept)
+        sync_folder(self._conflicts)
+        sync_folder(path.parent)
+        return kept
+
+    def remove_incoming(self, process: int | None = None) -> int:
+        """Remove what a dead process (or all processes) left half-received; return how many files."""
+        pattern = "*.part" if process is None else f"{process}-*.part"
+        orphans = list(self._incoming.glob(pattern))
+        for orphan in orphans:
+            orphan.unlink(missing_ok=True)
+        return len(orphans)
+
+    def files(self) -> Iterator[Path]:
+        """Walk over all kept files."""
+        for study in self.folder.iterdir():
+            if not study.name.startswith("."):
+                yield from study.glob("*.dcm")
+
+
+def hash_data_set(path: Path) -> tuple[str, int]:
+    """Return digest and size of the data set inside a file of the spool."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        offset = data_set_offset(file.read(144))
+        file.seek(offset)
+        while block := file.read(_BLOCK):
+            digest.update(block)
+        return digest.hexdigest(), file.tell() - offset
