@@ -21,12 +21,13 @@ def read_study(revision: Revision, spool_dir: Path, *, supersedes: tuple[ResultR
         revision=revision.digest,
         version=revision.version,
         created_at=revision.created,
-        instances=tuple(sorted(instances, key=_reading_order)),
+        instances=tuple(sorted(instances, key=reading_order)),
         supersedes=supersedes,
     )
 
 
-def _reading_order(instance: Instance) -> tuple[int, int, str]:
+def reading_order(instance: Instance) -> tuple[int, int, str]:
+    """Order of a study's images for a reader: series, then instance number; the UID settles ties."""
     return (
         _number(instance.header.get("SeriesNumber")),
         _number(instance.header.get("InstanceNumber")),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.pipeline import Pipeline
 from rich.console import Console
 
 from dicom_node.deliver import verify_destination
@@ -15,6 +14,7 @@ from dicom_node.errors import AssociationError, ConfigurationError
 from dicom_node.operate.web import accepts_connections
 from dicom_node.settings import Settings, load_settings
 from inference.errors import BundleError
+from inference.pipeline import Pipeline
 
 
 @dataclass(frozen=True, kw_only=True)

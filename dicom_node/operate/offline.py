@@ -1,0 +1,108 @@
+"""`dicom-node analyse`: files in, findings out, without any network."""
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dicom_node.analyse.analysis import analyse_study
+from dicom_node.analyse.picture import ImportedImage, SkippedFile, read_images
+from dicom_node.assemble.selection import select_radiographs
+from dicom_node.assemble.study import read_instance, reading_order
+from dicom_node.encode.results import encode_study
+from dicom_node.settings import ModelSettings
+from dicom_node.store import revision_digest
+from dicom_node.values import Instance, Study, StudyAnalysis
+from inference.pipeline import Pipeline
+from inference.types import Decision, RadiographAnalysis
+
+_AE_TITLE = "OFFLINE"
+
+
+def analyse_files(
+    paths: Sequence[Path], *, as_json: bool, out: Path | None, bundles: Path | None, runtime: str
+) -> None:
+    """Analyse every image below `paths`; print a JSON line for each, or a table of all.
+
+    With `out` the images of a study are taken together and its result objects are written there.
+    """
+    defaults = ModelSettings()
+    pipeline = Pipeline.load(bundles or defaults.bundles, runtime=runtime, threads=defaults.threads)
+    table = Table("file", "region", "finding", "probability", "reason")
+    with tempfile.TemporaryDirectory(prefix="dicom-node-") as folder:
+        for record in _analyse(read_images(paths, into=Path(folder)), pipeline, out):
+            if as_json:
+                print(json.dumps(record, ensure_ascii=False), flush=True)  # noqa: T201  # the command's output
+            else:
+                probability = record["fracture_probability"]
+                said = "-" if probability is None else f"{probability:.0%}"
+                table.add_row(record["path"], record["region"] or "-", record["decision"], said, record["reason"])
+    if not as_json:
+        Console().print(table)
+
+
+def _analyse(
+    files: Iterable[ImportedImage | SkippedFile], pipeline: Pipeline, out: Path | None
+) -> Iterator[dict[str, Any]]:
+    images: dict[str, list[tuple[Path, Instance]]] = {}
+    for file in files:
+        if isinstance(file, SkippedFile):
+            skipped = RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=file.reason)
+            yield to_record(file.path, skipped)
+            continue
+        instance = read_instance(file.path)
+        if out is None:
+            yield from _analyse_study([(file.source, instance)], pipeline, None)
+        else:
+            images.setdefault(str(instance.header.get("StudyInstanceUID", "")), []).append((file.source, instance))
+    for members in images.values():
+        yield from _analyse_study(members, pipeline, out)
+
+
+def _analyse_study(
+    members: Sequence[tuple[Path, Instance]], pipeline: Pipeline, out: Path | None
+) -> Iterator[dict[str, Any]]:
+    instances = tuple(sorted((instance for _, instance in members), key=reading_order))
+    study = Study(
+        study_instance_uid=str(instances[0].header.get("StudyInstanceUID", "")),
+        revision=revision_digest(instance.sop_instance_uid for instance in instances),
+        version=1,
+        created_at=datetime.now(UTC),
+        instances=instances,
+    )
+    analysis = analyse_study(study, select_radiographs(study), pipeline)
+    if out is not None:
+        _write_results(analysis, out)
+    said = {image.instance.path: image.analysis for image in analysis.images}
+    for left_out in analysis.excluded:
+        reason = RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=left_out.reason)
+        said[left_out.instance.path] = reason
+    for source, instance in members:
+        yield to_record(source, said[instance.path])
+
+
+def _write_results(analysis: StudyAnalysis, out: Path) -> None:
+    folder = out / analysis.study.study_instance_uid
+    folder.mkdir(parents=True, exist_ok=True)
+    for result in encode_study(analysis, ae_title=_AE_TITLE):
+        result.ds.save_as(folder / f"{result.ds.SOPInstanceUID}.dcm", enforce_file_format=True)
+
+
+def to_record(path: Path, analysis: RadiographAnalysis) -> dict[str, Any]:
+    """Put what was said about one file into plain values for JSON; coordinates are source pixels."""
+    return {
+        "path": str(path),
+        "region": analysis.region.region if analysis.region else None,
+        "region_confidence": round(analysis.region.confidence, 6) if analysis.region else None,
+        "fracture_probability": round(analysis.fracture.probability, 6) if analysis.fracture else None,
+        "decision": str(analysis.decision),
+        "reason": analysis.reason,
+        "rois": [[roi.x, roi.y, roi.width, roi.height] for roi in analysis.rois],
+        "heatmap_peak": list(analysis.heatmap_peak) if analysis.heatmap_peak else None,
+        "models": [{"name": one.name, "version": one.version, "digest": one.digest} for one in analysis.models],
+    }
