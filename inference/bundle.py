@@ -1,0 +1,204 @@
+"""A model bundle: a folder with a manifest, the exported model, its Keras original, and its card.
+
+```
+<name>/ manifest.toml   model.onnx   model.keras   scope.npz (region bundles)   card.md   metrics.json   figures/
+```
+
+Every file that takes part in an answer has its SHA-256 in the manifest, and is refused when it differs.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from inference.errors import BundleError
+from inference.preprocessing import Preprocessing
+from inference.types import ModelIdentity, Task
+
+MANIFEST = "manifest.toml"
+ONNX = "model.onnx"
+KERAS = "model.keras"
+SCOPE = "scope.npz"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PreprocessingTable(_Table):
+    """How the model wants its input; see `inference.preprocessing.Preprocessing`."""
+
+    image_size: int = Field(gt=0)
+    scale: float
+    offset: float
+    padding: float = 0.0
+
+
+class Answer(_Table):
+    """One fracture output: for which regions it speaks, its calibration and its operating points."""
+
+    output: str
+    """The label of the logit."""
+    regions: tuple[str, ...]
+    slope: float
+    intercept: float
+    """Platt's calibration: `probability = 1 / (1 + exp(-(slope * logit + intercept)))`."""
+    sensitive: float = Field(ge=0, le=1)
+    specific: float = Field(ge=0, le=1)
+    """Operating points on the calibrated probability."""
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> "Answer":
+        if self.sensitive > self.specific:
+            raise ValueError("sensitive operating point above the specific one")
+        return self
+
+
+class RegionTable(_Table):
+    """How a region bundle turns its outputs into an answer."""
+
+    temperature: float = Field(gt=0)
+    """`probabilities = softmax(logits / temperature)`."""
+    scope_threshold: float = Field(gt=0)
+    """A distance above it is outside scope; see `inference.scope`."""
+
+
+class Manifest(_Table):
+    """What a bundle says about itself."""
+
+    name: str = Field(pattern=r"^[a-z0-9_-]+$")
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    task: Task
+    architecture: str
+    labels: tuple[str, ...] = Field(min_length=1)
+    """One label an output, in order."""
+    preprocessing: PreprocessingTable
+    digests: dict[str, str]
+    """File name to SHA-256."""
+    region: RegionTable | None = None
+    """Only for `task = "region"`."""
+    answers: tuple[Answer, ...] = ()
+    """Only for `task = "fracture"`."""
+
+    @model_validator(mode="after")
+    def _complete_for_its_task(self) -> "Manifest":
+        regions = [region for answer in self.answers for region in answer.regions]
+        if (self.task is Task.REGION) != (self.region is not None):
+            raise ValueError("a region bundle, and no other, has a [region] table")
+        if (self.task is Task.FRACTURE) != bool(self.answers):
+            raise ValueError("a fracture bundle, and no other, has [[answers]]")
+        if len(set(regions)) < len(regions):
+            raise ValueError("a region is answered twice")
+        if unknown := {answer.output for answer in self.answers} - set(self.labels):
+            raise ValueError(f"no output is labelled {min(unknown)}")
+        if missing := ({ONNX} | ({SCOPE} if self.region else set())) - set(self.digests):
+            raise ValueError(f"no digest for {min(missing)}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A manifest and the folder it was read from, every digest verified."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Who speaks when this model answers."""
+        named = self.manifest
+        return ModelIdentity(name=named.name, version=named.version, task=named.task, digest=named.digests[ONNX])
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How this model wants its input."""
+        return Preprocessing(**self.manifest.preprocessing.model_dump())
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read and verify one bundle.
+
+    Raises
+    ------
+    BundleError
+        The manifest or a file is missing, malformed, or differs from its digest; the message names the file.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{folder.name}/{MANIFEST} cannot be read: {type(error).__name__}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BundleError(f"{folder.name}/{MANIFEST} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the manifest"
+        raise BundleError(f"{folder.name}/{MANIFEST}: {where}: {first['msg']}") from error
+    for name, digest in manifest.digests.items():
+        _verify(folder / name, digest)
+    return Bundle(folder=folder, manifest=manifest)
+
+
+def load_bundles(folder: Path) -> tuple[Bundle, ...]:
+    """Read and verify every bundle below `folder`, in order of their names.
+
+    Raises
+    ------
+    BundleError
+        There is none, or one of them is refused.
+    """
+    found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    if not found:
+        raise BundleError(f"no bundle in {folder}: a bundle is a folder with a {MANIFEST}")
+    return tuple(load_bundle(path) for path in found)
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, fields: Mapping[str, Any], files: tuple[str, ...]) -> Manifest:
+    """Add the digests of `files` to the other fields, and write `manifest.toml` if the whole is valid."""
+    digests = {name: digest_file(folder / name) for name in files}
+    manifest = Manifest.model_validate({**fields, "digests": digests})
+    plain = manifest.model_dump(mode="json", exclude_none=True)
+    (folder / MANIFEST).write_text("\n".join(_toml_lines(plain)) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _verify(path: Path, digest: str) -> None:
+    named = f"{path.parent.name}/{path.name}"
+    try:
+        found = digest_file(path)
+    except OSError as error:
+        raise BundleError(f"{named} cannot be read: {type(error).__name__}") from error
+    if found != digest:
+        raise BundleError(f"{named} is not the file the manifest describes: SHA-256 {found}, expected {digest}")
+
+
+def _toml_lines(fields: Mapping[str, Any]) -> list[str]:
+    """Write values first, then tables, then arrays of tables; JSON's strings, numbers and lists are TOML's too."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items() if not _is_table(value)]
+    for name, table in fields.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{name}]", *(f"{_toml_key(key)} = {json.dumps(value)}" for key, value in table.items())]
+        elif _is_table(table):
+            for row in table:
+                lines += ["", f"[[{name}]]", *(f"{key} = {json.dumps(value)}" for key, value in row.items())]
+    return lines
+
+
+def _toml_key(key: str) -> str:
+    return key if key.isidentifier() else json.dumps(key)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))

@@ -1,0 +1,73 @@
+"""Bundles are what their manifest says, or they are refused by name."""
+
+from pathlib import Path
+
+import pytest
+
+from inference.bundle import MANIFEST, ONNX, SCOPE, load_bundle, load_bundles
+from inference.errors import BundleError
+from inference.pipeline import Pipeline
+from inference.testing import build_tiny_bundles
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> Path:
+    return build_tiny_bundles(tmp_path)
+
+
+@pytest.mark.parametrize("name", [ONNX, SCOPE])
+def test_a_changed_byte_is_refused_and_named(bundles: Path, name: str) -> None:
+    path = bundles / "tiny_region" / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(BundleError, match=f"tiny_region/{name} is not the file the manifest describes"):
+        load_bundles(bundles)
+
+
+def test_a_missing_file_is_named(bundles: Path) -> None:
+    (bundles / "tiny_region" / ONNX).unlink()
+    with pytest.raises(BundleError, match=r"tiny_region/model\.onnx cannot be read"):
+        load_bundles(bundles)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("image_size = 64", "image_size = 0", "preprocessing.image_size"),
+        ("image_size", "imagesize", "preprocessing"),
+        ('output = "any"', 'output = "other"', "no output is labelled other"),
+        ("sensitive = 0.05", "sensitive = 0.99", "above the specific one"),
+        ('"FOREARM"', '"HAND"', "answered twice"),
+        ("[preprocessing]", "[preprocessing", "not TOML"),
+    ],
+    ids=["nonsense size", "unknown key", "unknown output", "crossed thresholds", "region twice", "broken"],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(bundles: Path, old: str, new: str, said: str) -> None:
+    path = bundles / "tiny_fracture" / MANIFEST
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(BundleError, match=said) as caught:
+        load_bundle(bundles / "tiny_fracture")
+    assert f"tiny_fracture/{MANIFEST}" in str(caught.value)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no bundle in"):
+        load_bundles(tmp_path)
+
+
+def test_a_runtime_without_its_model_file_is_refused(bundles: Path) -> None:
+    with pytest.raises(BundleError, match=r"carries no model\.keras"):
+        Pipeline.load(bundles, runtime="tensorflow")
+
+
+def test_an_unknown_runtime_is_a_programming_error(bundles: Path) -> None:
+    with pytest.raises(ValueError, match="no runtime 'caffe'"):
+        Pipeline.load(bundles, runtime="caffe")
+
+
+def test_identities_carry_the_digest_of_the_export(bundles: Path) -> None:
+    pipeline = Pipeline.load(bundles)
+    assert [model.name for model in pipeline.models] == ["tiny-region", "tiny-fracture"]
+    assert {len(model.digest) for model in pipeline.models} == {64}
