@@ -76,5 +76,5 @@ def _header_flags(header: Dataset, analysis: RadiographAnalysis) -> tuple[str, .
     if analysis.region and (body_part := contradicts(header, analysis.region.region)):
         flags.append(f"The header says {body_part}, but the image looks like {analysis.region.region}.")
     if contradicts_itself(header):
-        flags.append("The header contradicts itself about black and white; the picture was turned to look like a limb.")
+        flags.append("The header contradicts itself about black and white: this may be the negative of the image.")
     return tuple(flags)

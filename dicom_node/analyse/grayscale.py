@@ -55,18 +55,18 @@ def display_table(ds: Dataset, stored: NDArray[np.int64], counts: Counts) -> Flo
 
 
 def is_inverted(ds: Dataset) -> bool:
-    """Tell whether white is the smallest value: for MONOCHROME1 (PS3.3 C.7.6.3.1.2).
+    """Tell whether the smallest value is white: MONOCHROME1 (C.7.6.3.1.2) or PresentationLUTShape INVERSE (C.11.6).
 
-    PresentationLUTShape INVERSE is the same inversion said twice, not a second one: it shall be used with MONOCHROME1
-    (PS3.3 C.8.11.3). Without MONOCHROME1 it contradicts it; see `contradicts_itself`.
+    Both together are one inversion said twice, as they shall be (PS3.3 C.8.11.3), not two.
     """
-    return code(ds, "PhotometricInterpretation") == "MONOCHROME1"
+    return code(ds, "PhotometricInterpretation") == "MONOCHROME1" or code(ds, "PresentationLUTShape") == "INVERSE"
 
 
 def contradicts_itself(ds: Dataset) -> bool:
     """Tell whether PresentationLUTShape denies what PhotometricInterpretation says (PS3.3 C.8.11.3 forbids it).
 
-    Viewers disagree about such images: some follow the one, some the other.
+    Viewers show such images each in its own way, by the one or by the other; the pixels do not settle it either, for
+    what lies outside the collimator is as white in some as air is black.
     """
     shape = {"MONOCHROME1": "IDENTITY", "MONOCHROME2": "INVERSE"}.get(code(ds, "PhotometricInterpretation"))
     return shape is not None and code(ds, "PresentationLUTShape") == shape

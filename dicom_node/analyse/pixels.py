@@ -31,7 +31,7 @@ from pydicom.uid import (
 
 from dicom_node.analyse.codestream import frame_size
 from dicom_node.analyse.geometry import pixel_aspect, spacing_mm
-from dicom_node.analyse.grayscale import contradicts_itself, display_table
+from dicom_node.analyse.grayscale import display_table
 from dicom_node.errors import UndecodableImageError
 from dicom_node.header import code, number
 from inference.types import Float32Array, Radiograph
@@ -180,7 +180,7 @@ def _grey(ds: Dataset) -> Float32Array:
     step = max(1, int((cells.size / _SAMPLE_EVERY) ** 0.5))
     counts = np.bincount(cells[::step, ::step].ravel(), minlength=domain.size)
     pixels: Float32Array = display_table(ds, _stored_values(ds, domain), counts)[cells]
-    return 1 - pixels if contradicts_itself(ds) and _is_negative(pixels) else pixels
+    return pixels
 
 
 def _stored_values(ds: Dataset, cells: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -196,14 +196,6 @@ def _stored_values(ds: Dataset, cells: NDArray[np.int64]) -> NDArray[np.int64]:
     if number(ds, "PixelRepresentation") == 1:
         stored -= (stored >> (bits - 1)) << bits
     return stored
-
-
-def _is_negative(pixels: Float32Array) -> bool:
-    """Tell whether the rim is brighter than the middle: a limb's radiograph has air around it, and air is black."""
-    rows, columns = pixels.shape
-    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    middle = pixels[rows // 4 : rows - rows // 4, columns // 4 : columns - columns // 4]
-    return bool(rim.mean() > middle.mean())
 
 
 def _luminance(ds: Dataset) -> Float32Array:
