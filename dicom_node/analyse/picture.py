@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.filereader import read_file_meta_info
 from pydicom.uid import (
     PYDICOM_IMPLEMENTATION_UID,
     ComputedRadiographyImageStorage,
@@ -49,18 +48,16 @@ class SkippedFile:
     reason: str
 
 
-def read_images(paths: Iterable[Path], *, into: Path) -> tuple[list[ImportedImage], list[SkippedFile]]:
-    """Find the images in files and folders, in the order given, folders in the order of their names.
+def read_images(paths: Iterable[Path], *, into: Path) -> Iterator[ImportedImage | SkippedFile]:
+    """Go through files and folders in the order given, each folder in the order of its names; leave no file out.
 
     What a file is, its first bytes say, not its name. Pictures are wrapped and written below the folder `into`.
     """
-    images, skipped = [], []
     for source in _files(paths):
         try:
-            images.append(ImportedImage(source=source, path=_part10(source, into)))
+            yield ImportedImage(source=source, path=_part10(source, into))
         except UndecodableImageError as error:
-            skipped.append(SkippedFile(path=source, reason=str(error)))
-    return images, skipped
+            yield SkippedFile(path=source, reason=f"Not an image: {error}.")
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -75,15 +72,22 @@ def _part10(source: Path, into: Path) -> Path:
     with undecodable("the file cannot be read"), source.open("rb") as file:
         start = file.read(132)
     if start[128:] == b"DICM":
-        with undecodable("the file cannot be read as DICOM"):
-            if read_file_meta_info(source).get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-                raise UndecodableImageError("it is a DICOMDIR: a table of contents, not an image")
+        _check_header(source)
         return source
     ds = wrap_picture(source)
     path = into / f"{ds.SOPInstanceUID}.dcm"
     into.mkdir(parents=True, exist_ok=True)
     ds.save_as(path, enforce_file_format=True)
     return path
+
+
+def _check_header(path: Path) -> None:
+    with undecodable("the file cannot be read as DICOM"):
+        header = dcmread(path, stop_before_pixels=True)
+        if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+            raise UndecodableImageError("it is a DICOMDIR, a table of contents")
+        if not header.get("StudyInstanceUID") or not header.get("SOPInstanceUID"):
+            raise UndecodableImageError("it does not say which study and instance it is")
 
 
 def wrap_picture(path: Path, *, study_instance_uid: str | None = None, instance_number: int = 1) -> Dataset:

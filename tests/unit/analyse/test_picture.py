@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from dicom_node.analyse.picture import read_images, wrap_picture
+from dicom_node.analyse.picture import ImportedImage, SkippedFile, read_images, wrap_picture
 from dicom_node.analyse.pixels import load_radiograph, to_radiograph
 from dicom_node.assemble.selection import RULES
 from dicom_node.errors import UndecodableImageError
@@ -151,22 +151,35 @@ def test_files_are_known_by_their_content_and_come_in_order(tmp_path: Path) -> N
     directory = write_part10(build_sr(SOPClassUID=MediaStorageDirectoryStorage), folder / "DICOMDIR")
     alone = saved(grey().rotate(180), tmp_path / "alone.jpeg")
 
-    images, skipped = read_images([alone, folder, tmp_path / "missing"], into=tmp_path / "imported")
+    files = list(read_images([alone, folder, tmp_path / "missing"], into=tmp_path / "imported"))
+    images = [file for file in files if isinstance(file, ImportedImage)]
+    skipped = [file for file in files if isinstance(file, SkippedFile)]
 
+    assert [file.path.name for file in files[1:4]] == ["IM0001", "SR0001", images[3].path.name]
     assert [image.source for image in images] == [alone, dicom, report, picture]
     assert images[1].path == dicom
     assert_allclose(load_radiograph(images[3].path).pixels, PICTURE, rtol=0, atol=1e-3)
     assert images[3].path.parent == tmp_path / "imported"
-    assert [(file.path, file.reason.split(":")[0]) for file in skipped] == [
-        (folder / "3.txt", "it is neither DICOM nor PNG nor JPEG"),
-        (directory, "it is a DICOMDIR"),
-        (tmp_path / "missing", "the file cannot be read (FileNotFoundError)"),
+    assert [(file.path, file.reason) for file in skipped] == [
+        (folder / "3.txt", "Not an image: it is neither DICOM nor PNG nor JPEG."),
+        (directory, "Not an image: it is a DICOMDIR, a table of contents."),
+        (tmp_path / "missing", "Not an image: the file cannot be read (FileNotFoundError)."),
     ]
+
+
+def test_a_dicom_file_without_identity_or_end_is_skipped(tmp_path: Path) -> None:
+    anonymous = write_part10(build_dx(StudyInstanceUID=None), tmp_path / "1")
+    cut = write_part10(build_dx(), tmp_path / "2")
+    cut.write_bytes(cut.read_bytes()[:140])
+
+    skipped = list(read_images([anonymous, cut], into=tmp_path / "imported"))
+
+    assert all(isinstance(file, SkippedFile) for file in skipped)
 
 
 def test_the_same_picture_twice_is_one_instance(tmp_path: Path) -> None:
     picture = saved(grey(), tmp_path / "a.png")
 
-    images, _ = read_images([picture, picture], into=tmp_path / "imported")
+    images = read_images([picture, picture], into=tmp_path / "imported")
 
     assert len({dcmread(image.path).SOPInstanceUID for image in images}) == 1
