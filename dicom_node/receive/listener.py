@@ -6,9 +6,12 @@ as associations; does the TLS handshake in its accept loop; and cannot shut down
 
 import contextlib
 import logging
+import os
+import signal
 import socket
 import ssl
 import threading
+import time
 from typing import Any, cast
 
 from pynetdicom import AE, evt
@@ -18,6 +21,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from dicom_node.receive.admission import AssociationLimit, SenderList
+from dicom_node.receive.dispatcher import ENDED
 from dicom_node.receive.messages import Messages
 from dicom_node.receive.reception import Archive
 from dicom_node.receive.upper_layer import BoundedSocket, PDULimits, UpperLayer
@@ -55,6 +59,7 @@ class AcceptedAssociation(Association):
         try:
             super().run_reactor()
         finally:
+            self.disconnect()
             self._server.forget(self)
 
     def disconnect(self) -> None:
@@ -126,10 +131,13 @@ class Listener(ThreadedAssociationServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection, and nothing more: whatever else this thread did, every other sender would wait for."""
         connection, address = cast("socket.socket", self.socket).accept()
+        return self._prepare(connection), address
+
+    def _prepare(self, connection: socket.socket) -> socket.socket:
         connection.settimeout(self.limits.deadline_s)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return connection, address
+        return connection
 
     def verify_request(self, _request: Any, client_address: Any) -> bool:
         """Tell whether anybody may come from this address; where not, the connection closes without an answer."""
@@ -145,9 +153,10 @@ class Listener(ThreadedAssociationServer):
                 request.settimeout(_TLS_HANDSHAKE_S)
                 request = self.ssl_context.wrap_socket(request, server_side=True)
             self.finish_request(request, client_address)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # a handshake that failed; a thread that could not be started
             _LOGGER.warning("connection from %s failed: %s", client_address[0], error)
             self.shutdown_request(request)
+            self._note_end()
 
     def service_actions(self) -> None:
         """Do without the garbage collection that pynetdicom forces here: it stops all associations for its time."""
@@ -186,9 +195,43 @@ class Listener(ThreadedAssociationServer):
             established = self._open.pop(assoc, False)
         if established:
             self._association_limit.leave(assoc.host)
+        self._note_end()
+
+    def _note_end(self) -> None:
+        """Do what is to be done when a connection is over."""
 
     @property
     def connections(self) -> list[AcceptedAssociation]:
         """Connections that are open, with an association or without."""
         with self._lock:
             return list(self._open)
+
+
+class HandedListener(Listener):
+    """Takes connections that another process has accepted, from a channel to it."""
+
+    def __init__(self, ae: AE, address: tuple[str, int], channel: socket.socket, **options: Any) -> None:
+        self._channel = channel
+        super().__init__(ae, address, **options)
+
+    def server_bind(self) -> None:
+        """Listen to the channel instead of a port."""
+        cast("socket.socket", self.socket).close()
+        self.socket = self._channel
+
+    def server_activate(self) -> None:
+        """Say nothing yet: the channel is open already."""
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take the next connection; stop this process when the other end of the channel is gone."""
+        _, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+        if not descriptors:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)  # the channel stays readable until this process has stopped
+            raise ConnectionError("the dispatcher is gone")
+        connection = socket.socket(fileno=descriptors[0])
+        return self._prepare(connection), connection.getpeername()
+
+    def _note_end(self) -> None:
+        with contextlib.suppress(OSError):  # that process is gone
+            self._channel.send(ENDED)

@@ -171,18 +171,17 @@ class Reception:
             path=str(path.relative_to(self.archive.spool.folder)),
             sha256=file.sha256,
             size=file.size,
-            role=self._role(header),
+            role=role_for(header, self.archive.store),
             received_at=time.time(),
         )
 
-    def _role(self, header: Header) -> InstanceRole:
-        # A result may come back with its equipment overwritten; its UID is still one that this node has given out.
-        role = role_of(header.sop_class_uid)
-        if header.is_own_result or (
-            header.sop_class_uid in RESULT_CLASSES and self.archive.store.is_result(header.sop_instance_uid)
-        ):
-            return InstanceRole.OWN_RESULT
-        return role
+
+def role_for(header: Header, store: Store) -> InstanceRole:
+    """Tell what an instance is to this node."""
+    # A result may come back with its equipment overwritten; its UID is still one that this node has given out.
+    if header.is_own_result or (header.sop_class_uid in RESULT_CLASSES and store.is_result(header.sop_instance_uid)):
+        return InstanceRole.OWN_RESULT
+    return role_of(header.sop_class_uid)
 
 
 def _disk_refusal(error: OSError) -> RefusedError:

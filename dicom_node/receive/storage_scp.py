@@ -1,19 +1,26 @@
 """The Storage and Verification SCP of the node."""
 
+import gc
 import logging
+import os
+import socket
 import ssl
 import threading
 import time
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 from pynetdicom import AE, _config
 
-from dicom_node.processes import wait_for_stop
+from dicom_node.errors import ConfigurationError
+from dicom_node.processes import install_stop_signals
 from dicom_node.receive.admission import AssociationLimit, DiskWatermark, SenderList
-from dicom_node.receive.listener import Listener
+from dicom_node.receive.dispatcher import READY, Dispatcher
+from dicom_node.receive.listener import BACKLOG, HandedListener, Listener
 from dicom_node.receive.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.receive.presentation import build_contexts
 from dicom_node.receive.reception import Archive
+from dicom_node.receive.recovery import rebuild_rows
 from dicom_node.receive.registry import Registry
 from dicom_node.receive.spool import Spool
 from dicom_node.receive.upper_layer import PDULimits
@@ -32,9 +39,9 @@ _IDLE_S = 1.0
 class Receiver:
     """A listening receiver in this process: `with start_receiver(settings) as receiver`."""
 
-    def __init__(self, listener: Listener, store: Store, grace_s: float) -> None:
+    def __init__(self, listener: Listener, grace_s: float) -> None:
         self._listener = listener
-        self._store = store
+        self.archive = listener.archive
         self._grace_s = grace_s
         self._thread = threading.Thread(target=listener.serve_forever, args=(0.1,), name="listener", daemon=True)
         self._thread.start()
@@ -57,8 +64,8 @@ class Receiver:
             assoc.disconnect()
         for assoc in self._listener.connections:
             assoc.join(_IDLE_S)
-        self._listener.archive.registry.close()
-        self._store.close()
+        self.archive.registry.close()
+        self.archive.store.close()
 
     def __enter__(self) -> Self:
         """Return the running receiver."""
@@ -69,28 +76,38 @@ class Receiver:
         self.stop()
 
 
-def start_receiver(settings: Settings, *, ssl_context: ssl.SSLContext | None = None) -> Receiver:
-    """Listen on the configured host and port, in threads of this process; port 0 takes a free one."""
+def start_receiver(
+    settings: Settings, *, ssl_context: ssl.SSLContext | None = None, channel: socket.socket | None = None
+) -> Receiver:
+    """Receive in threads of this process: on the configured host and port (0: a free one), or through a channel."""
+    archive = _open_archive(settings)
     limits = settings.receive
+    options: dict[str, Any] = {
+        "archive": archive,
+        "limits": PDULimits(maximum_pdu_bytes=limits.maximum_pdu_bytes, deadline_s=limits.pdu_deadline_s),
+        "senders": SenderList(settings.senders),
+        "association_limit": AssociationLimit(limits.maximum_associations, limits.maximum_associations_per_address),
+        "ssl_context": ssl_context,
+    }
+    ae = build_ae(settings)
+    address = (settings.node.host, settings.node.port)
+    if channel is not None:
+        return Receiver(HandedListener(ae, address, channel, **options), settings.node.grace_s)
+    archive.spool.remove_incoming()
+    rebuild_rows(archive)
+    return Receiver(Listener(ae, address, **options), settings.node.grace_s)
+
+
+def _open_archive(settings: Settings) -> Archive:
     spool = Spool(settings.node.spool_dir)
     store = Store(settings.database_url)
-    archive = Archive(
+    return Archive(
         spool=spool,
         store=store,
         registry=Registry(store, spool.folder),
-        watermark=DiskWatermark(spool.folder, limits.minimum_free_mb * 1e6),
-        maximum_object_bytes=int(limits.maximum_object_mb * 1e6),
+        watermark=DiskWatermark(spool.folder, settings.receive.minimum_free_mb * 1e6),
+        maximum_object_bytes=int(settings.receive.maximum_object_mb * 1e6),
     )
-    listener = Listener(
-        build_ae(settings),
-        (settings.node.host, settings.node.port),
-        archive=archive,
-        limits=PDULimits(maximum_pdu_bytes=limits.maximum_pdu_bytes, deadline_s=limits.pdu_deadline_s),
-        senders=SenderList(settings.senders),
-        association_limit=AssociationLimit(limits.maximum_associations, limits.maximum_associations_per_address),
-        ssl_context=ssl_context,
-    )
-    return Receiver(listener, store, settings.node.grace_s)
 
 
 def build_ae(settings: Settings) -> AE:
@@ -111,9 +128,55 @@ def build_ae(settings: Settings) -> AE:
 
 
 def run_receiver(settings: Settings) -> int:
-    """Receive until SIGTERM or SIGINT, then drain; returns the exit code."""
-    receiver = start_receiver(settings)
-    _LOGGER.info("receiving as %s on %s port %d", settings.node.ae_title, settings.node.host, receiver.port)
-    wait_for_stop()
-    receiver.stop()
+    """Receive in processes of its own until SIGTERM or SIGINT, then drain; returns the exit code.
+
+    Raises
+    ------
+    ConfigurationError
+        Where the configured address cannot be listened on.
+    """
+    stop = install_stop_signals()
+    listening = _listen(settings)
+    spool = Spool(settings.node.spool_dir)
+    spool.remove_incoming()
+    port = listening.getsockname()[1]
+    cores = sorted(os.sched_getaffinity(0)) if settings.receive.pin_to_cores else []
+    dispatcher = Dispatcher(
+        listening,
+        settings.receive.processes,
+        serve=lambda index, again, channel: _serve(settings, index, again, cores, channel),
+        may_connect=SenderList(settings.senders).may_connect,
+        clean_up=spool.remove_incoming,
+    )
+
+    def announce() -> None:
+        _LOGGER.info("receiving as %s on %s port %d", settings.node.ae_title, settings.node.host, port)
+
+    dispatcher.run(stop, announce, settings.node.grace_s + 2)
     return 0
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.node.host, settings.node.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror
+        raise ConfigurationError(f"table [node], keys 'host' and 'port': {host} port {port}: {reason}") from error
+
+
+def _serve(settings: Settings, index: int, again: bool, cores: Sequence[int], channel: socket.socket) -> None:
+    """Be one of several receiver processes, until SIGTERM."""
+    stop = install_stop_signals()
+    if cores:
+        # Threads of one interpreter on several cores spend their time handing the interpreter lock around.
+        os.sched_setaffinity(0, {cores[index % len(cores)]})
+    # What is there now stays: collections need not look at it again.
+    gc.freeze()
+    with start_receiver(settings, channel=channel) as receiver:
+        channel.send(READY)
+        if index == 0 or again:
+            threading.Thread(target=rebuild_rows, args=[receiver.archive], name="recovery", daemon=True).start()
+        while not stop.wait(0.5):
+            pass

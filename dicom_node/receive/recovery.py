@@ -1,0 +1,67 @@
+"""After a crash: rows for files that have none. The spool is the truth about what was received."""
+
+import logging
+from pathlib import Path
+
+from dicom_node.receive.header import read_header
+from dicom_node.receive.part10 import data_set_offset, read_sender
+from dicom_node.receive.reception import Archive, role_for
+from dicom_node.receive.spool import hash_data_set
+from dicom_node.receive.status import RefusedError
+from dicom_node.store import Admission, ReceivedInstance
+
+_LOGGER = logging.getLogger("dicom_node.receive")
+
+
+def rebuild_rows(archive: Archive) -> int:
+    """Add the rows that are missing in the database; return how many were.
+
+    A process that is killed between naming a file and committing its row leaves such a file. It was not acknowledged,
+    so the sender has it still; taking it in is harmless, and sending it again then finds a duplicate.
+    """
+    added = 0
+    for path in archive.spool.files():
+        known = archive.store.find_instance(path.stem)
+        if known is None or archive.spool.folder / known.path != path:
+            added += _add_row(archive, path)
+    if added:
+        _LOGGER.warning("%d files of the spool had no row; they have one now", added)
+    return added
+
+
+def _add_row(archive: Archive, path: Path) -> bool:
+    try:
+        row = _read_row(archive, path)
+        admission = archive.registry.add(row)
+    except (RefusedError, OSError, ValueError) as error:
+        _LOGGER.warning("a file of the spool was passed over, SOP Instance %s: %s", path.stem, error)
+        return False
+    if admission is Admission.CONFLICT:
+        archive.spool.keep_conflict(path, row.sop_instance_uid, row.sha256)
+    return admission is Admission.NEW
+
+
+def _read_row(archive: Archive, path: Path) -> ReceivedInstance:
+    transfer_syntax, calling_ae_title = read_sender(path)
+    sha256, size = hash_data_set(path)
+    with path.open("rb") as file:
+        offset = data_set_offset(file.read(144))
+
+        def read(length: int) -> bytes:
+            file.seek(offset)
+            return file.read(length)
+
+        header = read_header(read, size, transfer_syntax)
+    return ReceivedInstance(
+        sop_instance_uid=header.sop_instance_uid,
+        study_instance_uid=header.study_instance_uid,
+        series_instance_uid=header.series_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        transfer_syntax_uid=transfer_syntax,
+        calling_ae_title=calling_ae_title,
+        path=str(path.relative_to(archive.spool.folder)),
+        sha256=sha256,
+        size=size,
+        role=role_for(header, archive.store),
+        received_at=path.stat().st_mtime,
+    )
