@@ -4,14 +4,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from builders import build_cr, build_dx, build_sr, phantom, write_part10
+from builders import build_cr, build_dx, build_sr, compress, phantom, write_part10
 from pydicom import Dataset
+from pydicom.uid import JPEG2000Lossless
 
 from dicom_node.analyse.analysis import analyse_instance, analyse_study
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.assemble.study import read_instance
 from dicom_node.values import Instance, Study
 from inference.errors import UnsupportedImageError
+from inference.pipeline import Pipeline
+from inference.testing import build_tiny_bundles
 from inference.types import Decision, ModelIdentity, Radiograph, RadiographAnalysis, RegionPrediction, Task
 
 LEG = RegionPrediction(region="LEG", confidence=0.9, probabilities={"LEG": 0.9, "KNEE": 0.1})
@@ -126,3 +129,25 @@ def test_an_image_whose_header_contradicts_itself_about_black_and_white_is_flagg
     image = analyse_instance(stored(ds, tmp_path), ScriptedPipeline())
 
     assert "contradicts itself" in image.analysis.flags[-1]
+
+
+def test_twins_are_answered_alike_by_real_models_and_the_hottest_spot_is_the_planted_square(tmp_path: Path) -> None:
+    pipeline = Pipeline.load(build_tiny_bundles(tmp_path / "bundles", region="LEG"))
+    pixels = phantom(320, 240)
+    pixels[60:140, 150:230] = 4095
+    native = build_dx(pixels)
+    negative = build_dx(4095 - pixels, PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="INVERSE")
+    twins = [stored(ds, tmp_path) for ds in (native, compress(negative, JPEG2000Lossless))]
+    study = study_of(*twins)
+
+    one, two = (image.analysis for image in analyse_study(study, select_radiographs(study), pipeline).images)
+
+    assert (one.decision, one.region) == (two.decision, two.region)
+    assert one.fracture is not None
+    assert two.fracture is not None
+    assert one.fracture.probability == pytest.approx(two.fracture.probability, abs=1e-3)
+    assert one.heatmap_peak == two.heatmap_peak
+    assert one.heatmap_peak is not None
+    x, y = one.heatmap_peak
+    assert 150 <= x < 230
+    assert 60 <= y < 140
