@@ -72,7 +72,7 @@ def _add_general_image(ds: Dataset, origin: Origin, image: AnalysedInstance) -> 
     if side in {"R", "L", "U", "B"}:
         ds.ImageLaterality = side
     else:
-        ds.Laterality = ""  # type 2C: paired or not, the source does not say which
+        ds.Laterality = ""  # type 2C: paired or not, the source does not say which side
     ds.BurnedInAnnotation, ds.RecognizableVisualFeatures = "YES", "NO"
     ds.ImageComments = f"{summarise(image.analysis)}. {DISCLAIMER}"
     if code(header, "LossyImageCompression") == "01":

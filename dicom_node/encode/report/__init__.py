@@ -51,6 +51,12 @@ _WIDTH = A4[0] - 30 * mm
 _PICTURE_HEIGHTS = (98 * mm, 84 * mm, 70 * mm, 56 * mm)
 _REGIONS = 5
 _FLUSH = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)]
+_DENSE = [
+    *_FLUSH,
+    ("VALIGN", (0, 0), (-1, -1), "TOP"),
+    ("TOPPADDING", (0, 0), (-1, -1), 1.6),
+    ("BOTTOMPADDING", (0, 0), (-1, -1), 1.6),
+]
 _COLOURS = {
     Decision.FRACTURE: ALERT,
     Decision.UNCERTAIN: WARNING,
@@ -75,7 +81,14 @@ def render_report(origin: Origin, pictures: Mapping[str, ImagePictures]) -> byte
 def _build(origin: Origin, pictures: Mapping[str, ImagePictures], height: float) -> tuple[bytes, int]:
     with BytesIO() as file:
         template = BaseDocTemplate(
-            file, pagesize=A4, title=_TITLE, author=MANUFACTURER_MODEL_NAME, subject=DISCLAIMER, invariant=1
+            file,
+            pagesize=A4,
+            title=_TITLE,
+            author=MANUFACTURER_MODEL_NAME,
+            subject=DISCLAIMER,
+            lang="en",
+            initialFontName=load_font(SANS).fontName,
+            invariant=1,
         )
         frame = Frame(15 * mm, 14 * mm, _WIDTH, A4[1] - 26 * mm, 0, 0, 0, 0)
         template.addPageTemplates(PageTemplate(frames=[frame], onPage=_draw_footer))
@@ -97,15 +110,17 @@ def _lay_out_answer(analysis: StudyAnalysis) -> list[Flowable]:
     decision, summary = wording.summarise_study(analysis)
     version = wording.describe_version(analysis)
     beside = stringWidth(version, load_font(SANS).fontName, 8) + 1 * mm
-    title = Table(
+    title = _build_table(
         [[set_paragraph(_TITLE, 15, bold=True), set_paragraph(version, 8, QUIET)]],
-        colWidths=[_WIDTH - beside, beside],
-        style=[("VALIGN", (0, 0), (-1, -1), "BOTTOM"), *_FLUSH],
+        [_WIDTH - beside, beside],
+        ("VALIGN", (0, 0), (-1, -1), "BOTTOM"),
+        *_FLUSH,
     )
-    answer = Table(
+    answer = _build_table(
         [[set_paragraph(summary, 12, white, bold=True)], [set_paragraph(wording.count_images(analysis), 8.5, white)]],
-        colWidths=[_WIDTH],
-        style=[("BACKGROUND", (0, 0), (-1, -1), _COLOURS[decision]), ("BOTTOMPADDING", (0, 0), (0, 0), 1)],
+        [_WIDTH],
+        ("BACKGROUND", (0, 0), (-1, -1), _COLOURS[decision]),
+        ("BOTTOMPADDING", (0, 0), (0, 0), 1),
     )
     return [title, set_paragraph(DISCLAIMER, 9, ALERT, bold=True), Spacer(0, 2 * mm), answer, Spacer(0, 2 * mm)]
 
@@ -118,7 +133,9 @@ def _lay_out_identification(origin: Origin) -> Table:
     ]
     rows = [[*left, *right] for left, right in zip(cells[::2], cells[1::2], strict=True)]
     widths = [33 * mm, 67 * mm, 27 * mm, _WIDTH - 127 * mm]
-    return _build_table(rows, widths, ("BACKGROUND", (0, 0), (-1, -1), SHADE), ("LEFTPADDING", (0, 0), (-1, -1), 6))
+    return _build_table(
+        rows, widths, *_DENSE, ("BACKGROUND", (0, 0), (-1, -1), SHADE), ("LEFTPADDING", (0, 0), (-1, -1), 6)
+    )
 
 
 def _lay_out_images(analysis: StudyAnalysis) -> list[Flowable]:
@@ -127,7 +144,7 @@ def _lay_out_images(analysis: StudyAnalysis) -> list[Flowable]:
         return []
     rows = [_set_row(["", "Image", "Finding", "Probability", "Region"], QUIET)]
     rows += [_list_image(number, image) for number, image in enumerate(images, start=1)]
-    return [_set_heading("Images"), _build_table(rows, [8 * mm, 62 * mm, 40 * mm, 24 * mm, _WIDTH - 134 * mm])]
+    return [_set_heading("Images"), _build_table(rows, [8 * mm, 62 * mm, 40 * mm, 24 * mm, _WIDTH - 134 * mm], *_DENSE)]
 
 
 def _list_image(number: int, image: AnalysedInstance) -> list[Flowable]:
@@ -151,7 +168,7 @@ def _lay_out_not_analysed(analysis: StudyAnalysis) -> list[Flowable]:
         return []
     rows = [_set_row(["Image", "Reason"], QUIET)]
     rows += [[set_paragraph(image), set_paragraph(reason, bold=True)] for image, reason in missing]
-    return [_set_heading("Not analysed", WARNING), _build_table(rows, [62 * mm, _WIDTH - 62 * mm])]
+    return [_set_heading("Not analysed", WARNING), _build_table(rows, [62 * mm, _WIDTH - 62 * mm], *_DENSE)]
 
 
 def _lay_out_models(analysis: StudyAnalysis) -> list[Flowable]:
@@ -159,7 +176,7 @@ def _lay_out_models(analysis: StudyAnalysis) -> list[Flowable]:
         return []
     rows = [_set_row(["Model", "Version", "Task", "SHA-256"], QUIET)]
     rows += [_set_row([model.name, model.version, model.task, model.digest[:16]]) for model in analysis.models]
-    return [_set_heading("Models"), _build_table(rows, [75 * mm, 30 * mm, 30 * mm, _WIDTH - 135 * mm])]
+    return [_set_heading("Models"), _build_table(rows, [75 * mm, 30 * mm, 30 * mm, _WIDTH - 135 * mm], *_DENSE)]
 
 
 def _lay_out_image(number: int, image: AnalysedInstance, pictures: ImagePictures, height: float) -> list[Flowable]:
@@ -181,7 +198,7 @@ def _lay_out_pictures(pictures: ImagePictures, height: float, captions: Sequence
     size = {"width": shown / pictures.height_to_width, "height": shown}
     row = [Image(BytesIO(jpeg), **size) for jpeg in (pictures.original, pictures.overlay)]
     style = [("ALIGN", (0, 0), (-1, -1), "LEFT"), ("TOPPADDING", (0, 0), (-1, -1), 0), *_FLUSH]
-    return Table([row, _set_row(captions, QUIET)], colWidths=[_WIDTH / 2] * 2, style=style)
+    return _build_table([row, _set_row(captions, QUIET)], [_WIDTH / 2] * 2, *style)
 
 
 def _lay_out_bars(analysis: RadiographAnalysis) -> Table:
@@ -195,7 +212,7 @@ def _lay_out_bars(analysis: RadiographAnalysis) -> Table:
     cells = [ProbabilityBars(left, label_width=24 * mm), ProbabilityBars(right, label_width=28 * mm)]
     between = [("RIGHTPADDING", (0, 0), (0, -1), 6 * mm), ("VALIGN", (0, 0), (-1, -1), "TOP")]
     rows = [_set_row(["Fracture", "Region"], QUIET), cells]
-    return Table(rows, colWidths=[_WIDTH / 2] * 2, style=[*_FLUSH, *between])
+    return _build_table(rows, [_WIDTH / 2] * 2, *_FLUSH, *between)
 
 
 def _build_fracture_bar(fracture: FracturePrediction, colour: Color) -> Bar:
@@ -209,18 +226,17 @@ def _build_fracture_bar(fracture: FracturePrediction, colour: Color) -> Bar:
 def _set_heading(text: str, colour: Color = INK) -> Table:
     rule = HRFlowable(width=_WIDTH, thickness=0.6, color=RULE, spaceBefore=0, spaceAfter=0)
     tight = [("TOPPADDING", (0, 1), (0, 1), 0), ("BOTTOMPADDING", (0, 0), (0, -1), 1)]
-    return Table([[set_paragraph(text, 10.5, colour, bold=True)], [rule]], colWidths=[_WIDTH], style=[*_FLUSH, *tight])
+    return _build_table([[set_paragraph(text, 10.5, colour, bold=True)], [rule]], [_WIDTH], *_FLUSH, *tight)
 
 
 def _set_row(texts: Sequence[str], colour: Color = INK) -> list[Flowable]:
     return [set_paragraph(text, 7.5 if colour is QUIET else 8.5, colour) for text in texts]
 
 
-def _build_table(rows: list[list[Flowable]], widths: Sequence[float], *style: Any) -> Table:
-    padding = [("TOPPADDING", (0, 0), (-1, -1), 1.6), ("BOTTOMPADDING", (0, 0), (-1, -1), 1.6)]
-    return Table(
-        rows, colWidths=widths, style=[("VALIGN", (0, 0), (-1, -1), "TOP"), *_FLUSH, *padding, *style], hAlign="LEFT"
-    )
+def _build_table(rows: Sequence[Sequence[Flowable]], widths: Sequence[float], *style: Any) -> Table:
+    """Build a table whose own font, though no cell uses it, is an embedded one."""
+    embedded = ("FONTNAME", (0, 0), (-1, -1), load_font(SANS).fontName)
+    return Table(rows, colWidths=widths, style=[embedded, *style], hAlign="LEFT")
 
 
 def _draw_footer(canvas: Any, template: Any) -> None:
