@@ -75,8 +75,18 @@ def _add_general_image(ds: Dataset, origin: Origin, image: AnalysedInstance) -> 
         ds.Laterality = ""  # type 2C: paired or not, the source does not say which side
     ds.BurnedInAnnotation, ds.RecognizableVisualFeatures = "YES", "NO"
     ds.ImageComments = f"{summarise(image.analysis)}. {DISCLAIMER}"
-    if code(header, "LossyImageCompression") == "01":
-        ds.LossyImageCompression = "01"
+    _add_lossy_compression(ds, header)
+
+
+def _add_lossy_compression(ds: Dataset, header: Dataset) -> None:
+    """Say that the source went through lossy compression: what is derived from it did too (PS3.3 C.7.6.1.1.5)."""
+    if code(header, "LossyImageCompression") != "01":
+        return
+    ds.LossyImageCompression = "01"
+    if ratios := numbers(header, "LossyImageCompressionRatio"):
+        ds.LossyImageCompressionRatio = [format_number_as_ds(ratio) for ratio in ratios]
+    if methods := read_text(header, "LossyImageCompressionMethod").split():
+        ds.LossyImageCompressionMethod = [method[:16] for method in methods]
 
 
 def _add_general_reference(ds: Dataset, image: AnalysedInstance) -> None:

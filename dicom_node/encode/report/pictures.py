@@ -34,7 +34,7 @@ def compress_pictures(
 
 
 def _compress(picture: UInt8Array, size: tuple[int, int]) -> bytes:
-    small = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    small = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC, reducing_gap=1.0)
     with BytesIO() as jpeg:
         small.save(jpeg, "JPEG", quality=84, subsampling=0)  # full colour resolution: thin coloured lines stay sharp
         return jpeg.getvalue()

@@ -34,6 +34,17 @@ STUDIES = {
     "a CR with everything": lambda: build_study(
         [build_image(build_cr(IssuerOfPatientID="CITY", PatientAge="055Y", TimezoneOffsetFromUTC="+0100"))]
     ),
+    "a CR that was compressed with loss": lambda: build_study(
+        [
+            build_image(
+                build_cr(
+                    LossyImageCompression="01",
+                    LossyImageCompressionRatio=[8.25, 2],
+                    LossyImageCompressionMethod=["ISO_10918_1", "ISO_15444_1"],
+                )
+            )
+        ]
+    ),
     "a DX with nothing": lambda: build_study([build_image(build_dx(**BARE, PatientID="", ImageLaterality=None))]),
     "a digitised film": lambda: build_study([build_image(build_sc(PatientOrientation=None))]),
     "pixels that are not square": lambda: build_study(

@@ -116,6 +116,14 @@ def test_one_image_fits_on_one_page_even_when_much_is_said_about_it():
     assert len(open_pdf(build_study([build_image(flags=flags)], excluded)).pages) == 1
 
 
+def test_more_remarks_than_a_page_holds_go_on_to_the_next():
+    flags = tuple(f"Remark {number}: " + "a long sentence " * 20 for number in range(80))
+    excluded = [build_excluded(build_sr(InstanceNumber=n), "It is not an image. " * 30) for n in range(80)]
+    text = read_text(build_study([build_image(flags=flags)], excluded))
+    assert "Remark 79" in text
+    assert "image 79, SR" in text
+
+
 def test_the_disclaimer_is_on_every_page():
     pages = open_pdf(build_study([build_image() for _ in range(4)])).pages
     assert 2 <= len(pages) <= 4

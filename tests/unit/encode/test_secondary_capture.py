@@ -76,6 +76,16 @@ def test_the_side_is_the_sources(source, side):
     assert ds.ImageLaterality == side
 
 
+def test_loss_in_the_source_is_loss_in_the_capture():
+    source = build_cr(
+        LossyImageCompression="01", LossyImageCompressionRatio=8.25, LossyImageCompressionMethod="ISO_10918_1"
+    )
+    (ds,) = captures(build_image(source))
+    assert (ds.LossyImageCompression, ds.LossyImageCompressionRatio) == ("01", 8.25)
+    assert ds.LossyImageCompressionMethod == "ISO_10918_1"
+    assert "LossyImageCompression" not in captures(build_image(build_cr()))[0]
+
+
 def test_what_identifies_patient_and_study_is_the_sources():
     source = build_dx(IssuerOfPatientID="CITY", PatientAge="055Y")
     for ds in encode(build_image(source)):
