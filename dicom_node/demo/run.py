@@ -11,7 +11,7 @@ from pathlib import Path
 from pydicom import dcmread
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from dicom_node.deliver import verify_destination
 from dicom_node.demo.archives import (
@@ -202,17 +202,26 @@ def _fetch(study: DemoStudy, status: RevisionStatus, archive: Archive) -> Answer
 
 
 def _table(answers: Sequence[Answer]) -> Table:
-    table = Table("study", "images", "region", "finding", "probability", "seconds", "returned", title="What came back")
+    table = Table(
+        Column("study", overflow="fold"),
+        Column("images", justify="right"),
+        Column("region", no_wrap=True),
+        Column("finding", no_wrap=True),
+        Column("prob.", justify="right"),
+        Column("sec.", justify="right"),
+        Column("returned", no_wrap=True),
+        caption="prob.: probability of a fracture; sec.: from the last image to the archived result, "
+        f"{_QUIET_S} s of them waiting for more images; SC: Secondary Capture",
+        caption_justify="left",
+    )
     for answer in answers:
-        said = answer.findings
-        table.add_row(
-            answer.label,
-            str(len(answer.sources)),
-            "\n".join(finding.region or "-" for finding in said),
-            "\n".join(f"{finding.decision}{f' ({finding.reason})' if finding.reason else ''}" for finding in said),
-            "\n".join("-" if finding.probability is None else f"{finding.probability:.0%}" for finding in said),
-            f"{answer.seconds:.1f}",
-            f"{len(answer.captures)} capture(s), {len(answer.reports)} report",
-        )
-    table.caption = f"seconds: from last image to archived result, {_QUIET_S} s of them waiting for more images"
+        whole = [answer.label, str(len(answer.sources))], [f"{answer.seconds:.1f}", _returned(answer)]
+        for finding in answer.findings:
+            probability = "-" if finding.probability is None else f"{finding.probability:.0%}"
+            table.add_row(*whole[0], finding.region or "-", finding.decision, probability, *whole[1])
+            whole = ["", ""], ["", ""]
     return table
+
+
+def _returned(answer: Answer) -> str:
+    return f"{len(answer.captures)} SC, {len(answer.reports)} PDF"

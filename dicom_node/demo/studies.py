@@ -45,8 +45,9 @@ def gather_studies(paths: Sequence[Path], into: Path, console: Console) -> list[
 
 
 def _label(sources: Sequence[Path], taken: set[str]) -> str:
-    """Name a study after its file, or after the folder of its files; number what would be the same."""
-    name = sources[0].stem if len(sources) == 1 else sources[0].parent.name
+    """Name a study after its file, or its folder if there are more or the name is only a number; keep names apart."""
+    speaks = len(sources) == 1 and re.search("[A-Za-z]", sources[0].stem)
+    name = sources[0].stem if speaks else sources[0].resolve().parent.name
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "study"
     label, number = name, 1
     while label in taken:

@@ -21,7 +21,7 @@ SAMPLES = Path(__file__).resolve().parents[2] / "sample_studies"
 @pytest.fixture(scope="module")
 def tibia():
     """The real distal tibia of the samples, uncompressed."""
-    paths = sorted((SAMPLES / "tibia").rglob("*.dcm"))
+    paths = sorted((SAMPLES / "tibia_jpeg_ls").rglob("*.dcm"))
     ds = dcmread(paths[0])
     ds.decompress()
     return ds
