@@ -129,6 +129,9 @@ def test_the_first_of_several_windows_is_used() -> None:
         {"WindowWidth": "0"},
         {"WindowWidth": "-5"},
         {"WindowWidth": "1"},
+        {"WindowWidth": "0", "VOILUTFunction": "LINEAR_EXACT"},
+        {"WindowWidth": "0", "VOILUTFunction": "SIGMOID"},
+        {"WindowWidth": "-5", "VOILUTFunction": "SIGMOID"},
         {"WindowWidth": None},
         {"WindowCenter": ""},
         {"WindowCenter": "60000", "WindowWidth": "100"},
@@ -150,6 +153,12 @@ def test_a_voi_lut_that_shows_nothing_gives_way_to_the_window() -> None:
     item["LUTData"].VR = "US"
 
     assert_allclose(to_radiograph(build_dx(stored(12), VOILUTSequence=[item])).pixels, PICTURE, rtol=0, atol=1e-3)
+
+
+def test_a_voi_lut_comes_before_the_window() -> None:
+    attributes = voi_lut(12, signed=False) | {"WindowCenter": "1000", "WindowWidth": "500"}
+
+    assert_allclose(to_radiograph(build_dx(stored(12), **attributes)).pixels, PICTURE, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("packed", [False, True])
