@@ -41,5 +41,12 @@ $(DEVELOPMENT): $(VENV)/bin/pip pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@ $(RUNTIME)
 
+bench: $(DEVELOPMENT)
+	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/analysis.py
+	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/end_to_end.py
+	$(BIN)/python benchmarks/receive.py
+
 clean:
 	rm -rf $(VENV) demo_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
