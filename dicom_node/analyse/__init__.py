@@ -1,1 +1,1 @@
-"""Analyse: from the radiographs of a study to what the models say about them."""
+"""Third stage: from the radiographs of a study to what the models say about them."""

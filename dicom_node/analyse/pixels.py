@@ -29,7 +29,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_node.analyse.codestream import frame_size
+from dicom_node.analyse.codestream import frame_shape
 from dicom_node.analyse.geometry import pixel_aspect, spacing_mm
 from dicom_node.analyse.grayscale import display_table
 from dicom_node.errors import UndecodableImageError
@@ -136,9 +136,9 @@ def _check_frame(ds: Dataset) -> None:
 def _check_length(ds: Dataset) -> None:
     """Refuse pixel data whose size is not the one that rows and columns say."""
     if _transfer_syntax(ds).is_encapsulated:
-        declared = frame_size(get_frame(ds.PixelData, 0, number_of_frames=1))
-        if declared not in {None, (ds.Rows, ds.Columns)}:
-            raise UndecodableImageError("the compressed image has another size than its header says")
+        declared = frame_shape(get_frame(ds.PixelData, 0, number_of_frames=1))
+        if declared not in {None, (ds.Rows, ds.Columns, ds.SamplesPerPixel)}:
+            raise UndecodableImageError("the compressed image has another shape than its header says")
         return
     row_bits = ds.Columns * ds.SamplesPerPixel * ds.BitsAllocated
     if code(ds, "PhotometricInterpretation") == "YBR_FULL_422":

@@ -21,7 +21,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_node.analyse.codestream import frame_size
+from dicom_node.analyse.codestream import frame_shape
 from dicom_node.analyse.pixels import load_radiograph, to_radiograph
 from dicom_node.errors import UndecodableImageError
 
@@ -93,6 +93,20 @@ def test_one_frame_may_be_said_in_four_ways(number_of_frames: object, tmp_path: 
     assert load_radiograph(path).rows == 96
 
 
+def with_many_components(transfer_syntax: str) -> Dataset:
+    ds = compress(build_dx(phantom(96, 64, bits=8).astype(np.uint8)), transfer_syntax)
+    codestream = bytearray(get_frame(ds.PixelData, 0, number_of_frames=1))
+    at = 41 if transfer_syntax == JPEG2000Lossless else codestream.index(b"\xff\xf7") + 9
+    codestream[at] = 200
+    return encapsulated(ds, transfer_syntax, bytes(codestream))
+
+
+@pytest.mark.parametrize("transfer_syntax", [JPEGLSLossless, JPEG2000Lossless])
+def test_a_codestream_of_200_components_is_refused(transfer_syntax: str) -> None:
+    with pytest.raises(UndecodableImageError, match="another shape"):
+        to_radiograph(with_many_components(transfer_syntax))
+
+
 def lying_about_its_size(transfer_syntax: str) -> Dataset:
     large = build_dx(phantom(192, 128, bits=8).astype(np.uint8))
     if transfer_syntax == JPEGLosslessSV1:
@@ -112,18 +126,18 @@ def test_a_codestream_of_another_size_than_the_header_says_never_reaches_its_dec
     ds = lying_about_its_size(transfer_syntax)
     monkeypatch.setattr("dicom_node.analyse.pixels.pixel_array", decode)
 
-    with pytest.raises(UndecodableImageError, match="another size"):
+    with pytest.raises(UndecodableImageError, match="another shape"):
         to_radiograph(ds)
 
 
 def test_the_size_in_a_codestream_is_read_past_fill_bytes_and_other_segments() -> None:
     start_of_frame = bytes.fromhex("FFC0 000B 08 0102 0304 01 01 11 00")
 
-    assert frame_size(bytes.fromhex("FFD8 FFFF FFE0 0004 0000") + start_of_frame) == (0x0102, 0x0304)
-    assert frame_size(bytes.fromhex("FFD8 FFE0 0004 0000")) is None
-    assert frame_size(bytes.fromhex("FFD8 FFE0")) is None
-    assert frame_size(bytes.fromhex("FF4F FF51 0029")) is None
-    assert frame_size(b"") is None
+    assert frame_shape(bytes.fromhex("FFD8 FFFF FFE0 0004 0000") + start_of_frame) == (0x0102, 0x0304, 1)
+    assert frame_shape(bytes.fromhex("FFD8 FFE0 0004 0000")) is None
+    assert frame_shape(bytes.fromhex("FFD8 FFE0")) is None
+    assert frame_shape(bytes.fromhex("FF4F FF51 0029")) is None
+    assert frame_shape(b"") is None
 
 
 @pytest.mark.parametrize(
