@@ -1,15 +1,16 @@
 """Twins: the same picture, stored in different ways, must come out the same."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from builders import build_dx, draw_phantom, phantom
+from builders import build_dx, draw_phantom, phantom, write_part10
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from dicom_node.analyse.pixels import to_radiograph
+from dicom_node.analyse.pixels import load_radiograph, to_radiograph
 from inference.types import Float32Array
 
 ROWS, COLUMNS = 160, 120
@@ -311,3 +312,16 @@ def test_the_square_of_the_phantom_stays_where_it_was_planted() -> None:
     rows, columns = np.nonzero(radiograph.pixels > 0.95)
     assert (radiograph.rows, radiograph.columns) == (300, 200)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (36, 59, 124, 143)
+
+
+@pytest.mark.parametrize("keyword", ["WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "PixelSpacing"])
+def test_a_number_with_a_comma_counts_as_absent(keyword: str, tmp_path: Path) -> None:
+    pixels = np.where(PICTURE > 0.3, stored(12), 0).astype(np.uint16)
+    value = ["7.654321", "7.654321"] if keyword == "PixelSpacing" else "7.654321"
+    path = write_part10(build_dx(pixels, **{keyword: value}), tmp_path / "image.dcm")
+    path.write_bytes(path.read_bytes().replace(b"7.654321", b"7,654321"))
+
+    radiograph = load_radiograph(path)
+
+    assert_allclose(radiograph.pixels, np.where(PICTURE > 0.3, PICTURE, 0), rtol=0, atol=2e-3)
+    assert radiograph.spacing_mm == (0.2, 0.2)
