@@ -9,6 +9,8 @@ from pydicom import dcmread
 from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 from pypdf import PdfReader
 
+from dicom_node.encode.encapsulated_pdf import encode_encapsulated_pdf
+from dicom_node.encode.provenance import Origin
 from dicom_node.encode.results import encode_study
 from dicom_node.identity import DISCLAIMER
 from dicom_node.values import ResultReference
@@ -41,6 +43,15 @@ def test_the_document_is_wrapped_as_a_viewer_expects_it():
     assert ds.EncapsulatedDocument[: ds.EncapsulatedDocumentLength].rstrip().endswith(b"%%EOF")
     assert DISCLAIMER in ds.DocumentTitle
     assert ds.ConceptNameCodeSequence[0].CodeValue == "126000"
+
+
+@pytest.mark.parametrize("document", [b"%PDF-1.4\n%%EOF\n", b"%PDF-1.4\n%%EOF\n\n"])
+def test_a_document_of_odd_length_is_padded_and_its_length_said(document):
+    study = build_study([build_image()])
+    origin = Origin(analysis=study, ae_title="FRACTUREAI", header=study.study.instances[0].header)
+    ds = encode_encapsulated_pdf(origin, document)
+    assert len(ds.EncapsulatedDocument) == 16
+    assert ds.EncapsulatedDocument[: ds.EncapsulatedDocumentLength] == document
 
 
 def test_every_instance_of_the_study_is_a_source():

@@ -119,7 +119,9 @@ def test_a_spacing_that_is_no_number_is_left_out(spacing):
 
 def test_no_value_of_the_header_is_logged_on_the_way(caplog):
     caplog.set_level("DEBUG")
-    encode_raw(PatientBirthDate=b"canary", PatientID=b"canary" * 20, PatientSex=b"canary-canary-canary")
+    encode_raw(
+        SeriesNumber=b"canary", PatientBirthDate=b"canary", PatientID=b"canary" * 20, PatientSex=b"canary-canary-canary"
+    )
     assert "canary" not in caplog.text
 
 

@@ -40,6 +40,15 @@ def test_a_pixel_that_is_cold_and_unmarked_stays_grey_as_it_was():
     assert np.array_equal(picture[left], np.repeat(grey[left][..., None], 3, axis=2))
 
 
+def test_heat_below_the_threshold_leaves_the_radiograph_as_it_was():
+    radiograph = build_radiograph()
+    analysis = build_analysis(heatmap=np.full((512, 400), 0.29, np.float32), rois=(), heatmap_peak=None)
+    analysis.heatmap[300, 200] = 1.0
+    picture, grey = overlay(radiograph, analysis), render_original(radiograph)
+    beside = slice(60, 290), slice(0, 400)
+    assert np.array_equal(picture[beside], np.repeat(grey[beside][..., None], 3, axis=2))
+
+
 def test_the_heat_is_drawn_where_it_is_hot_in_warm_colours():
     analysis = replace(build_analysis(), rois=(), heatmap_peak=None)
     picture = overlay(build_radiograph(), analysis).astype(int)
