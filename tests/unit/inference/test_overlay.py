@@ -40,12 +40,12 @@ def test_a_pixel_that_is_cold_and_unmarked_stays_grey_as_it_was():
     assert np.array_equal(picture[left], np.repeat(grey[left][..., None], 3, axis=2))
 
 
-def test_heat_below_the_threshold_leaves_the_radiograph_as_it_was():
+def test_heat_below_the_threshold_leaves_the_radiograph_as_it_was_even_between_hot_spots():
     radiograph = build_radiograph()
     analysis = build_analysis(heatmap=np.full((512, 400), 0.29, np.float32), rois=(), heatmap_peak=None)
-    analysis.heatmap[300, 200] = 1.0
+    analysis.heatmap[[70, 300], [0, 399]] = 1.0
     picture, grey = overlay(radiograph, analysis), render_original(radiograph)
-    beside = slice(60, 290), slice(0, 400)
+    beside = slice(71, 300), slice(0, 400)
     assert np.array_equal(picture[beside], np.repeat(grey[beside][..., None], 3, axis=2))
 
 
