@@ -46,6 +46,8 @@ class SkippedFile:
 
     path: Path
     reason: str
+    bystander: bool = False
+    """Something else that lies in a folder the user named: neither DICOM nor PNG nor JPEG, and not named itself."""
 
 
 def read_images(paths: Iterable[Path], *, into: Path) -> Iterator[ImportedImage | SkippedFile]:
@@ -53,19 +55,23 @@ def read_images(paths: Iterable[Path], *, into: Path) -> Iterator[ImportedImage 
 
     What a file is, its first bytes say, not its name. Pictures are wrapped and written below the folder `into`.
     """
-    for source in _files(paths):
-        try:
-            yield ImportedImage(source=source, path=_part10(source, into))
-        except UndecodableImageError as error:
-            yield SkippedFile(path=source, reason=f"Not an image: {error}.")
-
-
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
-        if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.is_file())
-        else:
-            yield path
+        members = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        for source in members:
+            try:
+                yield ImportedImage(source=source, path=_part10(source, into))
+            except UndecodableImageError as error:
+                bystander = path != source and not _is_dicom_or_picture(source)
+                yield SkippedFile(path=source, reason=f"Not an image: {error}.", bystander=bystander)
+
+
+def _is_dicom_or_picture(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError:
+        return True  # it may well be one: rather name it once too often
+    return start[128:] == b"DICM" or any(start.startswith(magic) for magic in _MAGIC)
 
 
 def _part10(source: Path, into: Path) -> Path:

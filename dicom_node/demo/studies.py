@@ -28,7 +28,7 @@ def gather_studies(paths: Sequence[Path], into: Path, console: Console) -> list[
     groups: dict[str, list[tuple[Path, Path]]] = {}
     for file in read_images(paths, into=into):
         if isinstance(file, SkippedFile):
-            if file.path.suffix not in {".md", ".py", ".txt"}:
+            if not file.bystander:
                 console.print(f"skipped {file.path}: {file.reason}", highlight=False)
             continue
         uid = str(read_instance(file.path).header.StudyInstanceUID)

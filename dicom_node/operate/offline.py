@@ -1,6 +1,7 @@
 """`dicom-node analyse`: files in, findings out, without any network."""
 
 import json
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -51,6 +52,9 @@ def _analyse(
 ) -> Iterator[dict[str, Any]]:
     images: dict[str, list[tuple[Path, Instance]]] = {}
     for file in files:
+        if isinstance(file, SkippedFile) and file.bystander:
+            print(f"skipped {file.path}: {file.reason}", file=sys.stderr)  # noqa: T201  # the command's output
+            continue
         if isinstance(file, SkippedFile):
             skipped = RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=file.reason)
             yield to_record(file.path, skipped)

@@ -165,6 +165,7 @@ def test_files_are_known_by_their_content_and_come_in_order(tmp_path: Path) -> N
         (directory, "Not an image: it is a DICOMDIR, a table of contents."),
         (tmp_path / "missing", "Not an image: the file cannot be read (FileNotFoundError)."),
     ]
+    assert [file.bystander for file in skipped] == [True, False, False]
 
 
 def test_a_dicom_file_without_identity_or_end_is_skipped(tmp_path: Path) -> None:
