@@ -3,8 +3,8 @@
 import fcntl
 import logging
 import os
-import queue
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -15,24 +15,23 @@ from dicom_node.receive.status import RefusedError, StoreStatus
 from dicom_node.store import Admission, ReceivedInstance, Store
 
 _LOGGER = logging.getLogger("dicom_node.receive")
-_LARGEST_BATCH = 64
 _REMEMBERED_FOLDERS = 10_000
 
 
 class Registry:
-    """A thread that commits what the associations' threads have put on disk, in one transaction for all that wait.
+    """Commits what the associations' threads have put on disk, in one transaction for all that wait.
 
-    A commit costs a disk flush however many rows it holds. While one is under way the next objects gather.
+    A commit costs a disk flush however many rows it holds. Whichever thread comes first commits for all; those that
+    come while it does so gather, and the first of them commits for the others.
     """
 
     def __init__(self, store: Store, spool_folder: Path) -> None:
         self._store = store
         self._spool_folder = spool_folder
-        self._lock_path = spool_folder / ".commit.lock"
+        self._lock = os.open(spool_folder / ".commit.lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         self._durable_folders: set[Path] = set()
-        self._waiting: queue.SimpleQueue[tuple[ReceivedInstance, Future[Admission]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="registry", daemon=True)
-        self._thread.start()
+        self._waiting: deque[tuple[ReceivedInstance, Future[Admission]]] = deque()
+        self._committing = threading.Lock()
 
     def add(self, row: ReceivedInstance) -> Admission:
         """Make the entry and the row of a kept file durable; block until they are.
@@ -43,24 +42,15 @@ class Registry:
             Where disk or database do not keep them. The file stays: sending it again, or the next start, adds the row.
         """
         done: Future[Admission] = Future()
-        self._waiting.put((row, done))
+        self._waiting.append((row, done))
+        with self._committing:
+            if not done.done():
+                self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
         return done.result()
 
     def close(self) -> None:
-        """Commit what waits, then end the thread."""
-        self._waiting.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            batch = [first]
-            while len(batch) < _LARGEST_BATCH and not self._waiting.empty():
-                entry = self._waiting.get()
-                if entry is None:
-                    self._waiting.put(None)
-                    break
-                batch.append(entry)
-            self._commit(batch)
+        """Give the lock file back; the registry is of no use afterwards."""
+        os.close(self._lock)
 
     def _commit(self, batch: Sequence[tuple[ReceivedInstance, Future[Admission]]]) -> None:
         try:
@@ -89,9 +79,8 @@ class Registry:
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
         """Queue up with the other receiver processes: inside SQLite, waiting is sleeping and trying again."""
-        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(descriptor)
+            fcntl.flock(self._lock, fcntl.LOCK_UN)

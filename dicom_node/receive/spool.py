@@ -84,7 +84,13 @@ class Spool:
 
     def open_incoming(self, head: bytes) -> IncomingFile:
         """Begin a file with preamble and File Meta Information; OSError where there is no room."""
-        return IncomingFile(self._incoming / f"{os.getpid()}-{next(self._numbers)}.part", head)
+        # A folder for each process: in a shared one they would wait for each other.
+        path = self._incoming / str(os.getpid()) / f"{next(self._numbers)}.part"
+        try:
+            return IncomingFile(path, head)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+            return IncomingFile(path, head)
 
     def path_of(self, study_instance_uid: str, sop_instance_uid: str) -> Path:
         """Say where an instance is kept; the UIDs must be clean."""
@@ -117,10 +123,12 @@ class Spool:
 
     def remove_incoming(self, process: int | None = None) -> int:
         """Remove what a dead process (or all processes) left half-received; return how many files."""
-        pattern = "*.part" if process is None else f"{process}-*.part"
-        orphans = list(self._incoming.glob(pattern))
+        folders = self._incoming.iterdir() if process is None else [self._incoming / str(process)]
+        orphans = [orphan for folder in folders for orphan in folder.glob("*.part")]
         for orphan in orphans:
             orphan.unlink(missing_ok=True)
+        for folder in {orphan.parent for orphan in orphans}:
+            folder.rmdir()
         return len(orphans)
 
     def files(self) -> Iterator[Path]:
