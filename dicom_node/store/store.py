@@ -10,6 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from dicom_node.store import schema
+from dicom_node.store.arrivals import add_instance
 from dicom_node.store.records import (
     Admission,
     DeliveryState,
@@ -70,7 +71,7 @@ class Store:
     def add_instances(self, rows: Sequence[ReceivedInstance]) -> list[Admission]:
         """Record received instances in one durable transaction; tell for each whether it is new."""
         with self._writing() as connection:
-            return [_add_instance(connection, row) for row in rows]
+            return [add_instance(connection, row) for row in rows]
 
     def find_instance(self, sop_instance_uid: str) -> ReceivedInstance | None:
         """Return the row of an instance, or None where it was never received."""
@@ -115,15 +116,15 @@ class Store:
 
     # Workflow
 
-    def revisions_in(self, state: RevisionState) -> list[tuple[str, str]]:
-        """List (Study Instance UID, digest) of all revisions in a state, oldest first."""
+    def queued_revisions(self) -> list[tuple[str, str, int]]:
+        """List (Study Instance UID, digest, attempt) of the revisions that no workflow has taken up, oldest first."""
         query = (
-            sa.select(revisions.c.study_instance_uid, revisions.c.digest)
-            .where(revisions.c.state == state)
+            sa.select(revisions.c.study_instance_uid, revisions.c.digest, revisions.c.attempt)
+            .where(revisions.c.state == RevisionState.QUEUED)
             .order_by(revisions.c.created_at)
         )
         with self._reading() as connection:
-            return [(row[0], row[1]) for row in connection.execute(query)]
+            return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
     def revision(self, study_instance_uid: str, digest: str) -> Revision:
         """Return a revision with its instances; KeyError where there is none."""
@@ -219,8 +220,23 @@ class Store:
         with self._writing() as connection:
             connection.execute(deliveries.update().where(*where).values(values))
 
-    def retry_refused(self, study_instance_uid: str) -> list[tuple[str, str]]:
-        """Set refused deliveries and failed revisions of a study back; return the revisions concerned."""
+    def finish_revision(self, study_instance_uid: str, digest: str) -> None:
+        """Mark a revision done when no destination waits for any of its results; failed where one refused some."""
+        states = sa.select(deliveries.c.state).where(*_of(deliveries, study_instance_uid, digest))
+        with self._writing() as connection:
+            row = _find_revision(connection, study_instance_uid, digest)
+            found = set(connection.execute(states).scalars())
+            if row is None or row["state"] != RevisionState.DELIVERING or DeliveryState.PENDING in found:
+                return
+            state, reason = RevisionState.DONE, ""
+            if DeliveryState.REFUSED in found:
+                state, reason = RevisionState.FAILED, "a destination refused results; mend it, then `dicom-node retry`"
+            values = {"state": state, "reason": reason, "changed_at": time.time()}
+            connection.execute(revisions.update().where(*_of(revisions, study_instance_uid, digest)), values)
+            _add_event(connection, study_instance_uid, f"revision {digest}: {state}")
+
+    def retry(self, study_instance_uid: str) -> int:
+        """Set failed revisions and refused deliveries of a study back to their beginning; return how many revisions."""
         where = (deliveries.c.study_instance_uid == study_instance_uid, deliveries.c.state == DeliveryState.REFUSED)
         failed = (revisions.c.study_instance_uid == study_instance_uid, revisions.c.state == RevisionState.FAILED)
         with self._writing() as connection:
@@ -232,7 +248,7 @@ class Store:
                 again["attempt"] = revisions.c.attempt + 1
                 connection.execute(revisions.update().where(*_of(revisions, study_instance_uid, digest)).values(again))
                 _add_event(connection, study_instance_uid, f"revision {digest}: retried by an operator")
-        return [(study_instance_uid, digest) for digest in sorted(digests)]
+        return len(digests)
 
     # Operate
 
@@ -265,32 +281,6 @@ def _find_instance(connection: sa.Connection, sop_instance_uid: str) -> Received
 
 def _to_instance(row: sa.RowMapping) -> ReceivedInstance:
     return ReceivedInstance(**{**row, "role": InstanceRole(row["role"])})
-
-
-def _add_instance(connection: sa.Connection, row: ReceivedInstance) -> Admission:
-    known = _find_instance(connection, row.sop_instance_uid)
-    if known is not None:
-        same = (known.sha256, known.study_instance_uid) == (row.sha256, row.study_instance_uid)
-        return Admission.DUPLICATE if same else Admission.CONFLICT
-    connection.execute(instances.insert(), asdict(row))
-    if row.role != InstanceRole.OWN_RESULT:
-        _touch_study(connection, row)
-    return Admission.NEW
-
-
-def _touch_study(connection: sa.Connection, row: ReceivedInstance) -> None:
-    """Let an arriving instance restart the study's quiet period; a report after the analysis opens nothing."""
-    where = studies.c.study_instance_uid == row.study_instance_uid
-    study = connection.execute(sa.select(studies).where(where)).mappings().first()
-    if study is None:
-        values = {"study_instance_uid": row.study_instance_uid, "forced": False}
-        times = {"first_open_at": row.received_at, "last_received_at": row.received_at}
-        connection.execute(studies.insert(), {**values, **times})
-    elif row.role == InstanceRole.IMAGE or study["first_open_at"] is not None:
-        opened = study["first_open_at"] if study["first_open_at"] is not None else row.received_at
-        connection.execute(
-            studies.update().where(where), {"first_open_at": opened, "last_received_at": row.received_at}
-        )
 
 
 def _received(connection: sa.Connection, study_instance_uid: str) -> list[ReceivedInstance]:
