@@ -17,7 +17,6 @@ from reportlab.platypus import (
     Flowable,
     Frame,
     HRFlowable,
-    Image,
     KeepTogether,
     PageTemplate,
     Spacer,
@@ -28,7 +27,7 @@ from dicom_node import __version__
 from dicom_node.encode.provenance import Origin
 from dicom_node.encode.report import wording
 from dicom_node.encode.report.bars import Bar, ProbabilityBars
-from dicom_node.encode.report.pictures import ImagePictures
+from dicom_node.encode.report.pictures import ImagePictures, Picture
 from dicom_node.encode.report.typesetting import (
     ACCENT,
     ALERT,
@@ -195,8 +194,8 @@ def _lay_out_image(number: int, image: AnalysedInstance, pictures: ImagePictures
 def _lay_out_pictures(pictures: ImagePictures, height: float, captions: Sequence[str]) -> Table:
     width = (_WIDTH - 4 * mm) / 2
     shown = min(height, width * pictures.height_to_width)
-    size = {"width": shown / pictures.height_to_width, "height": shown}
-    row = [Image(BytesIO(jpeg), **size) for jpeg in (pictures.original, pictures.overlay)]
+    jpegs = pictures.original, pictures.overlay
+    row = [Picture(jpeg, width=shown / pictures.height_to_width, height=shown) for jpeg in jpegs]
     style = [("ALIGN", (0, 0), (-1, -1), "LEFT"), ("TOPPADDING", (0, 0), (-1, -1), 0), *_FLUSH]
     return _build_table([row, _set_row(captions, QUIET)], [_WIDTH / 2] * 2, *style)
 

@@ -1,3 +1,4 @@
+import gc
 import os
 import time
 from io import BytesIO
@@ -8,6 +9,7 @@ from builders import build_dx, build_sr
 from pydicom import dcmread
 from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 from pypdf import PdfReader
+from reportlab.lib.utils import ImageReader
 
 from dicom_node.encode.encapsulated_pdf import encode_encapsulated_pdf
 from dicom_node.encode.provenance import Origin
@@ -179,3 +181,11 @@ def test_without_an_offset_times_are_the_nodes_local_ones():
     ds = encode_pdf(build_study([build_image(build_dx(TimezoneOffsetFromUTC=None))]))
     assert (ds.ContentDate, ds.ContentTime) == ("20260102", "183005")
     assert "TimezoneOffsetFromUTC" not in ds
+
+
+def test_decoded_pictures_do_not_pile_up_from_study_to_study():
+    study = build_study([build_image(), build_image()])
+    gc.collect()
+    for _ in range(30):
+        encode_study(study, ae_title="FRACTUREAI")
+    assert sum(isinstance(thing, ImageReader) for thing in gc.get_objects()) < 15  # of 120 that were made
