@@ -5,6 +5,7 @@ Commands import what they need when they run, so that a receiver starts without 
 
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -189,6 +190,9 @@ def _prepare(config: Path, *, verbose: bool) -> Settings:
 
 def _log_to_stderr(level: int) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    # pydicom's remarks quote the values they are about, and values are patients' names.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    warnings.simplefilter("ignore")
 
 
 def _fail(sentence: str, *, code: int = 1) -> None:
