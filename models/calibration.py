@@ -1,0 +1,77 @@
+"""Probabilities that mean what they say, and the operating points on them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax
+from sklearn.linear_model import LogisticRegression
+
+FloatArray = NDArray[np.floating]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+
+class Platt(NamedTuple):
+    """`probability = expit(slope * logit + intercept)` (Platt, 1999)."""
+
+    slope: float
+    intercept: float
+
+    def apply(self, logits: FloatArray) -> NDArray[np.float64]:
+        """Return calibrated probabilities."""
+        return np.asarray(expit(self.slope * np.asarray(logits, np.float64) + self.intercept))
+
+
+class OperatingPoints(NamedTuple):
+    """Thresholds on the calibrated probability; `sensitive <= specific`."""
+
+    sensitive: float
+    specific: float
+
+
+def fit_platt(logits: FloatArray, fractured: BoolArray) -> Platt:
+    """Fit slope and intercept by maximum likelihood."""
+    model = LogisticRegression(C=1e6).fit(np.asarray(logits, np.float64)[:, np.newaxis], fractured)
+    return Platt(slope=float(model.coef_[0, 0]), intercept=float(model.intercept_[0]))
+
+
+def fit_temperature(logits: FloatArray, label: IntArray) -> float:
+    """Return the temperature that minimises the negative log-likelihood (Guo et al., ICML 2017)."""
+
+    def loss(log_temperature: float) -> float:
+        shares = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-shares[np.arange(len(label)), label].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def choose_operating_points(
+    probabilities: FloatArray, fractured: BoolArray, *, sensitivity: float = 0.95, specificity: float = 0.95
+) -> OperatingPoints:
+    """Return the highest threshold that keeps `sensitivity` and the lowest that keeps `specificity`.
+
+    Where the two cross, both promises hold at either one, and they are given in order.
+    """
+    with_fracture = np.sort(probabilities[fractured])
+    without = np.sort(probabilities[~fractured])
+    missed = int(np.floor(len(with_fracture) * (1 - sensitivity)))
+    kept = int(np.ceil(len(without) * specificity))
+    sensitive = float(with_fracture[missed])
+    specific = float(np.nextafter(without[kept - 1], 1.0))
+    return OperatingPoints(sensitive=min(sensitive, specific), specific=max(sensitive, specific))
+
+
+def brier_score(probabilities: FloatArray, fractured: BoolArray) -> float:
+    """Return the mean squared error of the probabilities."""
+    return float(np.mean(np.square(probabilities - fractured)))
+
+
+def expected_calibration_error(probabilities: FloatArray, fractured: BoolArray, *, bins: int = 10) -> float:
+    """Return the mean distance of stated and observed frequency over bins of equal width, weighted by their size."""
+    places = np.minimum((probabilities * bins).astype(int), bins - 1)
+    sizes = np.bincount(places, minlength=bins)
+    stated = np.bincount(places, weights=probabilities, minlength=bins)
+    observed = np.bincount(places, weights=fractured, minlength=bins)
+    return float(np.abs(stated - observed).sum() / sizes.sum())

@@ -1,0 +1,124 @@
+"""The card of a bundle: what it was made from and how, what it reaches, where it fails."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from inference.bundle import ONNX, Manifest
+from inference.types import Task
+
+_DATA = """\
+## Data
+
+FracAtlas (Abedeen I. et al., *FracAtlas: A Dataset for Fracture Classification, Localization and Segmentation of
+Musculoskeletal Radiographs*, Scientific Data 10, 521, 2023, doi 10.1038/s41597-023-02432-4), licence CC BY 4.0; grey
+JPEG of at most 640 pixels a side, region labels read by eye. Whoever publishes something made with this model cites it.
+Backbone: EfficientNet-Lite weights from ImageNet, Apache-2.0.
+"""
+_FAILURES = """\
+## Known failures
+
+- Trained on one pool of whole plates at one contrast: zoomed, collimated or otherwise windowed radiographs are answered
+  less well (a quick study of this kind of model saw the AUC fall from 0.93 at home to 0.71 elsewhere).
+- Hardware, casts, growth plates and another person's holding hand mislead it.
+- The model was trained on every radiograph after the cross-validation: figures on the same pool would flatter it.
+- Probabilities are calibrated to the share of fractures in the pool (about one in six), which no clinic shares.
+- Research use only, not for diagnosis.
+"""
+
+
+def render_card(manifest: Manifest, metrics: Mapping[str, Any], command: str) -> str:
+    """Return the card in Markdown."""
+    tables = _region_tables(metrics) if manifest.task is Task.REGION else _fracture_tables(metrics)
+    data, recipe = metrics["data"], metrics["recipe"]
+    left_out = "; ".join(f"{count} {reason}" for reason, count in data["left_out"].items()) or "none"
+    sections = [
+        f"# {manifest.name} {manifest.version}\n",
+        f"Task: {manifest.task}. Architecture: {manifest.architecture} at {recipe['image_size']} pixels.",
+        "Research use only, not for diagnosis.\n",
+        f"SHA-256 of `{ONNX}`: `{manifest.digests[ONNX]}`\n",
+        _DATA,
+        f"{data['samples']} radiographs used; left out: {left_out}.",
+        f"{data['contradicted']} whose duplicates carry the other label are left out of fracture figures.\n",
+        _protocol(metrics),
+        tables,
+        _FAILURES,
+        f"## Made by\n\n```\n{command}\n```\n",
+    ]
+    return "\n".join(sections)
+
+
+def _protocol(metrics: Mapping[str, Any]) -> str:
+    recipe = metrics["recipe"]
+    return f"""\
+## Protocol
+
+{metrics["folds"]} folds of contiguous blocks of {metrics["block"]} numbers, duplicates kept together, stratified by
+region and label, seed {recipe["seed"]}. Every figure below comes from predictions on radiographs that the fold's model
+did not see; calibration and operating points behind a figure come from the other folds. Intervals: 95 %, bootstrap over
+blocks. Layers up to `{recipe["frozen_until"]}` keep their ImageNet weights; those above were trained for
+{recipe["epochs"]} epochs at a learning rate of {recipe["learning_rate"]:g} on the radiographs and
+{recipe["variations"]} random variations of each.
+"""
+
+
+def _show(figure: Mapping[str, float | None]) -> str:
+    if figure["value"] is None:
+        return "-"
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
+def _region_tables(metrics: Mapping[str, Any]) -> str:
+    figures = metrics["figures"]
+    lines = ["## Figures\n", f"Accuracy over ten regions: {_show(figures['accuracy'])}.\n"]
+    lines += ["| region | radiographs | recall |", "|---|---|---|"]
+    lines += [f"| {name} | {row['radiographs']} | {_show(row['recall'])} |" for name, row in figures["regions"].items()]
+    scope = figures["scope"]
+    lines.append(
+        f"\nScope: a distance above {scope['threshold']:.3f} is refused; that refuses "
+        f"{scope['refused_of_named_regions']:.1%} of the pool's limbs out of fold, and "
+        f"{scope['refused_of_other_regions']:.1%} of its radiographs of other regions (mostly trunks of children).\n",
+    )
+    return "\n".join(lines)
+
+
+def _fracture_tables(metrics: Mapping[str, Any]) -> str:
+    figures = metrics["figures"]
+    rows = {"all": figures["all"], **figures["regions"]}
+    peaks = figures["grad_cam_peak_in_box"]
+    lines = ["## Figures\n", "| region | radiographs | fractures | AUC | Grad-CAM peak in a box | served |"]
+    lines.append("|---|---|---|---|---|---|")
+    for name, row in rows.items():
+        peak = _show(peaks[name]) if name in peaks else "-"
+        served = {True: "yes", False: "no", None: ""}[row.get("served")]
+        numbers = f"{row['radiographs']} | {row['fractures']} | {_show(row['auc'])}"
+        lines.append(f"| {name} | {numbers} | {peak} | {served} |")
+    lines += ["\n| region | at the sensitive point: sensitivity | specificity |", "|---|---|---|"]
+    lines += [_points(name, row, "sensitive") for name, row in rows.items()]
+    lines += ["\n| region | at the specific point: sensitivity | specificity |", "|---|---|---|"]
+    lines += [_points(name, row, "specific") for name, row in rows.items()]
+    together = figures["all"]
+    lines.append(f"\nBrier score {_show(together['brier_score'])}, ")
+    lines.append(f"expected calibration error {_show(together['expected_calibration_error'])}.\n")
+    lines.append(_routing(figures["regions"]))
+    return "\n".join(lines)
+
+
+def _points(name: str, row: Mapping[str, Any], point: str) -> str:
+    found, right = row[f"sensitivity_at_{point}_point"], row[f"specificity_at_{point}_point"]
+    return f"| {name} | {_show(found)} | {_show(right)} |"
+
+
+def _routing(regions: Mapping[str, Any]) -> str:
+    lines = ["### Which output answers a region\n", "| region | output | why |", "|---|---|---|"]
+    for name, row in regions.items():
+        output = row["output"]
+        gain = (
+            f": {output['value']:+.3f} (80 %: {output['low']:+.3f} to {output['high']:+.3f})" if "low" in output else ""
+        )
+        lines.append(f"| {name} | {output['output']} | {output['why']}{gain} |")
+    lines.append(
+        "\nAn own output is used only where it beats the shared one with an 80 % interval above zero. A region with "
+        "fewer than 10 fractures, or whose AUC's interval reaches below 0.60, is not served: the node says that it has "
+        "no validated model for it.\n",
+    )
+    return "\n".join(lines)

@@ -1,0 +1,23 @@
+"""What decides the outcome of a training run."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the outcome of a training run."""
+
+    architecture: str
+    image_size: int
+    frozen_until: str
+    """The last layer that keeps its ImageNet weights."""
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    variations: int = 6
+    """Random variations of each radiograph beside the plain one."""
+    localisation: float = 0.0
+    """Weight of the loss that pulls the cells towards the outlined fractures."""
+    negatives: float | None = None
+    """Negatives drawn an epoch for each positive; None takes every sample."""
+    seed: int = 2026
