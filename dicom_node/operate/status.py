@@ -5,10 +5,9 @@ import time
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.table import Table
 
 from dicom_node.settings import Settings
-from dicom_node.store import DestinationStatus, Finding, OpenStudy, RevisionState, RevisionStatus, Store
+from dicom_node.store import DestinationStatus, Finding, RevisionState, RevisionStatus, Store
 
 _COLOURS = {RevisionState.DONE: "green", RevisionState.FAILED: "red"}
 
@@ -22,35 +21,26 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
         content = {"open": [asdict(study) for study in waiting], "revisions": [asdict(one) for one in revisions]}
         print(json.dumps(content, indent=2))  # noqa: T201  # the command's output
         return
-    console = Console()
-    if waiting:
-        console.print(_waiting_table(waiting))
-    console.print(_revision_table(revisions))
-
-
-def _waiting_table(waiting: list[OpenStudy]) -> Table:
-    table = Table("study", "last image", "forced", title="Waiting for images", title_justify="left")
+    # No table: a UID must be there whole, to be copied.
+    console = Console(highlight=False, soft_wrap=True)
     for study in waiting:
-        table.add_row(study.study_instance_uid, _ago(study.last_received_at), "yes" if study.forced else "")
-    return table
-
-
-def _revision_table(revisions: list[RevisionStatus]) -> Table:
-    table = Table("study", "version", "state", "instances", "said", "destinations", "complete", title="Studies")
-    table.title_justify = "left"
+        forced = ", completion forced" if study.forced else ""
+        console.print(f"[yellow]receiving[/yellow]  {study.study_instance_uid}")
+        console.print(f"           last image {_ago(study.last_received_at)}{forced}")
     for one in revisions:
-        colour = _COLOURS.get(one.state, "yellow")
-        state = f"[{colour}]{one.state}[/{colour}]" + (f"\n{one.reason}" if one.reason else "")
-        table.add_row(
-            one.study_instance_uid,
-            str(one.version),
-            state,
-            str(one.images),
-            "\n".join(map(describe_finding, one.findings)),
-            "\n".join(map(_describe_destination, one.destinations)),
-            _ago(one.created_at),
-        )
-    return table
+        _show_revision(console, one)
+    if not waiting and not revisions:
+        console.print("no studies yet")
+
+
+def _show_revision(console: Console, one: RevisionStatus) -> None:
+    colour = _COLOURS.get(one.state, "yellow")
+    console.print(f"[{colour}]{one.state:<10}[/{colour}] {one.study_instance_uid}")
+    lines = [f"version {one.version}, {one.images} instance(s), complete {_ago(one.created_at)}", one.reason]
+    lines += [describe_finding(finding) for finding in one.findings]
+    lines += [_describe_destination(destination) for destination in one.destinations]
+    for line in filter(None, lines):
+        console.print(f"           {line}")
 
 
 def describe_finding(finding: Finding) -> str:
