@@ -7,7 +7,6 @@ from dicom_node.receive.header import read_header
 from dicom_node.receive.part10 import data_set_offset, read_sender
 from dicom_node.receive.reception import Archive, role_for
 from dicom_node.receive.spool import hash_data_set
-from dicom_node.receive.status import RefusedError
 from dicom_node.store import Admission, ReceivedInstance
 
 _LOGGER = logging.getLogger("dicom_node.receive")
@@ -33,8 +32,9 @@ def _add_row(archive: Archive, path: Path) -> bool:
     try:
         row = _read_row(archive, path)
         admission = archive.registry.add(row)
-    except (RefusedError, OSError, ValueError) as error:
-        _LOGGER.warning("a file of the spool was passed over, SOP Instance %s: %s", path.stem, error)
+    except Exception:
+        # Whatever a file that is not one of ours makes a parser do: the next one is none the worse.
+        _LOGGER.exception("a file of the spool was passed over: SOP Instance %s", path.stem)
         return False
     if admission is Admission.CONFLICT:
         archive.spool.keep_conflict(path, row.sop_instance_uid, row.sha256)

@@ -16,7 +16,7 @@ from dicom_node.errors import ConfigurationError
 from dicom_node.processes import install_stop_signals
 from dicom_node.receive.admission import AssociationLimit, DiskWatermark, SenderList
 from dicom_node.receive.dispatcher import READY, Dispatcher
-from dicom_node.receive.listener import BACKLOG, HandedListener, Listener
+from dicom_node.receive.listener import BACKLOG, AcceptedAssociation, HandedListener, Listener
 from dicom_node.receive.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.receive.presentation import build_contexts
 from dicom_node.receive.reception import Archive
@@ -51,8 +51,15 @@ class Receiver:
         """TCP port that is listened on."""
         return int(self._listener.server_address[1])
 
+    @property
+    def connections(self) -> list[AcceptedAssociation]:
+        """Connections that are open, with an association or without."""
+        return self._listener.connections
+
     def stop(self, grace_s: float | None = None) -> None:
         """Stop accepting, let objects in flight finish within the grace period, then break what is left."""
+        if not self._thread.is_alive():
+            return
         self._listener.shutdown()
         end = time.monotonic() + (self._grace_s if grace_s is None else grace_s)
         while (open_ones := self._listener.connections) and time.monotonic() < end:

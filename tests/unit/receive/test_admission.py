@@ -1,0 +1,80 @@
+import ipaddress
+import time
+from pathlib import Path
+
+import pytest
+from pynetdicom.timer import Timer
+
+from dicom_node.receive.admission import AssociationLimit, DiskWatermark, SenderList
+from dicom_node.receive.status import RefusedError, StoreStatus
+from dicom_node.receive.upper_layer import MonotonicTimer
+from dicom_node.settings import Sender
+
+HOSPITAL = (ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("2001:db8::/32"))
+
+
+def test_a_sender_without_networks_may_come_from_anywhere() -> None:
+    senders = SenderList([Sender(ae_title="PACS")])
+    assert senders.may_connect("192.0.2.1")
+    assert senders.may_send("PACS", "192.0.2.1")
+    assert not senders.may_send("pacs", "192.0.2.1")
+    assert not senders.may_send("", "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("10.1.2.3", True),
+        ("10.2.2.3", False),
+        ("2001:db8::1", True),
+        ("::ffff:10.1.2.3", True),
+        ("fe80::1%eth0", False),
+    ],
+)
+def test_a_sender_with_networks_may_come_from_them_only(host: str, expected: bool) -> None:
+    senders = SenderList([Sender(ae_title="PACS", networks=HOSPITAL)])
+    assert senders.may_send("PACS", host) is expected
+    assert senders.may_connect(host) is expected
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_entries_of_one_title_add_up(order: int) -> None:
+    narrow = [Sender(ae_title="PACS", networks=(network,)) for network in HOSPITAL]
+    assert SenderList(narrow[::order]).may_send("PACS", "10.1.2.3")
+    wide = [Sender(ae_title="PACS"), Sender(ae_title="PACS", networks=HOSPITAL)]
+    assert SenderList(wide[::order]).may_send("PACS", "192.0.2.1")
+
+
+def test_associations_are_counted_in_all_and_for_each_address() -> None:
+    limit = AssociationLimit(maximum=3, maximum_per_address=2)
+    assert [limit.enter(host) for host in ("a", "a", "a", "b", "b")] == [True, True, False, True, False]
+    limit.leave("a")
+    assert [limit.enter("b"), limit.enter("a")] == [True, False]
+
+
+def test_the_watermark_speaks_of_the_disk_it_stands_on(tmp_path: Path) -> None:
+    DiskWatermark(tmp_path, 1).check()
+    with pytest.raises(RefusedError) as refused:
+        DiskWatermark(tmp_path, 1e18).check()
+    assert refused.value.status is StoreStatus.OUT_OF_RESOURCES
+
+
+def test_a_step_of_the_wall_clock_ends_no_association(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, stock = MonotonicTimer(60), Timer(60)
+    ours.start()
+    stock.start()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    assert stock.expired
+    assert not ours.expired
+    assert 59 < ours.remaining <= 60
+
+
+def test_the_timer_counts_from_start_to_stop() -> None:
+    timer = MonotonicTimer(0.01)
+    assert (timer.expired, timer.remaining) == (False, 0.01)
+    timer.start()
+    time.sleep(0.02)
+    timer.stop()
+    assert timer.expired
+    assert MonotonicTimer(None).remaining == 1

@@ -1,0 +1,69 @@
+from collections.abc import Callable
+
+import pytest
+from builders import build_dx, build_sc
+from pydicom.uid import ExplicitVRLittleEndian
+from receiving import encode
+
+from dicom_node.identity import MANUFACTURER, MANUFACTURER_MODEL_NAME
+from dicom_node.receive.header import Header, clean_uid, read_header
+from dicom_node.receive.status import RefusedError, StoreStatus
+
+
+def read(content: bytes) -> Header:
+    reads: list[int] = []
+
+    def first(length: int) -> bytes:
+        reads.append(length)
+        return content[:length]
+
+    header = read_header(first, len(content), ExplicitVRLittleEndian)
+    assert max(reads) <= 1 << 20
+    return header
+
+
+def test_the_identifiers_are_read_without_their_padding() -> None:
+    ds = build_dx(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.34")
+    header = read(encode(ds))
+    assert (header.study_instance_uid, header.series_instance_uid) == ("1.2.3", "1.2.34")
+    assert (header.sop_class_uid, header.sop_instance_uid) == (ds.SOPClassUID, ds.SOPInstanceUID)
+
+
+@pytest.mark.parametrize("length", [65_520, 65_530, 65_536, 65_540])
+def test_a_look_that_ends_inside_an_element_is_followed_by_a_longer_one(length: int) -> None:
+    ds = build_dx()
+    ds.private_block(0x0009, "TEST", create=True).add_new(0x01, "OB", bytes(length // 2 * 2 - 700))
+    assert read(encode(ds)).study_instance_uid == ds.StudyInstanceUID
+
+
+def test_identifiers_beyond_the_longest_look_are_missing() -> None:
+    ds = build_dx()
+    ds.private_block(0x0009, "TEST", create=True).add_new(0x01, "OB", bytes(1 << 20))
+    with pytest.raises(RefusedError) as refused:
+        read(encode(ds))
+    assert refused.value.status is StoreStatus.MISSING_STUDY_INSTANCE_UID
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda: build_sc(Manufacturer=MANUFACTURER, ManufacturerModelName=MANUFACTURER_MODEL_NAME), True),
+        (lambda: build_sc(Manufacturer=MANUFACTURER), False),
+        (build_sc, False),
+        # A radiograph is never a result, whatever it says of its maker.
+        (lambda: build_dx(Manufacturer=MANUFACTURER, ManufacturerModelName=MANUFACTURER_MODEL_NAME), False),
+    ],
+)
+def test_own_results_are_known_by_their_equipment(build: Callable[[], object], expected: bool) -> None:
+    assert read(encode(build())).is_own_result is expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["1.2.3", b"1.2.3\0", "1.02.3 ", "1.2.3\0 ", "0", "1." + "2" * 62])
+def test_uids_with_padding_and_leading_zeros_pass(value: str | bytes) -> None:
+    assert set(clean_uid(value)) <= set("0123456789.")
+
+
+@pytest.mark.parametrize("value", ["1.2/3", "..", "1.-2", " 1 .2", "1." + "2" * 63, "1.2.3\n", "\uff11.2"])
+def test_what_is_no_uid_does_not_pass(value: str) -> None:
+    with pytest.raises(RefusedError):
+        clean_uid(value)
