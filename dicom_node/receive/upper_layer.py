@@ -4,6 +4,7 @@ What is replaced: how bytes are read (whole PDUs of bounded length within a dead
 threads wait (for something to happen, instead of asking every millisecond).
 """
 
+import contextlib
 import os
 import queue
 import select
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock, current_thread
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
@@ -33,6 +34,8 @@ _PDV_HEADER = struct.Struct(">IB")
 _SLACK = 1024
 """Some peers count headers differently and send a little more than they were offered."""
 _LONGEST_WAIT_S = 0.5
+_AWAITING_CLOSE = "Sta13"
+"""The state after the last word was said (PS3.8 Table 9-4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,23 @@ class BoundedSocket(AssociationSocket):
         if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
             return True
         upper_layer: UpperLayer = self.assoc.dul  # type: ignore[assignment]  # as the association was built
+        if upper_layer.state_machine.current_state == _AWAITING_CLOSE:
+            self._discard()
+            return False
         return upper_layer.wait_for(self.socket)
+
+    def _discard(self) -> None:
+        """Drop what still comes until the peer closes: closing with bytes unread would destroy our last PDU on its way.
+
+        It is not looked at: a peer that was aborted in the middle of something may send a lot of it.
+        """
+        connection, rest = cast("socket.socket", self.socket), bytearray(65_536)
+        deadline = time.monotonic() + _LONGEST_WAIT_S
+        with contextlib.suppress(OSError):
+            while (left := deadline - time.monotonic()) > 0:
+                connection.settimeout(left)
+                if not connection.recv_into(rest):
+                    break
 
 
 class _UserQueue(queue.Queue[Any]):
