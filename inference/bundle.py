@@ -67,6 +67,8 @@ class RegionTable(_Table):
     """`probabilities = softmax(logits / temperature)`."""
     scope_threshold: float = Field(gt=0)
     """A distance above it is outside scope; see `inference.scope`."""
+    least_confidence: float = Field(ge=0, lt=1)
+    """No region recognised with at least this confidence: outside scope."""
 
 
 class Manifest(_Table):
@@ -169,7 +171,7 @@ def write_manifest(folder: Path, fields: Mapping[str, Any], files: tuple[str, ..
     """Add the digests of `files` to the other fields, and write `manifest.toml` if the whole is valid."""
     digests = {name: digest_file(folder / name) for name in files}
     manifest = Manifest.model_validate({**fields, "digests": digests})
-    plain = manifest.model_dump(mode="json", exclude_none=True)
+    plain = manifest.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     (folder / MANIFEST).write_text("\n".join(_toml_lines(plain)) + "\n", encoding="utf-8")
     return manifest
 

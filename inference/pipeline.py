@@ -102,10 +102,10 @@ class Pipeline:
         """
         scores, _ = self.region_model.run(radiograph)
         spoke = (self.region_model.bundle.identity,)
-        if objection := self._objection(scores):
+        region = self._name_region(scores)
+        if objection := self._objection(scores, region):
             reason = f"outside scope: {objection}"
             return RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=reason, models=spoke)
-        region = self._name_region(scores)
         flags = _doubts(region)
         if region.region not in self._serving:
             reason = f"no validated model for region {region.region}"
@@ -130,13 +130,15 @@ class Pipeline:
             raise BundleError(f"{model.bundle.folder.name} serves {region}, which the region model never names")
         self._serving[region] = (model, answer)
 
-    def _objection(self, scores: Scores) -> str:
+    def _objection(self, scores: Scores, region: RegionPrediction) -> str:
         table = self.region_model.bundle.manifest.region
         assert table is not None  # noqa: S101 - the manifest of a region bundle always has its table
         distance, limit = self._scope.distance(scores.embedding), table.scope_threshold
-        if distance <= limit:
-            return ""
-        return f"not like the limb radiographs the models know (distance {distance:.2f}, limit {limit:.2f})"
+        if distance > limit:
+            return f"not like the limb radiographs the models know (distance {distance:.2f}, limit {limit:.2f})"
+        if region.confidence < table.least_confidence:
+            return f"no region recognised (at best {region.region} with a confidence of {region.confidence:.0%})"
+        return ""
 
     def _name_region(self, scores: Scores) -> RegionPrediction:
         manifest = self.region_model.bundle.manifest

@@ -82,6 +82,6 @@ def fit_scope(embeddings: Float32Array, *, axes: int) -> Scope:
     return Scope(
         mean=np.asarray(mean, np.float32),
         directions=kept,
-        axes=np.asarray(kept / np.sqrt(variances[:axes]), np.float32),
+        axes=np.asarray(kept / np.maximum(np.sqrt(variances[:axes]), 1e-6), np.float32),
         residual_spread=max(residual, 1e-6),
     )

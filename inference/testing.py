@@ -30,7 +30,11 @@ def build_tiny_bundles(folder: Path, *, region: str = "HAND", served: Sequence[s
     Scope(mean=one[0], axes=one, directions=one, residual_spread=1.0).save(place / SCOPE)
     fields = {"version": "0.0.1", "architecture": "tiny", "preprocessing": preprocessing}
     stage1 = {"name": "tiny-region", "task": Task.REGION, "labels": LABELS}
-    write_manifest(place, fields | stage1 | {"region": {"temperature": 1.0, "scope_threshold": 0.99}}, (ONNX, SCOPE))
+    write_manifest(
+        place,
+        fields | stage1 | {"region": {"temperature": 1.0, "scope_threshold": 0.99, "least_confidence": 0.5}},
+        (ONNX, SCOPE),
+    )
     place = _write_model(folder / "tiny_fracture", [-15.0], gain=20.0)
     answer = {"output": "any", "regions": served, "slope": 1.0, "intercept": 0.0, "sensitive": 0.05, "specific": 0.95}
     stage2 = {"name": "tiny-fracture", "task": Task.FRACTURE, "labels": ("any",), "answers": (answer,)}

@@ -74,8 +74,8 @@ def _region_tables(metrics: Mapping[str, Any]) -> str:
     lines += [f"| {name} | {row['radiographs']} | {_show(row['recall'])} |" for name, row in figures["regions"].items()]
     scope = figures["scope"]
     lines.append(
-        f"\nScope: a distance above {scope['threshold']:.3f} is refused; that refuses "
-        f"{scope['refused_of_named_regions']:.1%} of the pool's limbs out of fold, and "
+        f"\nScope: a distance above {scope['threshold']:.3f} or a confidence below {scope['least_confidence']:.2f} is "
+        f"outside scope; that refuses {scope['refused_of_named_regions']:.1%} of the pool's limbs out of fold, and "
         f"{scope['refused_of_other_regions']:.1%} of its radiographs of other regions (mostly trunks of children).\n",
     )
     return "\n".join(lines)

@@ -21,8 +21,8 @@ from models.training import UNKNOWN
 IntArray = NDArray[np.int64]
 
 SCOPE_AXES = 64
-REFUSED = 0.02
-"""Share of out-of-fold limbs that the scope threshold may refuse."""
+TOO_FAR, TOO_VAGUE = 0.015, 0.005
+"""Shares of out-of-fold limbs that distance and confidence may refuse, 2 % together."""
 
 
 def build_targets(dataset: Dataset) -> Float32Array:
@@ -45,16 +45,20 @@ def make(
     distances = measure_scope(answered, known)
     logits, _ = gather_held_out(answered)
     temperature = fit_temperature(logits[known], targets[known].argmax(axis=1))
-    threshold = float(np.quantile(distances[known], 1 - REFUSED))
+    confidence = softmax(logits / temperature, axis=1).max(axis=1)
+    threshold = float(np.quantile(distances[known], 1 - TOO_FAR))
+    least = float(np.quantile(confidence[known], TOO_VAGUE))
+    refused = (distances > threshold) | (confidence < least)
     figures = report(dataset, targets, logits, known, folds)
     figures["scope"] = {
         "threshold": round(threshold, 4),
-        "refused_of_named_regions": round(float((distances[known] > threshold).mean()), 4),
-        "refused_of_other_regions": round(float((distances[~known] > threshold).mean()), 4),
+        "least_confidence": round(least, 4),
+        "refused_of_named_regions": round(float(refused[known].mean()), 4),
+        "refused_of_other_regions": round(float(refused[~known].mean()), 4),
     }
     model = experiment.train(known)
     scope = fit_scope(experiment.answer(model).embeddings[known], axes=SCOPE_AXES)
-    table = {"temperature": temperature, "scope_threshold": threshold}
+    table = {"temperature": temperature, "scope_threshold": threshold, "least_confidence": least}
     return model, scope, {"labels": REGIONS, "region": table}, figures
 
 
