@@ -13,9 +13,10 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
+from dicom_node.receive.connection import DataTransfer
 from dicom_node.receive.reception import Archive, Reception, StoreRequest
 from dicom_node.receive.status import RefusedError, StoreStatus
-from dicom_node.receive.upper_layer import DataTransfer, UpperLayer
+from dicom_node.receive.upper_layer import UpperLayer
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 
@@ -44,6 +45,10 @@ class Messages(DIMSEServiceProvider):
         self._context_id = 0
         self._message_id = 0
         self._reception: Reception | None = None
+
+    @property
+    def _upper_layer(self) -> UpperLayer:
+        return self.dul  # type: ignore[return-value]  # as the association was built
 
     @property
     def is_receiving(self) -> bool:
@@ -92,8 +97,7 @@ class Messages(DIMSEServiceProvider):
         else:
             self._reception.write(fragment)
             if control & _LAST:
-                upper_layer: UpperLayer = self.dul  # type: ignore[assignment]  # as the association was built
-                upper_layer.serve(self._finish)
+                self._upper_layer.serve(self._finish)
 
     def _begin(self, context_id: int) -> None:
         command = _decode_command(bytes(self._command))
@@ -144,13 +148,10 @@ class Messages(DIMSEServiceProvider):
         self, field: int, sop_class_uid: str, sop_instance_uid: str = "", refusal: RefusedError | None = None
     ) -> None:
         content = encode_response(field, self._message_id, sop_class_uid, sop_instance_uid, refusal)
-        step = (self.maximum_pdu_size or LARGEST_COMMAND_SET) - _PDV_OVERHEAD
+        step = max((self.maximum_pdu_size or LARGEST_COMMAND_SET) - _PDV_OVERHEAD, 1)
         for start in range(0, len(content), step):
             control = _COMMAND | (_LAST if start + step >= len(content) else 0)
-            primitive = P_DATA()
-            value = bytes([control]) + content[start : start + step]
-            primitive.presentation_data_value_list.append((self._context_id, value))
-            self.dul.send_pdu(primitive)
+            self._upper_layer.send_value(self._context_id, bytes([control]) + content[start : start + step])
 
 
 def encode_response(

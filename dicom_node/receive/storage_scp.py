@@ -15,6 +15,7 @@ from pynetdicom import AE, _config
 from dicom_node.errors import ConfigurationError
 from dicom_node.processes import install_stop_signals
 from dicom_node.receive.admission import AssociationLimit, DiskWatermark, SenderList
+from dicom_node.receive.connection import PDULimits
 from dicom_node.receive.dispatcher import READY, Dispatcher
 from dicom_node.receive.listener import BACKLOG, AcceptedAssociation, HandedListener, Listener
 from dicom_node.receive.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -23,7 +24,6 @@ from dicom_node.receive.reception import Archive
 from dicom_node.receive.recovery import rebuild_rows
 from dicom_node.receive.registry import Registry
 from dicom_node.receive.spool import Spool
-from dicom_node.receive.upper_layer import PDULimits
 from dicom_node.settings import Settings
 from dicom_node.store import Store
 

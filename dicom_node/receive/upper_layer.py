@@ -4,25 +4,29 @@ What is replaced: how bytes are read (whole PDUs of bounded length within a dead
 threads wait (for something to happen, instead of asking every millisecond).
 """
 
-import contextlib
 import os
 import queue
 import select
 import socket
-import ssl
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock, current_thread
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import InvalidEventError
 from pynetdicom.pdu import A_ABORT_RQ
-from pynetdicom.timer import Timer
-from pynetdicom.transport import AssociationSocket
+
+from dicom_node.receive.connection import (
+    DATA_TRANSFER,
+    LONGEST_WAIT_S,
+    BoundedSocket,
+    DataTransfer,
+    MonotonicTimer,
+    PDULimits,
+)
 
 UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER_VALUE = 1, 2, 6
 """Reasons of an A-ABORT by the service provider (PS3.8 Table 9-26)."""
@@ -30,94 +34,9 @@ LARGEST_REQUEST = 256 * 1024
 """Bytes of the longest A-ASSOCIATE-RQ that is read: 128 contexts with 25 transfer syntaxes of 64 characters fit."""
 _P_DATA_TF = 4
 _HEADER = struct.Struct(">BxI")
-_PDV_HEADER = struct.Struct(">IB")
+_P_DATA_HEADER = struct.Struct(">BxIIB")
 _SLACK = 1024
 """Some peers count headers differently and send a little more than they were offered."""
-_LONGEST_WAIT_S = 0.5
-_AWAITING_CLOSE = "Sta13"
-"""The state after the last word was said (PS3.8 Table 9-4)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PDULimits:
-    """How much a peer may make us read, and how long that may take."""
-
-    maximum_pdu_bytes: int
-    deadline_s: float
-
-
-class MonotonicTimer(Timer):
-    """pynetdicom's timer by a clock that nobody sets: an hour's step of the wall clock ends no association."""
-
-    @property
-    def remaining(self) -> float:
-        """Seconds left; 1 where the timer never expires."""
-        if self.timeout is None:
-            return 1
-        if self._start_time is None:
-            return self.timeout
-        end = time.monotonic() if self._end_time is None else self._end_time
-        return self.timeout - (end - self._start_time)
-
-    def start(self) -> None:
-        """Start, or start again."""
-        self._start_time = time.monotonic()
-        self._end_time = None
-
-    def stop(self) -> None:
-        """Stop."""
-        self._end_time = time.monotonic()
-
-
-class BoundedSocket(AssociationSocket):
-    """A connection that is read a whole PDU at a time, before a deadline."""
-
-    assoc: Association
-
-    def fill(self, view: memoryview, deadline: float) -> bool:
-        """Fill `view` from the connection; False where the peer closed it, TimeoutError at the deadline."""
-        connection = self.socket
-        if connection is None:
-            return False
-        filled = 0
-        while filled < len(view):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            allowed = connection.gettimeout()
-            if allowed is None or not left <= allowed <= left + 0.5:
-                connection.settimeout(left)
-            count = connection.recv_into(view[filled:])
-            if count == 0:
-                return False
-            filled += count
-        return True
-
-    @property
-    def ready(self) -> bool:
-        """Wait until there is something to read, or something else to do; tell whether it is something to read."""
-        if self.socket is None or not self._is_connected:
-            return False
-        if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
-            return True
-        upper_layer: UpperLayer = self.assoc.dul  # type: ignore[assignment]  # as the association was built
-        if upper_layer.state_machine.current_state == _AWAITING_CLOSE:
-            self._discard()
-            return False
-        return upper_layer.wait_for(self.socket)
-
-    def _discard(self) -> None:
-        """Drop what still comes until the peer closes: closing with bytes unread would destroy our last PDU on its way.
-
-        It is not looked at: a peer that was aborted in the middle of something may send a lot of it.
-        """
-        connection, rest = cast("socket.socket", self.socket), bytearray(65_536)
-        deadline = time.monotonic() + _LONGEST_WAIT_S
-        with contextlib.suppress(OSError):
-            while (left := deadline - time.monotonic()) > 0:
-                connection.settimeout(left)
-                if not connection.recv_into(rest):
-                    break
 
 
 class _UserQueue(queue.Queue[Any]):
@@ -130,26 +49,6 @@ class _UserQueue(queue.Queue[Any]):
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         super().put(item, block, timeout)
         self._tell()
-
-
-class DataTransfer:
-    """A P-DATA-TF PDU that lies in the connection's buffer: read it before the next one comes."""
-
-    def __init__(self, body: memoryview) -> None:
-        """Split the body into presentation data values (PS3.8 9.3.5.1); ValueError where their lengths are wrong."""
-        self.presentation_data_value_list: list[tuple[int, memoryview]] = []
-        """Pairs of presentation context ID and value, message control header included (PS3.8 E.2)."""
-        while body:
-            length, context_id = _PDV_HEADER.unpack_from(body) if len(body) >= _PDV_HEADER.size else (0, 0)
-            if not 2 <= length <= len(body) - 4:
-                message = "a presentation data value does not fit its PDU"
-                raise ValueError(message)
-            self.presentation_data_value_list.append((context_id, body[5 : 4 + length]))
-            body = body[4 + length :]
-
-    def to_primitive(self) -> Self:
-        """Return what the state machine hands on: this is P-DATA-TF and P-DATA in one."""
-        return self
 
 
 class UpperLayer(DULServiceProvider):
@@ -183,7 +82,7 @@ class UpperLayer(DULServiceProvider):
         if connection is not self._polled:
             self._poll.register(connection, select.POLLIN)
             self._polled = connection
-        found = [descriptor for descriptor, _ in self._poll.poll(_LONGEST_WAIT_S * 1000)]
+        found = [descriptor for descriptor, _ in self._poll.poll(LONGEST_WAIT_S * 1000)]
         if self._wake_read in found:
             os.read(self._wake_read, 4096)
         return any(descriptor != self._wake_read for descriptor in found)
@@ -232,17 +131,28 @@ class UpperLayer(DULServiceProvider):
 
     def _read_pdu_data(self) -> None:
         """Read one PDU and say what it was, in the state machine's events (PS3.8 Table 9-7)."""
+        event: str | None
         try:
             event = self._read_pdu()
+            while event is None and self._may_read_on():
+                event = self._read_pdu()
         except OSError:
             # A deadline that passed, or a connection that broke: nothing more can be read from it.
             event = "Evt17"
         except _InvalidPDUError as error:
             self._abort_reason = error.reason
             event = "Evt19"
-        self.event_queue.put(event)
+        if event is not None:
+            self.event_queue.put(event)
 
-    def _read_pdu(self) -> str:
+    def _may_read_on(self) -> bool:
+        """Wait for the next PDU, unless there is something to say to the peer or the thread is to end."""
+        self._idle_timer.restart()
+        if self._kill_thread or not self.to_provider_queue.empty() or not self.event_queue.empty():
+            return False
+        return self.socket is not None and self.socket.ready
+
+    def _read_pdu(self) -> str | None:
         connection: BoundedSocket = self.socket  # type: ignore[assignment]  # as the association was built
         deadline = time.monotonic() + self._limits.deadline_s
         if not connection.fill(self._header, deadline):
@@ -264,16 +174,21 @@ class UpperLayer(DULServiceProvider):
             return self._limits.maximum_pdu_bytes + _SLACK
         return LARGEST_REQUEST
 
-    def _read_data(self, connection: BoundedSocket, length: int, deadline: float) -> str:
+    def _read_data(self, connection: BoundedSocket, length: int, deadline: float) -> str | None:
         if len(self._buffer) < length:
             self._buffer = memoryview(bytearray(self._limits.maximum_pdu_bytes + _SLACK))
         body = self._buffer[:length]
         if not connection.fill(body, deadline):
             return "Evt17"
         try:
-            self._recv_pdu.put(DataTransfer(body))  # type: ignore[arg-type]  # has what the state machine asks for
+            transfer = DataTransfer(body)
         except ValueError as error:
             raise _InvalidPDUError(INVALID_PARAMETER_VALUE) from error
+        if self.state_machine.current_state == DATA_TRANSFER:
+            # What the state machine would do (DT-2), without the way through its queues: the state stays the same.
+            self.assoc.dimse.receive_primitive(transfer)  # type: ignore[arg-type]  # P-DATA, in views
+            return None
+        self._recv_pdu.put(transfer)  # type: ignore[arg-type]  # has what the state machine asks for
         return "Evt10"
 
     def _read_other(self, content: bytes) -> str:
@@ -283,6 +198,13 @@ class UpperLayer(DULServiceProvider):
             raise _InvalidPDUError(INVALID_PARAMETER_VALUE) from error
         self._recv_pdu.put(pdu)
         return event
+
+    # Sending
+
+    def send_value(self, context_id: int, value: bytes) -> None:
+        """Send a presentation data value at once (DT-1): for this thread, while it serves a request."""
+        connection = cast("BoundedSocket", self.socket)
+        connection.send(_P_DATA_HEADER.pack(_P_DATA_TF, len(value) + 5, len(value) + 1, context_id) + value)
 
     def _send(self, pdu: Any) -> None:
         if isinstance(pdu, A_ABORT_RQ) and pdu.source == 2:  # by the service provider: say why

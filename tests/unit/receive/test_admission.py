@@ -6,8 +6,8 @@ import pytest
 from pynetdicom.timer import Timer
 
 from dicom_node.receive.admission import AssociationLimit, DiskWatermark, SenderList
+from dicom_node.receive.connection import MonotonicTimer
 from dicom_node.receive.status import RefusedError, StoreStatus
-from dicom_node.receive.upper_layer import MonotonicTimer
 from dicom_node.settings import Sender
 
 HOSPITAL = (ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("2001:db8::/32"))
