@@ -122,6 +122,10 @@ class Pipeline:
         """Return how far the radiograph lies from those the models know; see `inference.scope`."""
         return self._scope.distance(self.region_model.run(radiograph)[0].embedding)
 
+    def find_model(self, region: str) -> tuple[Model, Answer]:
+        """Return the fracture model that serves a region, and which of its outputs; KeyError for a region unserved."""
+        return self._serving[region]
+
     def _serve(self, region: str, model: Model, answer: Answer) -> None:
         if region in self._serving:
             other = self._serving[region][0].bundle.folder.name

@@ -11,15 +11,29 @@ MOST = 3
 """More boxes than these would not guide anyone."""
 
 
+FINEST = 512
+"""Samples along the shorter side that a search for hot areas needs at most."""
+
+
 def find_rois(heatmap: Float32Array, *, hot: float = HOT, most: int = MOST) -> tuple[Roi, ...]:
     """Return the boxes of the connected hot areas, hottest first; larger first among equals."""
-    mask = cv2.threshold(heatmap, hot, 1, cv2.THRESH_BINARY)[1].astype(np.uint8)
+    # Heat is smooth over dozens of pixels: a coarser look finds the same areas at a fraction of the time.
+    step = max(1, min(heatmap.shape) // FINEST)
+    coarse = np.ascontiguousarray(heatmap[::step, ::step])
+    mask = cv2.threshold(coarse, hot, 1, cv2.THRESH_BINARY)[1].astype(np.uint8)
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     found: list[tuple[int, Roi]] = []
     for label in range(1, count):
         x, y, width, height, area = (int(value) for value in statistics[label])
         window = (slice(y, y + height), slice(x, x + width))
-        score = float(heatmap[window][labels[window] == label].max())
-        found.append((area, Roi(x=x, y=y, width=width, height=height, score=score)))
+        score = float(coarse[window][labels[window] == label].max())
+        found.append((area, _enlarge(x, y, width, height, step=step, score=score, limits=heatmap.shape)))
     found.sort(key=lambda item: (-item[1].score, -item[0]))
     return tuple(roi for _, roi in found[:most])
+
+
+def _enlarge(x: int, y: int, width: int, height: int, *, step: int, score: float, limits: tuple[int, ...]) -> Roi:
+    """Return the box in source pixels, kept inside the radiograph."""
+    left, top = x * step, y * step
+    right, bottom = min(left + width * step, limits[1]), min(top + height * step, limits[0])
+    return Roi(x=left, y=top, width=right - left, height=bottom - top, score=score)

@@ -54,7 +54,7 @@ def make(
         "threshold": round(threshold, 4),
         "least_confidence": round(least, 4),
         "refused_of_named_regions": round(float(refused[known].mean()), 4),
-        "refused_of_other_regions": round(float(refused[~known].mean()), 4),
+        "refused_of_other_regions": round(float(refused[~known].mean()), 4) if (~known).any() else 0.0,
     }
     model = experiment.train(known)
     scope = fit_scope(experiment.answer(model).embeddings[known], axes=SCOPE_AXES)

@@ -1,0 +1,49 @@
+"""Boxes of hot areas."""
+
+import numpy as np
+import pytest
+
+from inference.grad_cam import find_peak, spread_over_source
+from inference.preprocessing import Letterbox
+from inference.roi import find_rois
+
+
+def test_separate_areas_give_separate_boxes_hottest_first() -> None:
+    heatmap = np.zeros((200, 300), np.float32)
+    heatmap[20:40, 30:90] = 0.7
+    heatmap[100:150, 200:210] = 0.9
+    heatmap[180:190, 10:20] = 0.4
+    first, second = find_rois(heatmap)
+    assert (first.x, first.y, first.width, first.height) == (200, 100, 10, 50)
+    assert (second.x, second.y, second.width, second.height) == (30, 20, 60, 20)
+    assert first.score == pytest.approx(0.9)
+
+
+def test_no_heat_gives_no_box_and_no_peak() -> None:
+    heatmap = np.zeros((100, 100), np.float32)
+    assert find_rois(heatmap) == ()
+    assert find_peak(heatmap) is None
+
+
+def test_boxes_of_a_large_radiograph_reach_its_edge_and_no_further() -> None:
+    heatmap = np.zeros((2501, 2003), np.float32)
+    heatmap[2400:, 1900:] = 1
+    (roi,) = find_rois(heatmap)
+    assert (roi.x + roi.width, roi.y + roi.height) == (2003, 2501)
+    assert abs(roi.x - 1900) <= 3
+    assert abs(roi.y - 2400) <= 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "aspect"), [(400, 200, 1.0), (200, 400, 1.0), (300, 300, 2.0), (111, 97, 0.7)]
+)
+def test_a_point_of_the_source_comes_back_where_it_was(rows: int, columns: int, aspect: float) -> None:
+    box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=aspect, size=320)
+    for x, y in [(0.25, 0.25), (0.5, 0.5), (0.8, 0.3)]:
+        cam = np.zeros((40, 40), np.float32)
+        cam[int((y * rows * box.scale_y + box.top) / 8), int((x * columns * box.scale_x + box.left) / 8)] = 1
+        peak = find_peak(spread_over_source(cam, box, rows=rows, columns=columns))
+        assert peak is not None
+        # A cell of 8 model pixels is this many source pixels wide and high.
+        assert abs(peak[0] - x * columns) <= 8 / box.scale_x
+        assert abs(peak[1] - y * rows) <= 8 / box.scale_y
