@@ -70,7 +70,8 @@ class Dispatcher:
                     self._accept()
                 else:
                     self._listen_to(key.data)
-            if not self._is_announced and not self._start_at and all(child.is_ready for child in self._children):
+            self._replace_the_dead()
+            if not self._is_announced and sum(child.is_ready for child in self._children) == len(self._failures):
                 self._is_announced = True
                 announce()
         self._listening.close()
@@ -149,22 +150,31 @@ class Dispatcher:
             said = child.channel.recv(4096)
         except OSError:
             said = b""
-        if not said:
-            self._bury(child)
-        child.is_ready = child.is_ready or READY in said
+        if READY in said:
+            child.is_ready = True
+            self._failures[child.index] = 0
         child.connections -= said.count(ENDED)
+        if not said:
+            # It is dead, or finishes what it has in hand; it takes nothing new.
+            child.is_ready = False
+            self._selector.unregister(child.channel)
 
-    def _bury(self, child: _Child) -> None:
-        """Take leave of a child whose channel is closed, and let another take its place."""
-        self._selector.unregister(child.channel)
-        child.channel.close()
-        self._children.remove(child)
-        code = os.waitstatus_to_exitcode(os.waitpid(child.process, 0)[1])
-        self._clean_up(child.process)
-        delay_s = min(0.1 * 2.0 ** self._failures[child.index], _SLOWEST_RESTART_S)
-        self._failures[child.index] = 0 if child.is_ready else self._failures[child.index] + 1
-        self._start_at[child.index] = time.monotonic() + delay_s
-        _LOGGER.error("receiver process %d ended with %d; next start in %.1f s", child.index, code, delay_s)
+    def _replace_the_dead(self) -> None:
+        """Take leave of children that have ended, and let others take their places."""
+        for child in list(self._children):
+            ended, status = os.waitpid(child.process, os.WNOHANG)
+            if not ended:
+                continue
+            self._children.remove(child)
+            if child.channel in self._selector.get_map():
+                self._selector.unregister(child.channel)
+            child.channel.close()
+            self._clean_up(child.process)
+            delay_s = min(0.1 * 2.0 ** self._failures[child.index], _SLOWEST_RESTART_S)
+            self._failures[child.index] += 1
+            self._start_at[child.index] = time.monotonic() + delay_s
+            code = os.waitstatus_to_exitcode(status)
+            _LOGGER.error("receiver process %d ended with %d; next start in %.1f s", child.index, code, delay_s)
 
     def _stop_children(self, grace_s: float) -> None:
         for child in self._children:

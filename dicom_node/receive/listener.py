@@ -185,6 +185,7 @@ class Listener(ThreadedAssociationServer):
         else:
             with self._lock:
                 self._open[assoc] = True
+            _LOGGER.info("association with %r at %s", calling_ae_title, assoc.host)
             return
         _LOGGER.warning("association rejected: %r at %s: %s", calling_ae_title, assoc.host, reason)
         assoc.acse.send_reject(*rejection)
@@ -225,8 +226,11 @@ class HandedListener(Listener):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Take the next connection; stop this process when the other end of the channel is gone."""
-        _, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
-        if not descriptors:
+        said, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+        if said and not descriptors:
+            self._note_end()
+            raise ConnectionError("no descriptor was free for a connection")
+        if not said:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.1)  # the channel stays readable until this process has stopped
             raise ConnectionError("the dispatcher is gone")

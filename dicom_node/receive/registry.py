@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from dicom_node.durable import PRIVATE_FILE, sync_folder
 from dicom_node.receive.status import RefusedError, StoreStatus
@@ -16,6 +17,7 @@ from dicom_node.store import Admission, ReceivedInstance, Store
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 _REMEMBERED_FOLDERS = 10_000
+_Waiting: TypeAlias = tuple[ReceivedInstance, Future[Admission]]
 
 
 class Registry:
@@ -29,8 +31,8 @@ class Registry:
         self._store = store
         self._spool_folder = spool_folder
         self._lock = os.open(spool_folder / ".commit.lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-        self._durable_folders: set[Path] = set()
-        self._waiting: deque[tuple[ReceivedInstance, Future[Admission]]] = deque()
+        self._durable_folders: set[tuple[Path, int]] = set()
+        self._waiting: deque[_Waiting] = deque()
         self._committing = threading.Lock()
 
     def add(self, row: ReceivedInstance) -> Admission:
@@ -52,9 +54,11 @@ class Registry:
         """Give the lock file back; the registry is of no use afterwards."""
         os.close(self._lock)
 
-    def _commit(self, batch: Sequence[tuple[ReceivedInstance, Future[Admission]]]) -> None:
+    def _commit(self, waiting: Sequence[_Waiting]) -> None:
+        batch = list(self._with_durable_entries(waiting))
+        if not batch:
+            return
         try:
-            self._sync_folders({(self._spool_folder / row.path).parent for row, _ in batch})
             with self._one_writer():
                 admissions = self._store.add_instances([row for row, _ in batch])
         except Exception:
@@ -66,15 +70,33 @@ class Registry:
         for (_, done), admission in zip(batch, admissions, strict=True):
             done.set_result(admission)
 
-    def _sync_folders(self, folders: set[Path]) -> None:
-        for folder in folders:
+    def _with_durable_entries(self, waiting: Sequence[_Waiting]) -> Iterator[_Waiting]:
+        """Make the files' entries durable, each folder once; where that fails, only its own objects are refused."""
+        synced: dict[Path, bool] = {}
+        for row, done in waiting:
+            folder = (self._spool_folder / row.path).parent
+            if folder not in synced:
+                synced[folder] = self._sync(folder)
+            if synced[folder]:
+                yield row, done
+            else:
+                done.set_exception(RefusedError(StoreStatus.OUT_OF_RESOURCES, "the spool does not keep the object"))
+
+    def _sync(self, folder: Path) -> bool:
+        try:
             sync_folder(folder)
-        if not folders <= self._durable_folders:
-            # Another process may have made the folder and not yet come this far.
-            sync_folder(self._spool_folder)
-            if len(self._durable_folders) > _REMEMBERED_FOLDERS:
-                self._durable_folders.clear()
-            self._durable_folders |= folders
+            # A folder of the same name may be another one by now.
+            key = (folder, folder.stat().st_ino)
+            if key not in self._durable_folders:
+                # Another process may have made it and not yet come this far.
+                sync_folder(self._spool_folder)
+                if len(self._durable_folders) > _REMEMBERED_FOLDERS:
+                    self._durable_folders.clear()
+                self._durable_folders.add(key)
+        except OSError:
+            _LOGGER.exception("entries of the spool are not durable: study %s", folder.name)
+            return False
+        return True
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:

@@ -142,6 +142,22 @@ def test_a_process_that_dies_is_replaced_and_the_others_go_on(running: Running) 
         assert peer.request()[0] == ASSOCIATE_AC
 
 
+def test_a_process_that_is_told_to_stop_finishes_while_the_others_accept(running: Running) -> None:
+    ds = build_dx()
+    sent = encode(ds)
+    with RawPeer(running.port).associate() as peer:
+        peer.send_values((1, COMMAND | LAST, store_command(DX, ds.SOPInstanceUID)))
+        peer.send_values((1, 0, sent[:10_000]))
+        (busy,) = [child for child in running.children if child.num_threads() > 3]
+        busy.terminate()
+        time.sleep(0.5)
+        for _ in range(2):
+            with RawPeer(running.port).associate() as other:
+                assert echoes(other)
+        peer.send_data_set(sent[10_000:])
+        assert status_of(peer.read_response()) == 0
+
+
 def test_without_the_process_that_accepts_the_others_leave_and_the_port_is_free(running: Running) -> None:
     children = running.children
     running.process.kill()

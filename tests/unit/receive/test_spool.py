@@ -1,5 +1,6 @@
 import hashlib
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,19 @@ def test_many_threads_are_committed_together_and_each_hears_of_its_own(spool: Sp
         thread.join()
     for number in range(10):
         assert {answers[number], answers[number + 10]} == {Admission.NEW, Admission.DUPLICATE}
+    registry.close()
+    store.close()
+
+
+def test_an_entry_that_is_not_durable_refuses_its_own_object_alone(spool: Spool, tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'node.sqlite'}")
+    registry = Registry(store, spool.folder)
+    (spool.folder / "1.9").mkdir()
+    good: Future[Admission] = Future()
+    bad: Future[Admission] = Future()
+    registry._commit([(row(1, study="1.7"), bad), (row(2), good)])  # noqa: SLF001 - two that wait at the same moment
+    assert good.result() is Admission.NEW
+    assert isinstance(bad.exception(), RefusedError)
     registry.close()
     store.close()
 
