@@ -135,4 +135,5 @@ def test_radiographs_of_the_training_pool_come_back_from_the_archive(tmp_path):
     for path in wanted:
         captures = list((tmp_path / "out" / path.stem).glob("*-capture.dcm"))
         assert len(captures) == 1
-        assert (dcmread(captures[0]).Columns, dcmread(captures[0]).Rows) == Image.open(path).size
+        with Image.open(path) as picture:
+            assert (dcmread(captures[0]).Columns, dcmread(captures[0]).Rows) == picture.size
