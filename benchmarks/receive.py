@@ -361,9 +361,10 @@ def run(names: list[str], rounds: int, folder: Path) -> dict[tuple[str, int, str
         for server in servers:
             print(f"{server.name}: takes associations {server.start():.2f} s after its start")
         series = 0
-        for _ in range(rounds):
+        for turn in range(rounds):
             for size, associations in COUNTS:
-                for server in servers:
+                # Each comes first in turn: the disk has not always settled after the one before.
+                for server in servers[turn % len(servers) :] + servers[: turn % len(servers)]:
                     os.sync()  # what one server has left unwritten must not slow the flushes of the next
                     speed, cpu_ms = measure(server, size, associations, series, encoded)
                     result = results.setdefault((size, associations, server.name), Result())
