@@ -18,11 +18,19 @@ _FAILURES = """\
 ## Known failures
 
 - Trained on one pool of whole plates at one contrast: zoomed, collimated or otherwise windowed radiographs are answered
-  less well (a quick study of this kind of model saw the AUC fall from 0.93 at home to 0.71 elsewhere).
-- Hardware, casts, growth plates and another person's holding hand mislead it.
+  less well (a quick study of this kind of model saw the AUC for fractures fall from 0.93 at home to 0.71 elsewhere).
 - The model was trained on every radiograph after the cross-validation: figures on the same pool would flatter it.
-- Probabilities are calibrated to the share of fractures in the pool (about one in six), which no clinic shares.
 - Research use only, not for diagnosis.
+"""
+_REGION_FAILURES = """\
+- Scarce regions are named after their neighbours: elbows as forearms, shoulders as humeri, legs as ankles.
+- Half of a chest passes as a shoulder: the pool's shoulders show ribs and lung. A whole chest is refused.
+"""
+_FRACTURE_FAILURES = """\
+- Hardware, casts, growth plates and another person's holding hand are likely to mislead it; not measured apart.
+- The peak of the map lies in a radiologist's box in few of the fractured radiographs (table above): it is a hint at what
+  moved the model, not a localisation.
+- Probabilities are calibrated to the share of fractures in the pool (about one in six), which no clinic shares.
 """
 
 
@@ -41,7 +49,7 @@ def render_card(manifest: Manifest, metrics: Mapping[str, Any], command: str) ->
         f"{data['contradicted']} whose duplicates carry the other label are left out of fracture figures.\n",
         _protocol(metrics),
         tables,
-        _FAILURES,
+        _FAILURES + (_REGION_FAILURES if manifest.task is Task.REGION else _FRACTURE_FAILURES),
         f"## Made by\n\n```\n{command}\n```\n",
     ]
     return "\n".join(sections)
