@@ -5,7 +5,7 @@ import numpy as np
 
 from inference.types import Float32Array, Roi
 
-HOT = 0.5
+HOT = 0.65
 """An area is hot from this fraction of the highest heat on."""
 MOST = 3
 """More boxes than these would not guide anyone."""

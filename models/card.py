@@ -28,8 +28,8 @@ _REGION_FAILURES = """\
 """
 _FRACTURE_FAILURES = """\
 - Hardware, casts, growth plates and another person's holding hand are likely to mislead it; not measured apart.
-- The peak of the map lies in a radiologist's box in few of the fractured radiographs (table above): it is a hint at what
-  moved the model, not a localisation.
+- The peak of the map lies in a radiologist's box in few of the fractured radiographs (table above): it hints at what
+  moved the model, it does not localise.
 - Probabilities are calibrated to the share of fractures in the pool (about one in six), which no clinic shares.
 """
 

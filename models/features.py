@@ -1,7 +1,7 @@
 """Features of the frozen lower stages, computed once for all folds and epochs."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,10 @@ from inference.preprocessing import Preprocessing
 from inference.types import Float32Array
 from models.datasets import Sample
 from models.export import export_onnx
-from models.recipe import Recipe
+from models.recipe import Progress, Recipe
 from models.variations import render_variations
 
 Float16Array = NDArray[np.float16]
-Progress = Callable[[Sequence[int], str], Iterator[int]]
-"""Iterate with a progress bar of this title."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,8 @@ from models.calibration import (
 )
 from models.datasets import REGIONS, Dataset, Sample, inseparable_units, read_pixels
 from models.evaluation import Figure, area_under_curve, bootstrap, points_inside, share
-from models.features import Progress
 from models.protocol import Experiment, gather_held_out, keep_outputs
-from models.recipe import Recipe
+from models.recipe import Progress, Recipe
 from models.training import UNKNOWN
 
 BoolArray = NDArray[np.bool_]

@@ -12,7 +12,7 @@ from inference.types import Decision, Radiograph
 from models.calibration import brier_score, expected_calibration_error
 from models.datasets import Sample, inseparable_units, read_unit_pixels
 from models.evaluation import area_under_curve, bootstrap, share
-from models.features import Progress
+from models.recipe import Progress
 
 
 def evaluate_pipeline(bundles: Path, samples: Sequence[Sample], *, progress: Progress) -> dict[str, Any]:

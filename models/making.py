@@ -12,10 +12,9 @@ from inference.types import Task
 from models import fracture_bundle, region_bundle
 from models.bundle_writer import write_bundle
 from models.datasets import Dataset
-from models.features import Progress
 from models.figures import draw_confusion, draw_reliability, draw_roc
 from models.protocol import IMAGENET_OFFSET, IMAGENET_SCALE
-from models.recipe import Recipe
+from models.recipe import Progress, Recipe
 
 
 def make_bundle(

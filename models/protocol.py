@@ -13,9 +13,9 @@ from inference.types import Float32Array
 from models.architectures import build
 from models.datasets import Sample
 from models.export import round_kernels
-from models.features import Features, Progress, cache_features
+from models.features import Features, cache_features
 from models.pretrained import load_imagenet_weights
-from models.recipe import Recipe
+from models.recipe import Progress, Recipe
 from models.training import fit, split
 
 IntArray = NDArray[np.int64]

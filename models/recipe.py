@@ -1,6 +1,10 @@
-"""What decides the outcome of a training run."""
+"""What decides the outcome of a training run, and how its progress is shown."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+Progress = Callable[[Sequence[int], str], Iterator[int]]
+"""Iterate with a progress bar of this title."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,8 @@ from inference.types import Float32Array
 from models.calibration import fit_temperature
 from models.datasets import REGIONS, Dataset, inseparable_units
 from models.evaluation import bootstrap, confusion, share
-from models.features import Progress
 from models.protocol import Experiment, Fold, gather_held_out
-from models.recipe import Recipe
+from models.recipe import Progress, Recipe
 from models.training import UNKNOWN
 
 IntArray = NDArray[np.int64]
