@@ -405,9 +405,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--servers", default="node,orthanc,storescp", help="the first is compared with the others")
+    parser.add_argument("--folder", type=Path, help="where on disk the servers keep what they receive")
     options = parser.parse_args()
     names = options.servers.split(",")
-    with tempfile.TemporaryDirectory(prefix="receive-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="receive-bench-", dir=options.folder) as folder:
         report(run(names, options.rounds, Path(folder)), names)
 
 

@@ -15,6 +15,7 @@ from dicom_node.durable import PRIVATE_FILE, PRIVATE_FOLDER, make_private_folder
 from dicom_node.receive.part10 import data_set_offset
 
 _BLOCK = 1 << 20
+_WRITE_BACK_BYTES = 1 << 18
 
 
 class IncomingFile:
@@ -24,6 +25,7 @@ class IncomingFile:
         self.path = path
         self.size = 0
         """Bytes of the data set so far."""
+        self._on_its_way = 0
         self._head_bytes = len(head)
         self._hash = hashlib.sha256()
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
@@ -38,6 +40,12 @@ class IncomingFile:
         self._write(fragment)
         self._hash.update(fragment)
         self.size += len(fragment)
+        if self.size - self._on_its_way >= _WRITE_BACK_BYTES:
+            # Lets the kernel begin to write to the disk, so that little is left to wait for in the end. What is not
+            # on the disk yet is not dropped from memory.
+            position = self._head_bytes + self._on_its_way
+            os.posix_fadvise(self._descriptor, position, self.size - self._on_its_way, os.POSIX_FADV_DONTNEED)
+            self._on_its_way = self.size
 
     def _write(self, content: bytes | memoryview) -> None:
         written = os.write(self._descriptor, content)
