@@ -33,7 +33,7 @@ def bootstrap(figure: Callable[[IntArray], float], size: int, *, clusters: IntAr
     Views of one patient share a cluster; resampling them one by one would make the interval too narrow.
     """
     everything = np.arange(size)
-    value = figure(everything)
+    value = figure(everything) if size else float("nan")
     if not np.isfinite(value):
         return Figure(value=None, low=None, high=None)
     rng = np.random.default_rng(0)

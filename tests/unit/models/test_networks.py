@@ -136,18 +136,21 @@ def run_in_torch(torch: Any, state: dict[str, Any], image: np.ndarray, *, depth:
     return np.asarray(x.mean((2, 3)).numpy())
 
 
+@pytest.mark.parametrize("task", ["region", "fracture"])
 def test_training_from_drawn_radiographs_gives_a_bundle_both_runtimes_answer_alike(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     from inference.bundle import load_bundle
     from inference.pipeline import Model
     from inference.types import Radiograph, Task
-    from models import protocol
+    from models import fracture_bundle, protocol
     from models.datasets import assign_folds
     from models.making import make_bundle
     from models.recipe import Recipe
 
     monkeypatch.setattr(protocol, "load_imagenet_weights", draw_weights)
+    # One epoch on random weights supports no claim; what is tested here is the way, not the figures.
+    monkeypatch.setattr(fracture_bundle, "CLAIM_AUC", 0.0)
     dataset = draw_dataset(tmp_path / "pool", count=160)
     recipe = Recipe(
         architecture="efficientnet_lite0",
@@ -167,12 +170,12 @@ def test_training_from_drawn_radiographs_gives_a_bundle_both_runtimes_answer_ali
         dataset,
         recipe,
         folds,
-        fixed={"name": "drawn", "version": "0.0.1", "task": Task.REGION},
+        fixed={"name": "drawn", "version": "0.0.1", "task": Task(task)},
         metrics=metrics | {"block": 20},
         command="fracture-models train",
         progress=lambda steps, _: iter(steps),
     )
-    assert {path.name for path in folder.iterdir()} >= {"manifest.toml", "card.md", "metrics.json", "scope.npz"}
+    assert {path.name for path in folder.iterdir()} >= {"manifest.toml", "card.md", "metrics.json", "figures"}
     bundle = load_bundle(folder)
     radiograph = Radiograph(pixels=np.random.default_rng(3).random((90, 70), np.float32))
     answers = [Model.load(bundle, runtime=name, threads=1).run(radiograph)[0] for name in ("onnx", "tensorflow")]
@@ -193,9 +196,22 @@ def draw_dataset(folder: Path, *, count: int) -> Any:
         region = ("HAND", "KNEE")[(number // 5) % 2]
         stripes = np.tile(127 + 100 * np.sign(np.sin(np.arange(80) / 3)), (80, 1))
         pixels = (stripes if region == "HAND" else stripes.T) + rng.normal(0, 8, (80, 80))
+        fractured = number % 3 == 0
+        if fractured:
+            pixels[20:40, 30:50] = 255
+        outline = ((30.0, 20.0), (50.0, 20.0), (50.0, 40.0), (30.0, 40.0))
         path = folder / f"IMG{number:07}.png"
         Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
-        samples.append(Sample(path=path, number=number, region=region, fractured=False, group=str(number)))
+        sample = Sample(
+            path=path,
+            number=number,
+            region=region,
+            fractured=fractured,
+            group=str(number),
+            polygons=(outline,) if fractured else (),
+            boxes=((30, 20, 20, 20),) if fractured else (),
+        )
+        samples.append(sample)
     return Dataset(samples=tuple(samples), left_out={})
 
 
