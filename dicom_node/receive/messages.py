@@ -165,13 +165,13 @@ def encode_response(
     comment = refusal.comment.encode("ascii", "replace") if refusal else b""
     elements = b"".join(
         (
-            _element(0x0002, sop_class_uid.encode("ascii"), b"\0"),
+            _element(0x0002, sop_class_uid.encode("latin-1"), b"\0"),
             _element(0x0100, _US.pack(field)),
             _element(0x0120, _US.pack(message_id)),
             _element(0x0800, _US.pack(_NO_DATA_SET)),
             _element(0x0900, _US.pack(status)),
             _element(0x0902, comment, b" ") if comment else b"",
-            _element(0x1000, sop_instance_uid.encode("ascii"), b"\0") if sop_instance_uid else b"",
+            _element(0x1000, sop_instance_uid.encode("latin-1"), b"\0") if sop_instance_uid else b"",
         )
     )
     return _element(0x0000, _UL.pack(len(elements))) + elements

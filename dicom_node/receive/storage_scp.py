@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -179,6 +180,8 @@ def _serve(settings: Settings, index: int, again: bool, cores: Sequence[int], ch
     if cores:
         # Threads of one interpreter on several cores spend their time handing the interpreter lock around.
         os.sched_setaffinity(0, {cores[index % len(cores)]})
+    # pydicom warns of bad values by quoting them; what a sender sends has no place in a log.
+    warnings.simplefilter("ignore", UserWarning)
     # What is there now stays: collections need not look at it again.
     gc.freeze()
     with start_receiver(settings, channel=channel) as receiver:

@@ -194,6 +194,11 @@ class UpperLayer(DULServiceProvider):
     def _read_other(self, content: bytes) -> str:
         try:
             pdu, event = self._decode_pdu(bytearray(content))
+            # Both will be done again where an exception would end a thread: values that are not allowed, and a context
+            # that proposes nothing.
+            primitive = pdu.to_primitive()
+            for context in getattr(primitive, "presentation_context_definition_list", []):
+                context.transfer_syntax[0]
         except Exception as error:  # pynetdicom raises what it happens to stumble over
             raise _InvalidPDUError(INVALID_PARAMETER_VALUE) from error
         self._recv_pdu.put(pdu)

@@ -25,13 +25,16 @@ from raw_peer import (
     ASSOCIATE_RQ,
     COMMAND,
     DX,
+    IMPLICIT,
     LAST,
     P_DATA,
     RELEASE_RP,
+    VERIFICATION,
     RawPeer,
     command,
     echo_command,
     even,
+    item,
     status_of,
     store_command,
 )
@@ -174,6 +177,36 @@ def test_unknown_and_unexpected_pdus_are_answered_with_their_abort(receiver: Rec
     with RawPeer(receiver.port).associate() as peer:
         kind, body = peer.request()
         assert (kind, *body[2:]) == (ABORT, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("an even context ID", lambda body: body.replace(b"\x20\0\0\x2e\1", b"\x20\0\0\x2e\2")),
+        ("a context without transfer syntaxes", lambda body: body.replace(b"\x40\0", b"\x41\0")),
+        ("an item longer than its PDU", lambda body: body.replace(b"\x30\0\0", b"\x30\0\xff")),
+    ],
+)
+def test_requests_that_pynetdicom_would_stumble_over_are_aborted(
+    receiver: Receiver, what: str, change: Callable[[bytes], bytes]
+) -> None:
+    body = struct.pack(">HH16s16s32x", 1, 0, b"FRACTUREAI".ljust(16), b"ORTHANC".ljust(16))
+    body += item(0x10, b"1.2.840.10008.3.1.1.1")
+    body += item(0x20, b"\1\0\0\0" + item(0x30, VERIFICATION.encode()) + item(0x40, IMPLICIT.encode()))
+    body += item(0x50, item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.3.4"))
+    assert change(body) != body
+    with RawPeer(receiver.port, timeout_s=5) as peer:
+        peer.send(ASSOCIATE_RQ, change(body))
+        assert peer.read()[0] == ABORT, what
+    assert ends_soon(lambda: len(receiver.connections))
+    assert echoes(receiver.port)
+
+
+def test_an_abort_with_a_source_that_there_is_not_ends_the_association(receiver: Receiver) -> None:
+    with RawPeer(receiver.port).associate() as peer:
+        peer.send(ABORT, b"\0\0\x2e\0")
+        assert peer.wait_for_end(3)
+    assert ends_soon(lambda: len(receiver.connections))
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 0xFFFFFFFF])
