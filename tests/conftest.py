@@ -1,20 +1,51 @@
 """What holds for every test."""
 
-import shutil
+import os
 
 import pydicom
 import pytest
 
+from dicom_node.demo.archives import find_program
+
 # A misspelt DICOM keyword in a test is an error, not a silent Python attribute.
 pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
 
-PROGRAMS = {"orthanc": ["Orthanc"], "dcmtk": ["dcmsend", "storescp"], "dicom3tools": ["dciodvfy", "dcentvfy"]}
+PROGRAMS = {
+    "orthanc": ("Orthanc",),
+    "dcmtk": ("dcmsend", "storescp", "dcmcjpeg"),
+    "dicom3tools": ("dciodvfy", "dcentvfy"),
+}
+EVERYTHING = os.environ.get("DICOM_NODE_TEST_EVERYTHING") == "1"
+"""Whether a skipped test is a failure: continuous integration has every program."""
+OPTIONAL = ("no FracAtlas folder", "torch is not installed", "the package with the weights")
+"""Reasons that are good ones even there: what neither Debian nor the development set-up installs."""
 
 
 def pytest_collection_modifyitems(items):
     """Skip, by name, the tests whose programs are not installed."""
     for item in items:
         for marker, programs in PROGRAMS.items():
-            missing = [program for program in programs if shutil.which(program) is None]
+            missing = [program for program in programs if find_program(program) is None]
             if missing and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport():
+    """Turn the skip of a test into a failure where everything must run."""
+    return fail_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report():
+    """Likewise for a skipped module."""
+    return fail_if_skipped((yield))
+
+
+def fail_if_skipped(report):
+    if EVERYTHING and report.skipped:
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        if not reason.startswith(OPTIONAL):
+            report.outcome = "failed"
+            report.longrepr = f"everything must run, but this was skipped: {reason}"
+    return report

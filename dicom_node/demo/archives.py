@@ -26,6 +26,8 @@ from dicom_node.errors import NodeError
 
 _FORWARDING_SCRIPT = Path(__file__).resolve().parents[2] / "config" / "orthanc" / "forward.lua"
 
+_SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
+
 ARCHIVE_AE_TITLE = "ARCHIVE"
 NODE_AE_TITLE = "FRACTUREAI"
 
@@ -55,9 +57,9 @@ def find_free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def orthanc_is_installed() -> bool:
-    """Tell whether Orthanc's binary is on the path."""
-    return shutil.which("Orthanc") is not None
+def find_program(name: str) -> str | None:
+    """Return the path of a program, also where Debian puts Orthanc: only root has /usr/sbin on its PATH."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS]))
 
 
 class OrthancArchive:
@@ -92,14 +94,23 @@ class OrthancArchive:
         }
 
     def start(self) -> None:
-        """Start Orthanc and wait until it answers."""
+        """Start Orthanc and wait until it answers.
+
+        Raises
+        ------
+        NodeError
+            It is not installed, or did not start.
+        """
+        program = find_program("Orthanc")
+        if program is None:
+            raise NodeError("Orthanc is not installed; on Debian: sudo apt-get install orthanc")
         self._folder.mkdir(parents=True, exist_ok=True)
         configuration = self._folder / "orthanc.json"
         configuration.write_text(json.dumps(self._configuration, indent=2))
         log = (self._folder / "orthanc.log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                ["Orthanc", str(configuration)],
+                [program, str(configuration)],
                 stdout=log,
                 stderr=log,
                 # Without it each object waits 40 ms for a delayed acknowledgement.

@@ -21,7 +21,7 @@ from dicom_node.demo.archives import (
     BuiltinArchive,
     OrthancArchive,
     find_free_port,
-    orthanc_is_installed,
+    find_program,
     send_files,
 )
 from dicom_node.demo.gallery import Answer, write_gallery
@@ -107,9 +107,7 @@ def _empty_folder(out: Path) -> Path:
 
 
 def _choose_archive(wish: str, work: Path, node_port: int) -> Archive:
-    if wish == "orthanc" and not orthanc_is_installed():
-        raise NodeError("Orthanc is not installed; on Debian: sudo apt-get install orthanc")
-    if wish == "orthanc" or (wish == "auto" and orthanc_is_installed()):
+    if wish == "orthanc" or (wish == "auto" and find_program("Orthanc")):
         return OrthancArchive(work.resolve() / "orthanc", node_port)
     return BuiltinArchive()
 
