@@ -7,25 +7,63 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.errors import ConfigurationError
 
 _DEFAULT_BUNDLES = Path(__file__).resolve().parent.parent / "models" / "bundles"
+_EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  # what an administrator may write, not what is bound
 
 
 def _validate_ae_title(value: str) -> str:
     """Accept 1 to 16 characters of the default repertoire, no backslash, no control character (PS3.5 6.2, VR AE)."""
     title = value.strip(" ")
     if not 1 <= len(title) <= 16 or "\\" in title or not all(" " <= character <= "~" for character in title):
-        message = "an AE title has 1 to 16 printable ASCII characters and no backslash"
-        raise ValueError(message)
+        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash")
     return title
 
 
+def _validate_database_url(value: str) -> str:
+    """Accept nothing, or a URL that SQLAlchemy can open from several processes. Messages leave out its password."""
+    if not value:
+        return value
+    try:
+        url = make_url(value)
+    except (SQLAlchemyError, ValueError) as error:
+        raise ValueError("is no SQLAlchemy URL, such as sqlite:////var/lib/node.sqlite") from error
+    if url.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise ValueError(f"names {url.drivername}; only sqlite and postgresql are known here")
+    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise ValueError("must name a file: the processes of the node share it")
+    try:
+        dialect = url.get_dialect()
+        dialect.import_dbapi()
+    except (SQLAlchemyError, ImportError) as error:
+        raise ValueError(f"needs a driver for {url.drivername} that is not installed") from error
+    if dialect.is_async:
+        raise ValueError(f"names the asynchronous driver {url.drivername}; a synchronous one is needed")
+    return value
+
+
 AETitle = Annotated[str, AfterValidator(_validate_ae_title)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+Host = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+Seconds = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]
+DatabaseURL = Annotated[str, AfterValidator(_validate_database_url)]
 
 
 class _Table(BaseModel):
@@ -36,7 +74,7 @@ class NodeSettings(_Table):
     """`[node]`: who this node is and where it keeps its data."""
 
     ae_title: AETitle
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 11112
     data_dir: Path = Path("var")
     grace_s: Seconds = 20
@@ -52,6 +90,11 @@ class NodeSettings(_Table):
         """Where encoded results wait for delivery, a folder per study and revision."""
         return self.data_dir / "results"
 
+    @property
+    def heartbeat(self) -> Path:
+        """The empty file that the worker touches at every sweep."""
+        return self.data_dir / "worker.alive"
+
 
 class Sender(_Table):
     """`[[senders]]`: an application entity that may send to this node."""
@@ -66,7 +109,7 @@ class Destination(_Table):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
     ae_title: AETitle
-    host: str
+    host: Host
     port: Port
     connection_timeout_s: Seconds = 10
     response_timeout_s: Seconds = 60
@@ -79,17 +122,17 @@ class Destination(_Table):
 class ReceiveSettings(_Table):
     """`[receive]`: limits of the receiver."""
 
-    processes: Annotated[int, Field(ge=1, le=16)] = 2
-    pin_to_cores: bool = True
-    maximum_associations: Annotated[int, Field(ge=1, le=256)] = 32
-    maximum_associations_per_address: Annotated[int, Field(ge=1, le=256)] = 32
-    maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1_048_576)] = 131_072
+    processes: Annotated[StrictInt, Field(ge=1, le=16)] = 2
+    pin_to_cores: StrictBool = True
+    maximum_associations: Annotated[StrictInt, Field(ge=1, le=256)] = 32
+    maximum_associations_per_address: Annotated[StrictInt, Field(ge=1, le=256)] = 32
+    maximum_pdu_bytes: Annotated[StrictInt, Field(ge=4096, le=1_048_576)] = 131_072
     pdu_deadline_s: Seconds = 20
     acse_timeout_s: Seconds = 30
     dimse_timeout_s: Seconds = 60
     network_timeout_s: Seconds = 60
-    minimum_free_mb: Annotated[float, Field(ge=0)] = 500
-    maximum_object_mb: Annotated[float, Field(gt=0)] = 512
+    minimum_free_mb: Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)] = 500
+    maximum_object_mb: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = 512
 
 
 class CompletionSettings(_Table):
@@ -103,8 +146,7 @@ class CompletionSettings(_Table):
     @model_validator(mode="after")
     def _check_order(self) -> "CompletionSettings":
         if self.max_wait_s < self.quiet_s:
-            message = "max_wait_s must not be shorter than quiet_s"
-            raise ValueError(message)
+            raise ValueError("max_wait_s must not be shorter than quiet_s")
         return self
 
 
@@ -113,22 +155,22 @@ class ModelSettings(_Table):
 
     bundles: Path = _DEFAULT_BUNDLES
     runtime: Literal["onnx", "tensorflow"] = "onnx"
-    threads: Annotated[int, Field(ge=1, le=64)] = 2
+    threads: Annotated[StrictInt, Field(ge=1, le=64)] = 2
 
 
 class WebSettings(_Table):
     """`[web]`: health and readiness over HTTP."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 8080
 
 
 class DatabaseSettings(_Table):
     """`[database]`: where the state of studies is kept."""
 
-    url: str = ""
+    url: DatabaseURL = ""
     """SQLAlchemy URL; empty: SQLite inside the node's data folder."""
-    workflow_url: str = ""
+    workflow_url: DatabaseURL = ""
     """The durable workflow's own database; empty: SQLite inside the node's data folder."""
 
 
@@ -148,8 +190,14 @@ class Settings(_Table):
     def _check_names(self) -> "Settings":
         names = [destination.name for destination in self.destinations]
         if len(set(names)) != len(names):
-            message = "two destinations have the same name"
-            raise ValueError(message)
+            raise ValueError("table [[destinations]], key 'name': two destinations have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _check_ports(self) -> "Settings":
+        hosts = {self.node.host, self.web.host}
+        if self.node.port == self.web.port and (len(hosts) == 1 or hosts & _EVERY_ADDRESS):
+            raise ValueError("table [web], key 'port': is the port of [node] too; each needs its own")
         return self
 
     @property
@@ -186,17 +234,25 @@ def load_settings(path: Path) -> Settings:
 def _describe(error: ValidationError) -> str:
     """Put the first finding into one sentence: table, key, what is wrong."""
     first = error.errors()[0]
+    said = _SENTENCES.get(first["type"], first["msg"].removeprefix("Value error, "))
     location = list(first["loc"])
-    table = f"[{location[0]}]" if location else "the whole file"
+    if not location:
+        return said  # what concerns several tables names them itself
+    table = f"[{location[0]}]"
     if len(location) > 1 and isinstance(location[1], int):
         table = f"[[{location[0]}]] number {location[1] + 1}"
         location = location[1:]
     key = f", key {'.'.join(map(str, location[1:]))!r}" if len(location) > 1 else ""
-    return f"table {table}{key}: {_SENTENCES.get(first['type'], first['msg'].removeprefix('Value error, '))}"
+    return f"table {table}{key}: {said}"
 
 
 _SENTENCES = {
     "extra_forbidden": "is not known here; remove it or correct its spelling",
     "missing": "is required and missing",
     "too_short": "must not be empty (an empty list would let everybody in, or send results nowhere)",
+    "string_too_short": "must not be empty",
+    "int_type": "must be a whole number, without quotes",
+    "float_type": "must be a number, without quotes",
+    "bool_type": "must be true or false, without quotes",
+    "finite_number": "must be a number that is not inf or nan",
 }

@@ -46,6 +46,26 @@ def test_every_default_shown_in_the_shipped_configuration_is_the_default(tmp_pat
         ("max_wait_s = 900", "max_wait_s = 9", "max_wait_s must not be shorter"),
         ('# networks = ["192.0.2.0/24"]', 'networks = ["nowhere"]', "table [[senders]] number 1, key 'networks.0'"),
         ("port = 11112", "port =", "is not TOML"),
+        ('# url = ""', 'url = "nonsense"', "table [database], key 'url': is no SQLAlchemy URL"),
+        (
+            '# url = ""',
+            'url = "postgresql://node:secret@h:port/d"',
+            "table [database], key 'url': is no SQLAlchemy URL",
+        ),
+        ('# url = ""', 'url = "mysql://node:secret@h/d"', "table [database], key 'url': names mysql; only sqlite"),
+        ('# url = ""', 'url = "sqlite+absent:///d"', "table [database], key 'url': needs a driver for sqlite+absent"),
+        ('# url = ""', 'url = "sqlite://"', "table [database], key 'url': must name a file"),
+        ('# workflow_url = ""', 'workflow_url = "nonsense"', "table [database], key 'workflow_url'"),
+        ("quiet_s = 10 ", "quiet_s = inf ", "table [completion], key 'quiet_s': must be a number that is not inf"),
+        ("max_wait_s = 900", "max_wait_s = nan", "table [completion], key 'max_wait_s': must be a number that is not"),
+        ("# maximum_object_mb = 512", "maximum_object_mb = inf", "table [receive], key 'maximum_object_mb': must be"),
+        ("quiet_s = 10 ", 'quiet_s = "10" ', "table [completion], key 'quiet_s': must be a number, without quotes"),
+        ("port = 4242", 'port = "4242"', "table [[destinations]] number 1, key 'port': must be a whole number"),
+        ("port = 4242", "port = true", "table [[destinations]] number 1, key 'port': must be a whole number"),
+        ("# pin_to_cores = true", 'pin_to_cores = "yes"', "table [receive], key 'pin_to_cores': must be true or false"),
+        ("# port = 8080", "port = 11112", "table [web], key 'port': is the port of [node] too"),
+        ('# host = "127.0.0.1"\n# port = 8080', 'host = "0.0.0.0"\nport = 11112', "table [web], key 'port'"),
+        ('host = "127.0.0.1" ', 'host = " " ', "table [node], key 'host': must not be empty"),
     ],
 )
 def test_a_wrong_configuration_is_refused_with_file_table_and_key(tmp_path, old, new, named):
@@ -54,6 +74,30 @@ def test_a_wrong_configuration_is_refused_with_file_table_and_key(tmp_path, old,
     assert named in str(caught.value)
     assert str(tmp_path / "node.toml") in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_second_destination_of_the_same_name_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"node.toml: table \[\[destinations\]\], key 'name': two"):
+        load_with(
+            tmp_path,
+            "# When a study",
+            '[[destinations]]\nname = "archive"\nae_title = "B"\nhost = "b"\nport = 104\n# When a study',
+        )
+
+
+def test_node_and_web_may_have_one_port_on_different_addresses(tmp_path):
+    settings = load_with(tmp_path, '# host = "127.0.0.1"\n# port = 8080', 'host = "127.0.0.2"\nport = 11112')
+    assert settings.web.port == settings.node.port
+
+
+@pytest.mark.parametrize("url", ["sqlite:///node.sqlite", "sqlite+pysqlite:////var/lib/node.sqlite"])
+def test_a_database_of_ones_own_is_taken(tmp_path, url):
+    assert load_with(tmp_path, '# url = ""', f'url = "{url}"').database_url == url
+
+
+def test_whole_seconds_and_fractions_of_seconds_are_numbers(tmp_path):
+    assert load_with(tmp_path, "quiet_s = 10 ", "quiet_s = 2.5 ").completion.quiet_s == 2.5
 
 
 @pytest.mark.parametrize("table", ["senders", "destinations"])
