@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from typing import Annotated
 
 import uvicorn
@@ -23,7 +24,10 @@ def build_app(settings: Settings, store: Store) -> FastAPI:
 
     @app.get("/readyz")
     def readyz(response: Response) -> dict[str, bool]:
-        checks = {"receiver": accepts_connections(settings.node.host, settings.node.port)}
+        checks = {
+            "receiver": accepts_connections(settings.node.host, settings.node.port),
+            "worker": worker_is_alive(settings, time.time()),
+        }
         if not all(checks.values()):
             response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
         return checks
@@ -42,6 +46,15 @@ def accepts_connections(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def worker_is_alive(settings: Settings, now: float) -> bool:
+    """Tell whether the worker has swept lately; one that waits for its lock, or dies again and again, has not."""
+    try:
+        swept_at = settings.node.heartbeat.stat().st_mtime
+    except OSError:
+        return False
+    return now - swept_at < max(10, 5 * settings.completion.sweep_s)
 
 
 def run_web(settings: Settings) -> int:

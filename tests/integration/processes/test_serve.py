@@ -76,8 +76,14 @@ def test_the_web_process_answers_without_patient_data(node):
         except OSError:
             return False
 
+    def ready():
+        try:
+            return get("/readyz")
+        except OSError:  # 503 Service Unavailable too
+            return None
+
     wait_for("/healthz answers", alive)
-    assert get("/readyz") == {"receiver": True}
+    assert wait_for("/readyz says yes", ready) == {"receiver": True, "worker": True}
     assert get("/studies") == []
 
 

@@ -1,0 +1,66 @@
+import asyncio
+import os
+import socket
+import time
+from contextlib import closing
+
+import httpx
+import pytest
+
+from dicom_node.operate.web import build_app
+from dicom_node.settings import CompletionSettings, Destination, NodeSettings, Sender, Settings
+from dicom_node.store import Store
+
+
+@pytest.fixture
+def settings(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as receiver:
+        yield Settings(
+            node=NodeSettings(ae_title="FRACTUREAI", port=receiver.getsockname()[1], data_dir=tmp_path),
+            senders=(Sender(ae_title="ORTHANC"),),
+            destinations=(Destination(name="archive", ae_title="ORTHANC", host="127.0.0.1", port=4242),),
+        )
+
+
+def ask(settings):
+    async def get(app):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as client:
+            return await client.get("/readyz")
+
+    with closing(Store(settings.database_url)) as store:
+        answer = asyncio.run(get(build_app(settings, store)))
+    return answer.status_code, answer.json()
+
+
+def sweep(settings, seconds_ago):
+    settings.node.heartbeat.touch()
+    at = time.time() - seconds_ago
+    os.utime(settings.node.heartbeat, (at, at))
+
+
+def test_a_node_whose_worker_swept_just_now_is_ready(settings):
+    sweep(settings, seconds_ago=5)
+    assert ask(settings) == (200, {"receiver": True, "worker": True})
+
+
+def test_a_node_whose_worker_has_never_swept_is_not_ready(settings):
+    assert ask(settings) == (503, {"receiver": True, "worker": False})
+
+
+def test_a_node_whose_worker_has_stopped_sweeping_is_not_ready(settings):
+    sweep(settings, seconds_ago=15)
+    assert ask(settings) == (503, {"receiver": True, "worker": False})
+
+
+def test_a_worker_that_sweeps_seldom_has_five_times_as_long(settings):
+    slow = settings.model_copy(update={"completion": CompletionSettings(sweep_s=4)})
+    sweep(slow, seconds_ago=15)
+    assert ask(slow) == (200, {"receiver": True, "worker": True})
+
+
+def test_a_node_that_does_not_listen_is_not_ready(settings):
+    sweep(settings, seconds_ago=0)
+    with socket.socket() as unused:  # bound, but nobody listens
+        unused.bind(("127.0.0.1", 0))
+        node = settings.node.model_copy(update={"port": unused.getsockname()[1]})
+        assert ask(settings.model_copy(update={"node": node})) == (503, {"receiver": False, "worker": True})
