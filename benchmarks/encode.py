@@ -18,12 +18,12 @@ from analyses import build_analysis, build_image, build_radiograph, build_study
 from builders import build_dx, phantom
 
 from dicom_node.encode.encapsulated_pdf import encode_encapsulated_pdf
-from dicom_node.encode.identification import tolerate
 from dicom_node.encode.provenance import Origin
 from dicom_node.encode.report import render_report
 from dicom_node.encode.report.pictures import compress_pictures
 from dicom_node.encode.results import encode_study
 from dicom_node.encode.secondary_capture import encode_secondary_capture
+from dicom_node.header import tolerate
 from dicom_node.identity import DISCLAIMER
 from dicom_node.values import AnalysedInstance
 from inference.overlay import render_original, render_overlay

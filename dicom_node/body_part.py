@@ -4,7 +4,7 @@ import re
 
 from pydicom import Dataset
 
-from dicom_node.header import code
+from dicom_node.header import code, items
 
 REGIONS: dict[str, frozenset[str]] = {
     term: frozenset(regions.split())
@@ -62,7 +62,7 @@ def _terms(header: Dataset) -> tuple[str, ...]:
 
     Body Part Examined comes first; many DX say it only as Anatomic Region (PS3.3 10.5).
     """
-    anatomic_region = header.get("AnatomicRegionSequence") or [Dataset()]
-    text = code(header, "BodyPartExamined") or code(anatomic_region[0], "CodeMeaning")
+    anatomic_region = next(iter(items(header, "AnatomicRegionSequence")), Dataset())
+    text = code(header, "BodyPartExamined") or code(anatomic_region, "CodeMeaning")
     words = re.findall("[A-Z]+", text)
     return ("".join(words), *words)

@@ -9,6 +9,8 @@ import uuid
 from pydicom import Dataset
 from pydicom.uid import UID
 
+from dicom_node.header import items, texts
+
 MANUFACTURER = "dicom-node"
 MANUFACTURER_MODEL_NAME = "Fracture AI node"
 DISCLAIMER = "Research use only. Not for diagnosis."
@@ -22,9 +24,17 @@ def derive_uid(*parts: str) -> UID:
 
 
 def is_own_result(header: Dataset) -> bool:
-    """Tell whether `header` was made by this software: by the General Equipment module or by Contributing Equipment."""
-    equipment = [header, *(header.get("ContributingEquipmentSequence") or [])]
+    """Tell whether `header` was made by this software: by the General Equipment module or by Contributing Equipment.
+
+    Contributing Equipment is what remains where an archive overwrites manufacturer and UIDs. What cannot be read is not
+    of this software.
+    """
+    equipment = [header, *items(header, "ContributingEquipmentSequence")]
     return any(
-        (item.get("Manufacturer"), item.get("ManufacturerModelName")) == (MANUFACTURER, MANUFACTURER_MODEL_NAME)
+        [_first(item, "Manufacturer"), _first(item, "ManufacturerModelName")] == [MANUFACTURER, MANUFACTURER_MODEL_NAME]
         for item in equipment
     )
+
+
+def _first(item: Dataset, keyword: str) -> str:
+    return next(iter(texts(item, keyword)), "").strip(" \0")

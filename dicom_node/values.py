@@ -18,6 +18,8 @@ class Instance:
     """Part 10 file with the bytes as they were sent."""
     header: Dataset
     """The data set without pixel data, file meta information included."""
+    defect: str = ""
+    """Why it cannot be analysed, whatever its header says; empty for a sound file."""
 
     @property
     def sop_instance_uid(self) -> str:

@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from dicom_node.body_part import outside_scope
-from dicom_node.header import code, number
+from dicom_node.header import code, identifier, number, texts
 from dicom_node.identity import is_own_result
 from dicom_node.values import ExcludedInstance, Instance, Selection, Study
 
@@ -48,7 +48,7 @@ def own_result(header: Dataset) -> str | None:
 
 def mammogram(header: Dataset) -> str | None:
     """Leave out mammograms, whatever SOP class carries them."""
-    if header.get("SOPClassUID") in _MAMMOGRAMS or code(header, "Modality") == "MG":
+    if _sop_class(header) in _MAMMOGRAMS or code(header, "Modality") == "MG":
         return "It is a mammogram, which is outside the scope of the models."
     return None
 
@@ -56,7 +56,7 @@ def mammogram(header: Dataset) -> str | None:
 def for_processing(header: Dataset) -> str | None:
     """Leave out raw detector data, which have no display transformation yet (PS3.3 C.8.11.1)."""
     if (
-        header.get("SOPClassUID") == DigitalXRayImageStorageForProcessing
+        _sop_class(header) == DigitalXRayImageStorageForProcessing
         or code(header, "PresentationIntentType") == "FOR PROCESSING"
     ):
         return "It is For Processing: raw detector data, not the picture that is read."
@@ -65,7 +65,7 @@ def for_processing(header: Dataset) -> str | None:
 
 def not_a_radiograph(header: Dataset) -> str | None:
     """Leave out every SOP class that is not CR, DX or Secondary Capture."""
-    sop_class = UID(str(header.get("SOPClassUID", "")))
+    sop_class = _sop_class(header)
     if sop_class in _RADIOGRAPHS:
         return None
     what = f": it is of the class {sop_class.name}" if sop_class.name != sop_class else ""
@@ -78,7 +78,7 @@ def not_a_digitised_film(header: Dataset) -> str | None:
     Those say so by Modality and ConversionType (PS3.3 C.8.6.1): DF digitised film, DI digital interface, SI scanned
     image. Screen shots (WSD), scanned documents (SD) and the coloured pictures of other programs are not analysed.
     """
-    if header.get("SOPClassUID") not in _SECONDARY_CAPTURES:
+    if _sop_class(header) not in _SECONDARY_CAPTURES:
         return None
     is_film = code(header, "Modality") in {"CR", "DX", "DR", "RG"} and code(header, "ConversionType") in {
         "DF",
@@ -149,7 +149,7 @@ def select_radiographs(study: Study) -> Selection:
 
     A study whose instances name different patients is not analysed at all: a result would be filed under one of them.
     """
-    reasons = [_reason(instance.header) for instance in study.instances]
+    reasons = [instance.defect or _reason(instance.header) for instance in study.instances]
     if len({_patient_id(instance) for instance in study.instances}) > 1:
         reasons = [reason or CONFLICTING_PATIENT_IDS for reason in reasons]
     pairs = list(zip(study.instances, reasons, strict=True))
@@ -163,11 +163,13 @@ def _reason(header: Dataset) -> str | None:
     return next((reason for rule in RULES if (reason := rule(header))), None)
 
 
-def _patient_id(instance: Instance) -> str:
-    return str(instance.header.get("PatientID") or "").strip()
+def _patient_id(instance: Instance) -> str | bytes:
+    return identifier(instance.header, "PatientID").strip()
+
+
+def _sop_class(header: Dataset) -> UID:
+    return UID(next(iter(texts(header, "SOPClassUID")), ""))
 
 
 def _image_type(header: Dataset) -> list[str]:
-    value = header.get("ImageType") or []
-    values = [value] if isinstance(value, str) else value
-    return [str(item).strip().upper() for item in values]
+    return [text.strip().upper() for text in texts(header, "ImageType")]

@@ -72,4 +72,4 @@ def _add_sop_common(ds: Dataset, origin: Origin) -> None:
     ds.SOPClassUID, ds.SOPInstanceUID = EncapsulatedPDFStorage, origin.derive_uid(_KIND)
     ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
     spoke = dict.fromkeys(model for image in origin.analysis.images for model in image.analysis.models)
-    provenance.add_sop_common(ds, origin, spoke)
+    provenance.add_sop_common(ds, origin, origin.header, spoke)

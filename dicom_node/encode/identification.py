@@ -8,14 +8,12 @@ source's character sets; results are written in ISO_IR 192.
 
 import re
 import unicodedata
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
-from pydicom import Dataset
-from pydicom.config import disable_value_validation
-from pydicom.datadict import dictionary_VR
-from pydicom.multival import MultiValue
+from pydicom import DataElement, Dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+from dicom_node.header import character_set, identifier, items, texts
 
 _VERBATIM = ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID")
 
@@ -36,20 +34,9 @@ _VALID = {
 _LONGEST = {"LO": 64, "SH": 16, "PN": 64, "UT": 1024}
 
 
-@contextmanager
-def tolerate() -> Iterator[None]:
-    """Let pydicom read and write values that break their value representation, without a word.
-
-    Its warnings quote the values, which are patient data and must not reach a log.
-    """
-    with disable_value_validation(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"pydicom\b")
-        yield
-
-
 def read_text(header: Dataset, keyword: str) -> str:
     """Return an element as one line of text: decoded, no control characters; empty when absent or unreadable."""
-    return " ".join(_clean(value) for value in _read_values(header, keyword)).strip()
+    return " ".join(_clean(value) for value in texts(header, keyword)).strip()
 
 
 def read_name(header: Dataset, keyword: str) -> tuple[str, ...]:
@@ -69,7 +56,8 @@ def read_name(header: Dataset, keyword: str) -> tuple[str, ...]:
 def read_valid(header: Dataset, keyword: str) -> str:
     """Return an element's value as it may be written into a result; empty when nothing valid can be made of it."""
     if keyword in _VERBATIM:
-        return "\\".join(_read_values(header, keyword)).rstrip(" \0")
+        value = identifier(header, keyword)
+        return value if isinstance(value, str) else value.decode("ascii", "backslashreplace")
     vr = dictionary_VR(keyword)
     text = read_text(header, keyword)
     if vr == "DA":
@@ -96,34 +84,42 @@ def add_study_modules(ds: Dataset, header: Dataset, study_instance_uid: str) -> 
     _copy_issuers(ds, header, ISSUER_SEQUENCES[1:])
 
 
+def declare_character_set(ds: Dataset, header: Dataset) -> None:
+    """Say which character set `ds` is written in, once its patient and study modules are there.
+
+    ISO_IR 192, unless an identifier of the source cannot be decoded: then it was copied byte for byte, and only beside
+    the source's own character set does an archive take those bytes for the same identifier.
+    """
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    if any(isinstance(identifier(header, keyword), bytes) for keyword in _VERBATIM):
+        ds.SpecificCharacterSet = character_set(header) or None
+
+
 def _copy(ds: Dataset, header: Dataset, type_2: Iterable[str], type_3: Iterable[str]) -> None:
-    for keyword in type_2:
-        setattr(ds, keyword, read_valid(header, keyword))
-    for keyword in type_3:
-        if value := read_valid(header, keyword):
+    for keyword in (*type_2, *type_3):
+        value = identifier(header, keyword) if keyword in _VERBATIM else read_valid(header, keyword)
+        if isinstance(value, bytes):
+            ds.add(DataElement(_tag(keyword), dictionary_VR(keyword), value))
+        elif value or keyword in type_2:
             setattr(ds, keyword, value)
 
 
 def _copy_issuers(ds: Dataset, header: Dataset, keywords: Iterable[str]) -> None:
     """Copy issuers, each a Hierarchic Designator (PS3.3 Table 10-17)."""
     for keyword in keywords:
-        issuers = [item for item in header.get(keyword) or [] if isinstance(item, Dataset)]
-        items = []
-        for issuer in issuers:
-            item = Dataset()
-            _copy(item, issuer, (), _ISSUER)
-            items += [item] if len(item) else []
-        if items:
-            setattr(ds, keyword, items)
+        copies = []
+        for issuer in items(header, keyword):
+            copy = Dataset()
+            _copy(copy, issuer, (), _ISSUER)
+            copies += [copy] if len(copy) else []
+        if copies:
+            setattr(ds, keyword, copies)
 
 
-def _read_values(header: Dataset, keyword: str) -> list[str]:
-    try:
-        value = header.get(keyword)
-        values = list(value) if isinstance(value, MultiValue | list | tuple) else [value]
-        return [str(item) for item in values if item is not None]
-    except (TypeError, ValueError, LookupError, OverflowError):
-        return []
+def _tag(keyword: str) -> int:
+    tag = tag_for_keyword(keyword)
+    assert tag is not None  # noqa: S101 - the keywords of this module are in the dictionary
+    return tag
 
 
 def _clean(text: str) -> str:

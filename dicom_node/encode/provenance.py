@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
 from dicom_node import __version__
-from dicom_node.encode.identification import read_text
+from dicom_node.encode.identification import declare_character_set, read_text
 from dicom_node.identity import DISCLAIMER, MANUFACTURER, MANUFACTURER_MODEL_NAME, derive_uid
 from dicom_node.values import Instance, ResultKind, StudyAnalysis
 from inference.types import ModelIdentity
@@ -75,16 +75,18 @@ def add_equipment(ds: Dataset, origin: Origin) -> None:
     ds.ConversionType = "WSD"
 
 
-def add_sop_common(ds: Dataset, origin: Origin, models: Iterable[ModelIdentity]) -> None:
-    """Add the SOP Common Module (PS3.3 C.12.1), file meta information included."""
-    ds.SpecificCharacterSet = "ISO_IR 192"
+def add_sop_common(ds: Dataset, origin: Origin, header: Dataset, models: Iterable[ModelIdentity]) -> None:
+    """Add the SOP Common Module (PS3.3 C.12.1), file meta information included; patient and study are of `header`.
+
+    The node itself is the first Contributing Equipment: by it a result is known again, whatever an archive overwrote.
+    """
+    declare_character_set(ds, header)
     ds.InstanceCreationDate = origin.created_at.strftime("%Y%m%d")
     ds.InstanceCreationTime = origin.created_at.strftime("%H%M%S")
     ds.InstanceCreatorUID = derive_uid("node", origin.ae_title)
     if find_utc_offset(origin.header) is not None:
         ds.TimezoneOffsetFromUTC = read_text(origin.header, "TimezoneOffsetFromUTC")
-    if equipment := [_describe_model(model, origin) for model in models]:
-        ds.ContributingEquipmentSequence = equipment
+    ds.ContributingEquipmentSequence = [_describe_node(origin), *(_describe_model(model, origin) for model in models)]
     ds.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     ds.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     ds.file_meta.SourceApplicationEntityTitle = origin.ae_title
@@ -128,6 +130,20 @@ def _series_of(instance: Instance) -> str:
     return read_text(instance.header, "SeriesInstanceUID")
 
 
+def _describe_node(origin: Origin) -> Dataset:
+    """Describe this software, as in the General Equipment Module of its results."""
+    item = ContributingEquipment(
+        manufacturer=MANUFACTURER,
+        purpose_of_reference=codes.DCM.ProcessingEquipment,
+        manufacturer_model_name=MANUFACTURER_MODEL_NAME,
+        software_versions=__version__,
+        contribution_datetime=_write_utc(origin),
+        contribution_description=f"Selected, decoded and encoded the images. {DISCLAIMER}",
+    )
+    item.StationName = origin.ae_title
+    return item
+
+
 def _describe_model(model: ModelIdentity, origin: Origin) -> Dataset:
     """Describe a model as the IHE AI Results profile does: equipment that processed, named and versioned.
 
@@ -138,11 +154,15 @@ def _describe_model(model: ModelIdentity, origin: Origin) -> Dataset:
         purpose_of_reference=codes.DCM.ProcessingEquipment,
         manufacturer_model_name=_fit(model.name, 64),
         software_versions=_fit(model.version, 64),
-        contribution_datetime=origin.analysis.study.created_at.astimezone(UTC).strftime("%Y%m%d%H%M%S+0000"),
+        contribution_datetime=_write_utc(origin),
         contribution_description=_fit(f"{model.task} model, SHA-256 {model.digest}. {DISCLAIMER}", 1024),
     )
     item.DeviceUID = derive_uid("model", model.digest)
     return item
+
+
+def _write_utc(origin: Origin) -> str:
+    return origin.analysis.study.created_at.astimezone(UTC).strftime("%Y%m%d%H%M%S+0000")
 
 
 def _fit(text: str, longest: int) -> str:

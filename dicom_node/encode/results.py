@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from dicom_node.encode.encapsulated_pdf import encode_encapsulated_pdf
-from dicom_node.encode.identification import read_valid, tolerate
+from dicom_node.encode.identification import read_valid
 from dicom_node.encode.provenance import Origin
 from dicom_node.encode.report import render_report
 from dicom_node.encode.report.pictures import ImagePictures, compress_pictures
 from dicom_node.encode.secondary_capture import encode_secondary_capture
+from dicom_node.header import identifier, tolerate
 from dicom_node.identity import DISCLAIMER
 from dicom_node.values import Instance, ResultKind, ResultObject, StudyAnalysis
 from inference.overlay import render_original, render_overlay
@@ -65,12 +66,12 @@ def _keep(analysis: StudyAnalysis, uids: set[str]) -> StudyAnalysis:
     )
 
 
-def _identify_patients(instances: Iterable[Instance]) -> dict[str, tuple[str, str]]:
+def _identify_patients(instances: Iterable[Instance]) -> dict[str, tuple[str | bytes, str]]:
     """Return PatientID and issuer by SOP Instance UID; an issuer that is left out is the one given elsewhere."""
-    issuers: dict[str, str] = {}
+    issuers: dict[str | bytes, str] = {}
     given = {}
     for instance in instances:
-        identifier, issuer = (read_valid(instance.header, keyword) for keyword in ("PatientID", "IssuerOfPatientID"))
-        given[instance.sop_instance_uid] = identifier, issuer
-        issuers[identifier] = issuers.get(identifier) or issuer
-    return {uid: (identifier, issuer or issuers[identifier]) for uid, (identifier, issuer) in given.items()}
+        patient_id, issuer = identifier(instance.header, "PatientID"), read_valid(instance.header, "IssuerOfPatientID")
+        given[instance.sop_instance_uid] = patient_id, issuer
+        issuers[patient_id] = issuers.get(patient_id) or issuer
+    return {uid: (patient_id, issuer or issuers[patient_id]) for uid, (patient_id, issuer) in given.items()}

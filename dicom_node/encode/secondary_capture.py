@@ -48,7 +48,7 @@ def encode_secondary_capture(origin: Origin, image: AnalysedInstance, overlay: U
     _add_general_reference(ds, image)
     _add_geometry(ds, header)
     ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
-    provenance.add_sop_common(ds, origin, image.analysis.models)
+    provenance.add_sop_common(ds, origin, header, image.analysis.models)
     provenance.add_common_instance_reference(ds, [image.instance])
     return ds
 

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from pydicom import Dataset
+from pydicom.uid import UID
 
 from dicom_node.encode.identification import read_name, read_text, read_valid
 from dicom_node.encode.provenance import Origin
 from dicom_node.header import code, numbers
-from dicom_node.values import AnalysedInstance, StudyAnalysis
+from dicom_node.values import AnalysedInstance, Instance, StudyAnalysis
 from inference.overlay import HEADLINES
 from inference.types import Decision
 
@@ -60,9 +61,14 @@ def summarise_study(analysis: StudyAnalysis) -> tuple[Decision, str]:
 def count_images(analysis: StudyAnalysis) -> str:
     """Say how many of the received images were analysed; what has no rows is no image."""
     received = [image.instance for image in analysis.images] + [part.instance for part in analysis.excluded]
-    others = sum("Rows" not in instance.header for instance in received)
+    others = sum(not _is_image(instance) for instance in received)
     line = f"Analysed {len(list_analysed(analysis))} of {len(received) - others} images received."
     return f"{line} {others} other object{'s' if others != 1 else ''} in the study." if others else line
+
+
+def _is_image(instance: Instance) -> bool:
+    """Tell whether an instance has rows; one that cannot be read is taken for what its SOP class says."""
+    return "Rows" in instance.header or (bool(instance.defect) and "Image" in UID(instance.sop_class_uid).name)
 
 
 def list_analysed(analysis: StudyAnalysis) -> list[AnalysedInstance]:

@@ -16,8 +16,8 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
 
-from dicom_node.encode.identification import tolerate
 from dicom_node.encode.results import encode_study
+from dicom_node.header import tolerate
 from dicom_node.values import Instance
 from inference.types import Decision
 

@@ -8,7 +8,7 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from dicom_node.encode.results import encode_study
-from dicom_node.identity import DISCLAIMER, is_own_result
+from dicom_node.identity import DISCLAIMER, MANUFACTURER_MODEL_NAME, is_own_result
 from dicom_node.values import ResultKind
 from inference.overlay import render_overlay
 from inference.types import Decision
@@ -119,11 +119,13 @@ def test_the_source_is_referenced_with_its_purpose():
 
 def test_every_model_that_spoke_is_contributing_equipment():
     (ds,) = captures(build_image(models=MODELS[:1]))
-    (equipment,) = ds.ContributingEquipmentSequence
+    node, equipment = ds.ContributingEquipmentSequence
+    assert node.ManufacturerModelName == MANUFACTURER_MODEL_NAME
     assert (equipment.ManufacturerModelName, equipment.SoftwareVersions) == ("drawn-region", "1.2.0")
     assert MODELS[0].digest in equipment.ContributionDescription
     (pdf,) = [ds for ds in encode(build_image(models=MODELS[:1]), build_image()) if "EncapsulatedDocument" in ds]
-    assert [item.ManufacturerModelName for item in pdf.ContributingEquipmentSequence] == [m.name for m in MODELS]
+    named = [item.ManufacturerModelName for item in pdf.ContributingEquipmentSequence]
+    assert named == [MANUFACTURER_MODEL_NAME, *(model.name for model in MODELS)]
 
 
 def test_overlays_share_a_series_of_their_own_and_are_numbered():
