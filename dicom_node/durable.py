@@ -1,10 +1,13 @@
 """Files that survive a power cut once they are said to exist."""
 
+import hashlib
 import os
 from pathlib import Path
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+
+_BLOCK_BYTES = 1 << 20
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -19,6 +22,12 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what `write_durably` had not finished below a folder when its process was killed."""
+    for path in folder.rglob(".*.part"):
+        path.unlink(missing_ok=True)
 
 
 def make_private_folder(path: Path) -> None:
@@ -37,3 +46,22 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def data_set_offset(head: bytes) -> int:
+    """Find where the data set begins in a Part 10 file whose meta information begins with its own length (PS3.10 7.1).
+
+    `head` holds the first 144 bytes or more: preamble, prefix, (0002,0000).
+    """
+    return 144 + int.from_bytes(head[140:144], "little")
+
+
+def hash_data_set(path: Path) -> tuple[str, int]:
+    """Return SHA-256 and size of the data set inside a Part 10 file, without what stands before it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        offset = data_set_offset(file.read(144))
+        file.seek(offset)
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+        return digest.hexdigest(), file.tell() - offset

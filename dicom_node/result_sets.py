@@ -1,17 +1,26 @@
 """From a revision in the store to its result objects on disk: the line from assemble to encode, in one place."""
 
+import logging
 from io import BytesIO
 
 from pydicom import Dataset, dcmwrite
 
 from dicom_node.analyse.analysis import RadiographPipeline, analyse_study
+from dicom_node.assemble.reduction import reduce_study
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.assemble.study import read_study
 from dicom_node.durable import write_durably
 from dicom_node.encode.results import encode_study
+from dicom_node.errors import describe_unforeseen
+from dicom_node.header import tolerate
 from dicom_node.settings import NodeSettings
 from dicom_node.store import Finding, Revision, Store, StoredResult
-from dicom_node.values import ResultObject, ResultReference, Study, StudyAnalysis
+from dicom_node.values import ExcludedInstance, ResultObject, ResultReference, Study, StudyAnalysis
+
+_LOGGER = logging.getLogger(__name__)
+
+UNFORESEEN = "The node could not process this study: an unforeseen fault, which its log describes."
+CRASHED = "The node stopped each time it worked on this study, so its images are not opened again."
 
 
 class ResultSets:
@@ -25,19 +34,39 @@ class ResultSets:
         self._pipeline = pipeline
         self._destinations = destinations
 
-    def make(self, study_instance_uid: str, digest: str) -> None:
+    def make(self, study_instance_uid: str, digest: str, *, cautious: bool = False) -> None:
         """Analyse a revision; write its result objects durably, then record them.
 
-        Results that are recorded already stay as they are, whatever models are loaded now.
+        Results that are recorded already stay as they are, whatever models are loaded now. A study that cannot be
+        processed gets a report that says "not analysed" of every image; a cautious node gives it that report at once,
+        because earlier attempts took the process down. Raises where not even the report can be made.
         """
         if self._store.results_of(study_instance_uid, digest):
             return
         revision = self._store.revision(study_instance_uid, digest)
-        study = read_study(revision, self._node.spool_dir, supersedes=self._supersedes(revision))
-        analysis = analyse_study(study, select_radiographs(study), self._pipeline)
+        with tolerate():
+            study = read_study(revision, self._node.spool_dir, supersedes=self._supersedes(revision))
+            rows, said = self._give_up(study, CRASHED) if cautious else self._answer(study)
+        self._store.add_results(study_instance_uid, digest, rows, said, self._destinations)
+
+    def _answer(self, study: Study) -> tuple[list[StoredResult], list[Finding]]:
+        try:
+            return self._encode(analyse_study(study, select_radiographs(study), self._pipeline))
+        except OSError:
+            raise  # a full or broken disk: nothing can be made now, all of it later
+        except Exception as error:  # noqa: BLE001 - an accepted study must end in something that its reader sees
+            _LOGGER.error("study %s cannot be processed: %s", study.study_instance_uid, describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
+        return self._give_up(study, UNFORESEEN)
+
+    def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], list[Finding]]:
         objects = encode_study(analysis, ae_title=self._node.ae_title)
-        rows = [self._write(study, result) for result in objects]
-        self._store.add_results(study_instance_uid, digest, rows, list_findings(analysis), self._destinations)
+        return [self._write(analysis.study, result) for result in objects], list_findings(analysis)
+
+    def _give_up(self, study: Study, reason: str) -> tuple[list[StoredResult], list[Finding]]:
+        """Say of every image that it was not analysed, by nothing but plain values of its header."""
+        reduced = reduce_study(study, reason)
+        excluded = tuple(ExcludedInstance(instance=one, reason=one.defect) for one in reduced.instances)
+        return self._encode(StudyAnalysis(study=reduced, images=(), excluded=excluded, models=self._pipeline.models))
 
     def _supersedes(self, revision: Revision) -> tuple[ResultReference, ...]:
         return tuple(

@@ -4,7 +4,6 @@ A radiograph that cannot be analysed is part of the answer, with its reason; it 
 """
 
 import logging
-import traceback
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,7 +12,7 @@ from pydicom import Dataset
 from dicom_node.analyse.grayscale import contradicts_itself
 from dicom_node.analyse.pixels import load_radiograph
 from dicom_node.body_part import contradicts
-from dicom_node.errors import UndecodableImageError
+from dicom_node.errors import UndecodableImageError, describe_unforeseen
 from dicom_node.values import AnalysedInstance, Instance, Selection, Study, StudyAnalysis
 from inference.errors import UnsupportedImageError
 from inference.types import Decision, ModelIdentity, Radiograph, RadiographAnalysis
@@ -60,9 +59,7 @@ def _analyse(radiograph: Radiograph, pipeline: RadiographPipeline) -> Radiograph
     except UnsupportedImageError as error:
         return _not_analysed(f"The models do not accept the image: {error}.")
     except Exception as error:  # noqa: BLE001 - one image must not lose the study; the answer says it, the log says where
-        # Frames only: the text of an unforeseen exception is not ours, and may quote anything.
-        where = "".join(traceback.format_tb(error.__traceback__))
-        _LOGGER.error("the models failed on an image: %s\n%s", type(error).__name__, where)  # noqa: TRY400 - as said above
+        _LOGGER.error("the models failed on an image: %s", describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
         return _not_analysed(f"The models failed on the image ({type(error).__name__}).")
 
 

@@ -1,21 +1,37 @@
-"""From the rows of a revision to a study with its headers."""
+"""From the rows of a revision to a study with its headers.
 
+An instance whose file is missing or altered stays part of the study, with its defect.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 
-from pydicom import dcmread
+from pydicom import Dataset
 
-from dicom_node.store import Revision
+from dicom_node.assemble.file_header import read_header
+from dicom_node.assemble.reduction import reduce_header
+from dicom_node.durable import hash_data_set
+from dicom_node.header import number
+from dicom_node.store import ReceivedInstance, Revision
 from dicom_node.values import Instance, ResultReference, Study
+
+MISSING = "The stored file is missing or cannot be read."
+ALTERED = "The stored file is not what was received."
 
 
 def read_instance(path: Path) -> Instance:
-    """Read the header of a Part 10 file, without its pixel data."""
-    return Instance(path=path, header=dcmread(path, stop_before_pixels=True, force=True))
+    """Read the header of a Part 10 file, without its pixel data; OSError where there is none to read."""
+    return Instance(path=path, header=read_header(path))
 
 
 def read_study(revision: Revision, spool_dir: Path, *, supersedes: tuple[ResultReference, ...] = ()) -> Study:
-    """Read the headers of all instances of a revision."""
-    instances = [read_instance(spool_dir / row.path) for row in revision.instances]
+    """Read the headers of all instances of a revision, and check that their files are what was received."""
+    instances = [_read_received(row, spool_dir / row.path) for row in revision.instances]
+    sound = next((instance.header for instance in instances if not instance.defect), None)
+    # A file that is not what was received may name anyone: the patient is the one that the others name.
+    instances = [
+        replace(one, header=reduce_header(one.header, of_patient=sound)) if one.defect else one for one in instances
+    ]
     return Study(
         study_instance_uid=revision.study_instance_uid,
         revision=revision.digest,
@@ -26,18 +42,20 @@ def read_study(revision: Revision, spool_dir: Path, *, supersedes: tuple[ResultR
     )
 
 
-def reading_order(instance: Instance) -> tuple[int, int, str]:
+def reading_order(instance: Instance) -> tuple[float, float, str]:
     """Order of a study's images for a reader: series, then instance number; the UID settles ties."""
-    return (
-        _number(instance.header.get("SeriesNumber")),
-        _number(instance.header.get("InstanceNumber")),
-        instance.sop_instance_uid,
-    )
+    header = instance.header
+    return number(header, "SeriesNumber") or 0, number(header, "InstanceNumber") or 0, instance.sop_instance_uid
 
 
-def _number(value: object) -> int:
-    """Integer of an IS element, 0 where it is missing or not a number."""
+def _read_received(row: ReceivedInstance, path: Path) -> Instance:
+    header, defect = Dataset(), ""
     try:
-        return int(str(value))
-    except ValueError:
-        return 0
+        header = read_header(path)
+        defect = "" if hash_data_set(path)[0] == row.sha256 else ALTERED
+    except OSError:
+        defect = MISSING
+    # The UIDs as they were checked when the instance was received, whatever the file makes of them.
+    header.SOPClassUID, header.SOPInstanceUID = row.sop_class_uid, row.sop_instance_uid
+    header.StudyInstanceUID, header.SeriesInstanceUID = row.study_instance_uid, row.series_instance_uid
+    return Instance(path=path, header=header, defect=defect)
