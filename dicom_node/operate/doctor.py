@@ -1,10 +1,12 @@
 """`dicom-node doctor`: is everything in place, and what to do where it is not."""
 
+import json
 import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from rich.console import Console
@@ -12,9 +14,13 @@ from rich.console import Console
 from dicom_node.deliver import verify_destination
 from dicom_node.errors import AssociationError, ConfigurationError
 from dicom_node.operate.web import accepts_connections
-from dicom_node.settings import Settings, load_settings
+from dicom_node.receive.admission import SenderList
+from dicom_node.settings import Destination, Settings, load_settings
 from inference.errors import BundleError
 from inference.pipeline import Pipeline
+
+_PATIENCE_S = 5
+"""How long whatever has a port of the node may take to say what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,25 +89,66 @@ def check_bundles(settings: Settings) -> Iterator[Finding]:
 
 
 def check_ports(settings: Settings) -> Iterator[Finding]:
-    """Check that the ports are served by the node already, or free to be taken."""
-    for subject, host, port, key in (
-        ("DICOM port", settings.node.host, settings.node.port, "node.port"),
-        ("web port", settings.web.host, settings.web.port, "web.port"),
+    """Check that each port is served by this node, or free to be taken."""
+    for subject, table, address, ask in (
+        ("DICOM port", "node", settings.node, _ask_receiver),
+        ("web port", "web", settings.web, _ask_web),
     ):
+        host, port = address.host, address.port
         if accepts_connections(host, port):
-            yield Finding(subject=subject, ok=True, says=f"{host}:{port} answers (the node, if it is running)")
-            continue
-        problem = _try_to_bind(host, port)
-        remedy = "" if problem is None else f"set {key} or {key.split('.')[0]}.host to an address of this machine"
-        says = f"{host}:{port} is {'free' if problem is None else problem}"
-        yield Finding(subject=subject, ok=problem is None, says=says, remedy=remedy)
+            answer = ask(settings)
+            ok, says = answer is not None, answer or "taken by another program"
+            remedy = f"stop that program (`ss -ltnp 'sport = :{port}'` names it), or set {table}.port to a free one"
+        else:
+            problem = _try_to_bind(host, port)
+            ok, says = problem is None, problem or "free"
+            remedy = f"set {table}.port, or {table}.host to an address of this machine"
+        yield Finding(subject=subject, ok=ok, says=f"{host}:{port} is {says}", remedy="" if ok else remedy)
+
+
+def _ask_receiver(settings: Settings) -> str | None:
+    """Send a C-ECHO as one of the senders would; None: it is not this node that answers."""
+    node = settings.node
+    itself = Destination(
+        name="node",
+        ae_title=node.ae_title,
+        host=node.host,
+        port=node.port,
+        connection_timeout_s=_PATIENCE_S,
+        response_timeout_s=_PATIENCE_S,
+    )
+    senders = SenderList(settings.senders)
+    try:
+        with socket.create_connection((node.host, node.port), timeout=_PATIENCE_S) as connection:
+            here = connection.getsockname()[0]
+        calling = next((one.ae_title for one in settings.senders if senders.may_send(one.ae_title, here)), None)
+        if calling is None:
+            return f"in use; by this node or not cannot be asked, since no sender may come from {here}"
+        verify_destination(itself, calling)
+    except (AssociationError, OSError):
+        return None
+    return f"answered by the node: C-ECHO from {calling} to {node.ae_title}"
+
+
+def _ask_web(settings: Settings) -> str | None:
+    """Ask for `/healthz`; None: it is not a node that answers."""
+    connection = HTTPConnection(settings.web.host, settings.web.port, timeout=_PATIENCE_S)
+    try:
+        connection.request("GET", "/healthz")
+        version = json.loads(connection.getresponse().read(10_000))["version"]
+    except (OSError, HTTPException, ValueError, LookupError, TypeError):  # not HTTP, not JSON, or other JSON
+        return None
+    finally:
+        connection.close()
+    return f"answered by the node, version {version}"
 
 
 def _try_to_bind(host: str, port: int) -> str | None:
     try:
-        with socket.socket() as listener:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
+            listener.bind(address)
     except OSError as error:
         return f"not to be had: {error.strerror}"
     return None
