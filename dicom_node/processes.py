@@ -61,12 +61,25 @@ def stop_with_supervisor() -> None:
     threading.Thread(target=watch, name="supervisor watch", daemon=True).start()
 
 
-def hold_lock(path: Path) -> int:
-    """Wait until this process alone holds the lock file; it is given back when the process ends, however it ends."""
+def hold_lock(path: Path, stop: threading.Event) -> bool:
+    """Wait until this process alone holds the lock file, or until `stop`; tell whether it holds it.
+
+    The lock is given back when the process ends, however it ends.
+    """
     make_private_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
+    told = False
+    while not stop.is_set():
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not told:
+                _LOGGER.warning("another process holds %s: waiting for its end", path)
+                told = True
+            stop.wait(0.2)
+        else:
+            return True
+    return False
 
 
 @dataclass

@@ -1,57 +1,81 @@
 """The worker process: completion ticks, the workflow, inference and delivery."""
 
 import logging
+import os
 import time
+from contextlib import suppress
+from datetime import UTC, datetime
 
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
-from inference.pipeline import Pipeline
 
 from dicom_node.assemble.completeness import close_complete_studies
+from dicom_node.durable import PRIVATE_FILE, remove_partial_files
 from dicom_node.errors import describe_unforeseen
-from dicom_node.processes import hold_lock, wait_for_stop
+from dicom_node.processes import hold_lock, install_stop_signals
 from dicom_node.result_sets import ResultSets
 from dicom_node.settings import Settings
 from dicom_node.store import Store
 from dicom_node.workflow import StudyWorkflow, configure_workflows, running_workflows
+from inference.pipeline import Pipeline
 
+_SWEEP = "sweep"
 _LOGGER = logging.getLogger(__name__)
 
 
 def run_worker(settings: Settings) -> int:
-    """Work until SIGTERM or SIGINT; returns the exit code.
+    """Work until SIGTERM or SIGINT; does not return when it has begun to work, but ends the process with code 0.
 
     Raises
     ------
     BundleError
         A model bundle is missing, altered or not as its manifest says.
     """
+    stop = install_stop_signals()
     # Two workers on one workflow database would both take up what a crash left behind.
-    hold_lock(settings.node.data_dir / "worker.lock")
+    if not hold_lock(settings.node.data_dir / "worker.lock", stop):
+        return 0
+    remove_partial_files(settings.node.results_dir)
     store = Store(settings.database_url)
     pipeline = Pipeline.load(settings.models.bundles, runtime=settings.models.runtime, threads=settings.models.threads)
     destinations = tuple(destination.name for destination in settings.destinations)
-    configure_workflows(settings)
-    workflow = StudyWorkflow(settings, store, ResultSets(settings.node, store, pipeline, destinations))
     scheduler = BackgroundScheduler(timezone="UTC")
+    configure_workflows(settings)
 
-    def tick() -> None:
-        try:
-            sweep(store, workflow, settings)
-        except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks
-            _LOGGER.error("completion sweep failed: %s", describe_unforeseen(error))  # noqa: TRY400  # no texts in logs
+    def wake() -> None:
+        with suppress(JobLookupError):  # the scheduler has stopped: so will everything
+            scheduler.modify_job(_SWEEP, next_run_time=datetime.now(UTC))
 
-    scheduler.add_job(tick, "interval", seconds=settings.completion.sweep_s, max_instances=1, coalesce=True)
+    workflow = StudyWorkflow(settings, store, ResultSets(settings.node, store, pipeline, destinations), wake=wake)
+    sweep = Sweep(settings, store, workflow)
+    scheduler.add_job(sweep, "interval", seconds=settings.completion.sweep_s, id=_SWEEP, max_instances=1, coalesce=True)
     with running_workflows(settings):
         scheduler.start()
         _LOGGER.info("worker ready, models: %s", ", ".join(f"{one.name} {one.version}" for one in pipeline.models))
-        wait_for_stop()
+        stop.wait()
         scheduler.shutdown()
-    store.close()
-    return 0
+    logging.shutdown()
+    # The interpreter would wait for threads that wait for a silent archive, however long. What they do is
+    # checkpointed: the next start goes on with it.
+    os._exit(0)
 
 
-def sweep(store: Store, workflow: StudyWorkflow, settings: Settings) -> None:
-    """Close what is complete and start its workflow. Idempotent."""
-    close_complete_studies(store, settings.completion, time.time())
-    for study_instance_uid, digest, attempt in store.queued_revisions():
-        workflow.start(study_instance_uid, digest, attempt)
+class Sweep:
+    """One tick of the scheduler: close what is complete, start what is due, show that the worker lives."""
+
+    def __init__(self, settings: Settings, store: Store, workflow: StudyWorkflow) -> None:
+        self._settings = settings
+        self._store = store
+        self._workflow = workflow
+        self._listening_since = time.time()
+
+    def __call__(self) -> None:
+        """Sweep. Idempotent."""
+        try:
+            now = time.time()
+            completion = self._settings.completion
+            close_complete_studies(self._store, completion, now, listening_since=self._listening_since)
+            self._workflow.start_due(now)
+            (self._settings.node.data_dir / "worker.alive").touch(mode=PRIVATE_FILE)
+        except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks
+            _LOGGER.error("the sweep failed: %s", describe_unforeseen(error))  # noqa: TRY400  # no texts in logs

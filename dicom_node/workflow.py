@@ -1,86 +1,131 @@
 """The durable workflow: what happens to a complete study, step by step, surviving any crash.
 
-One workflow per revision, `study/<Study Instance UID>/<digest>/<attempt>`; one per attempt to deliver it to one
-destination, on that destination's own queue. Ids are derived, so that starting one twice starts it once. Checkpoints
-hold UIDs and digests only.
+A workflow for each attempt to make a revision's results, `study/<Study Instance UID>/<digest>/<attempt>`, and one for
+each try to deliver them, `deliver/<Study Instance UID>/<digest>/<destination>/<try>`, on that destination's own queue.
+The store says what is still to be done; the engine says what is under way; `start_due` starts the difference. So
+whatever ends a workflow early (a crash too many, a full disk, a lost database), the next sweep begins another.
+Checkpoints hold UIDs and digests only.
 """
 
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, SetWorkflowID
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.deliver import Delivery, ResultFile, send_results
 from dicom_node.errors import AssociationError, describe_unforeseen
 from dicom_node.result_sets import ResultSets
 from dicom_node.settings import Destination, Settings
-from dicom_node.store import DeliveryState, RevisionState, Store
+from dicom_node.store import DeliveryState, DueDelivery, RevisionState, Store, UnmadeRevision
 
 _LOGGER = logging.getLogger(__name__)
 
 _ANALYSIS_QUEUE = "analysis"
 _POLLING_S = 0.2
+_UNDER_WAY = ["PENDING", "ENQUEUED", "DELAYED"]
+_TOO_MANY_CRASHES = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
+_MOST_CRASHES = 4
+"""How often one attempt may take the worker down before the study's images are left alone."""
 
 
 @DBOS.dbos_class()
 class StudyWorkflow(DBOSConfiguredInstance):
-    """Takes a revision of a study from complete to delivered."""
+    """Takes revisions of studies from complete to delivered."""
 
-    def __init__(self, settings: Settings, store: Store, result_sets: ResultSets) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, result_sets: ResultSets, *, wake: Callable[[], None] = lambda: None
+    ) -> None:
+        """`wake` is called when there may be something to start before the next sweep."""
         super().__init__(config_name="node")
         self._settings = settings
         self._store = store
         self._result_sets = result_sets
+        self._wake = wake
         self._destinations = {destination.name: destination for destination in settings.destinations}
 
-    def start(self, study_instance_uid: str, digest: str, attempt: int) -> None:
-        """Start the workflow of a revision; nothing happens where it was started before."""
-        with SetWorkflowID(f"study/{study_instance_uid}/{digest}/{attempt}"):
-            DBOS.enqueue_workflow(_ANALYSIS_QUEUE, self.process_revision, study_instance_uid, digest, attempt)
+    def start_due(self, now: float) -> None:
+        """Start what is to be done and not under way; `now` is Unix time in seconds. Idempotent."""
+        self._store.finish_delivered()
+        unmade, due = self._store.unmade_revisions(), self._store.due_deliveries(now)
+        if not unmade and not due:
+            return
+        workflows = DBOS.list_workflows(status=_UNDER_WAY, load_input=False, load_output=False)
+        under_way = {workflow.workflow_id for workflow in workflows}
+        for revision in unmade:
+            if _revision_id(revision) not in under_way:
+                self._start_revision(revision, now)
+        for delivery in due:
+            if _delivery_id(delivery) not in under_way:
+                self._start_delivery(delivery, now)
 
-    @DBOS.workflow()
-    def process_revision(self, study_instance_uid: str, digest: str, attempt: int) -> None:
-        """Analyse a revision, encode its results, and start their delivery to every destination."""
-        if self.make_results(study_instance_uid, digest):
-            for name in self._destinations:
-                self._start_delivery(study_instance_uid, digest, name, number=f"{attempt}.1")
+    # Make
+
+    def _start_revision(self, revision: UnmadeRevision, now: float) -> None:
+        ended = DBOS.get_workflow_status(_revision_id(revision))
+        if ended is not None:
+            crashed = ended.status == _TOO_MANY_CRASHES
+            if not crashed and now < revision.changed_at + min(2.0**revision.attempt, 60):
+                return  # it ended by a fault such as a full disk: not again at once
+            revision = self._store.begin_attempt(revision, cautious=crashed or revision.cautious)
+        with SetWorkflowID(_revision_id(revision)):
+            DBOS.enqueue_workflow(
+                _ANALYSIS_QUEUE,
+                self.process_revision,
+                revision.study_instance_uid,
+                revision.digest,
+                cautious=revision.cautious,
+            )
+
+    @DBOS.workflow(max_recovery_attempts=_MOST_CRASHES)
+    def process_revision(self, study_instance_uid: str, digest: str, *, cautious: bool) -> None:
+        """Analyse a revision and encode its results."""
+        self.make_results(study_instance_uid, digest, cautious=cautious)
 
     @DBOS.step()
-    def make_results(self, study_instance_uid: str, digest: str) -> bool:
-        """Analyse and encode; False where not even a "not analysed" report could be made."""
+    def make_results(self, study_instance_uid: str, digest: str, *, cautious: bool) -> None:
+        """Analyse and encode; a revision for which not even a "not analysed" report can be made fails visibly."""
         self._store.set_revision_state(study_instance_uid, digest, RevisionState.ANALYSING)
+        state, reason = RevisionState.DELIVERING, ""
         try:
-            self._result_sets.make(study_instance_uid, digest)
+            self._result_sets.make(study_instance_uid, digest, cautious=cautious)
+        except (OSError, SQLAlchemyError):
+            raise  # a full disk, a locked database: a later attempt finds them mended
         except Exception as error:  # noqa: BLE001  # the edge of a step: the study must show as failed, not vanish
             _LOGGER.error("no results for study %s: %s", study_instance_uid, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
-            reason = "no results could be made; see the log, then `dicom-node retry`"
-            self._store.set_revision_state(study_instance_uid, digest, RevisionState.FAILED, reason=reason)
-            return False
-        self._store.set_revision_state(study_instance_uid, digest, RevisionState.DELIVERING)
-        return True
+            state, reason = RevisionState.FAILED, "no results could be made; see the log, then `dicom-node retry`"
+        self._store.set_revision_state(study_instance_uid, digest, state, reason=reason)
+        self._wake()
 
-    def _start_delivery(
-        self, study_instance_uid: str, digest: str, name: str, *, number: str, delay_s: float | None = None
-    ) -> None:
-        workflow_id = f"deliver/{study_instance_uid}/{digest}/{name}/{number}"
-        with SetWorkflowID(workflow_id), SetEnqueueOptions(delay_seconds=delay_s):
+    # Deliver
+
+    def _start_delivery(self, due: DueDelivery, now: float) -> None:
+        destination = self._destinations.get(due.destination)
+        if destination is None:
+            for row in self._store.pending_results(due.study_instance_uid, due.digest, due.destination):
+                detail = "the destination is no longer configured"
+                self._store.record_delivery(due.destination, row.sop_instance_uid, DeliveryState.REFUSED, detail)
+            return
+        begun = self._store.begin_try(due, now + retry_delay_s(destination, due.tries + 1))
+        with SetWorkflowID(_delivery_id(begun)):
             DBOS.enqueue_workflow(
-                _delivery_queue(name), self.deliver_revision, study_instance_uid, digest, name, number=number
+                _delivery_queue(begun.destination),
+                self.deliver_revision,
+                begun.study_instance_uid,
+                begun.digest,
+                begun.destination,
             )
 
     @DBOS.workflow()
-    def deliver_revision(self, study_instance_uid: str, digest: str, name: str, *, number: str) -> None:
-        """Make one try to deliver; leave the next to a later workflow, so that waiting holds no place in the queue."""
-        if self.send_pending(study_instance_uid, digest, name):
-            return
-        attempt, tries = number.split(".")
-        delay_s = retry_delay_s(self._destinations[name], int(tries))
-        self._start_delivery(study_instance_uid, digest, name, number=f"{attempt}.{int(tries) + 1}", delay_s=delay_s)
+    def deliver_revision(self, study_instance_uid: str, digest: str, name: str) -> None:
+        """Make one try to deliver; the next, if one is needed, is a later workflow: waiting holds no place."""
+        self.send_pending(study_instance_uid, digest, name)
 
     @DBOS.step()
-    def send_pending(self, study_instance_uid: str, digest: str, name: str) -> bool:
-        """Send what this destination does not have yet; True when nothing is left to try."""
+    def send_pending(self, study_instance_uid: str, digest: str, name: str) -> None:
+        """Send what this destination does not have yet, and record each answer."""
         pending = [
             ResultFile(
                 sop_instance_uid=row.sop_instance_uid,
@@ -89,30 +134,34 @@ class StudyWorkflow(DBOSConfiguredInstance):
             )
             for row in self._store.pending_results(study_instance_uid, digest, name)
         ]
-        finished = True
-        for delivery in self._try_to_send(name, pending):
+        for delivery in self._try_to_send(self._destinations[name], pending) if pending else ():
             self._store.record_delivery(name, delivery.sop_instance_uid, delivery.state, delivery.detail)
             _LOGGER.info("%s: %s %s %s", name, delivery.sop_instance_uid, delivery.state, delivery.detail)
-            finished = finished and delivery.state is not DeliveryState.PENDING
-        if finished:
-            self._store.finish_revision(study_instance_uid, digest)
-        return finished
+        self._wake()
 
-    def _try_to_send(self, name: str, files: list[ResultFile]) -> list[Delivery]:
-        if not files:
-            return []
-        state, detail = DeliveryState.REFUSED, "the destination is no longer configured"
-        if name in self._destinations:
-            try:
-                return send_results(self._destinations[name], self._settings.node.ae_title, files)
-            except AssociationError as error:
-                state, detail = DeliveryState.PENDING, str(error)
+    def _try_to_send(self, destination: Destination, files: list[ResultFile]) -> list[Delivery]:
+        try:
+            return send_results(destination, self._settings.node.ae_title, files)
+        except AssociationError as error:
+            detail = str(error)
+        except Exception as error:  # noqa: BLE001  # the edge of a step: whatever it was, it is tried again and seen
+            _LOGGER.error("%s: %s", destination.name, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
+            detail = f"could not be sent ({type(error).__name__}); see the log"
+        state = DeliveryState.PENDING
         return [Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail) for file in files]
 
 
 def retry_delay_s(destination: Destination, number: int) -> float:
-    """Seconds to wait after attempt `number` (from 1): doubled each time up to the longest."""
+    """Seconds between the beginnings of try `number` (from 1) and the next: doubled each time up to the longest."""
     return min(destination.retry_first_s * 2.0 ** min(number - 1, 32), destination.retry_longest_s)
+
+
+def _revision_id(revision: UnmadeRevision) -> str:
+    return f"study/{revision.study_instance_uid}/{revision.digest}/{revision.attempt}"
+
+
+def _delivery_id(due: DueDelivery) -> str:
+    return f"deliver/{due.study_instance_uid}/{due.digest}/{due.destination}/{due.tries}"
 
 
 def _delivery_queue(destination: str) -> str:
@@ -133,7 +182,7 @@ def running_workflows(settings: Settings) -> Iterator[None]:
     try:
         yield
     finally:
-        DBOS.destroy(workflow_completion_timeout_sec=int(settings.node.grace_s))
+        DBOS.destroy(workflow_completion_timeout_sec=math.ceil(settings.node.grace_s))
 
 
 def configure_workflows(settings: Settings) -> None:

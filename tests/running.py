@@ -23,13 +23,13 @@ NODE = "FRACTUREAI"
 T = TypeVar("T")
 
 
-def wait_for(what: str, condition: Callable[[], T], *, within_s: float = 60) -> T:
+def wait_for(what: str, condition: Callable[[], T], *, within_s: float = 60, poll_s: float = 0.1) -> T:
     """Poll until `condition` gives something true; fail by name when it does not."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if result := condition():
             return result
-        time.sleep(0.1)
+        time.sleep(poll_s)
     pytest.fail(f"waited {within_s} s in vain: {what}")
 
 

@@ -6,6 +6,9 @@
 -- Two guards against an endless loop, since results come back into the same study and make it stable again:
 -- series that the node itself sent are never forwarded, and a series is forwarded once for each number of instances
 -- (a late image changes the number; the whole series is then sent again, which the node expects).
+--
+-- A series counts as forwarded only when the node has taken all of it. What it did not take (it was stopped, or its
+-- disk was full) is sent again as soon as it takes anything else, and by hand with /jobs/{id}/resubmit.
 
 local NODE = 'fractureai'                -- name of the node in "DicomModalities"
 local MODALITIES = { CR = true, DX = true, RG = true }
@@ -38,7 +41,11 @@ local function alreadyForwarded(seriesId, count)
    return false
 end
 
-function OnStableStudy(studyId, tags, metadata, origin)
+local underway = {}                      -- job -> { study, marks }
+local failed = {}                        -- study -> how often it was tried in vain
+local MOST_TRIES = 20                    -- then it needs a person: see /jobs
+
+local function forward(studyId)
    local aeTitle = nodeAeTitle()
    local chosen = {}
    local marks = {}
@@ -54,17 +61,36 @@ function OnStableStudy(studyId, tags, metadata, origin)
    if #chosen == 0 then return end
 
    -- An asynchronous job: Orthanc goes on receiving meanwhile, and the job can be seen under /jobs.
-   RestApiPost('/modalities/' .. NODE .. '/store',
-               DumpJson({ Resources = chosen, Asynchronous = true, Permissive = true }))
-   for id, count in pairs(marks) do
+   -- Not permissive: a job that the node refuses in part must fail, not look like a success.
+   local job = ParseJson(RestApiPost('/modalities/' .. NODE .. '/store',
+               DumpJson({ Resources = chosen, Asynchronous = true, Permissive = false })))
+   underway[job['ID']] = { study = studyId, marks = marks }
+end
+
+function OnStableStudy(studyId, tags, metadata, origin)
+   failed[studyId] = nil
+   forward(studyId)
+end
+
+function OnJobSuccess(jobId)
+   local job = underway[jobId]
+   if job == nil then return end
+   underway[jobId] = nil
+   for id, count in pairs(job.marks) do
       RestApiPut('/series/' .. id .. '/metadata/' .. MARK, count)
    end
-   print('fracture AI: ' .. #chosen .. ' series forwarded')
+   print('fracture AI: a study was forwarded')
+   -- The node takes studies again: now is the time for those that it did not take.
+   failed[job.study] = nil
+   for studyId, tries in pairs(failed) do
+      if tries <= MOST_TRIES then forward(studyId) end
+   end
 end
 
 function OnJobFailure(jobId)
-   local job = ParseJson(RestApiGet('/jobs/' .. jobId))
-   if job['Type'] == 'DicomModalityStore' then
-      print('fracture AI: job ' .. jobId .. ' failed; it can be resubmitted under /jobs/' .. jobId .. '/resubmit')
-   end
+   local job = underway[jobId]
+   if job == nil then return end
+   underway[jobId] = nil
+   failed[job.study] = (failed[job.study] or 0) + 1
+   print('fracture AI: job ' .. jobId .. ' failed; it is tried again with the next study')
 end

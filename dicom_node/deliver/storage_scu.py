@@ -113,13 +113,16 @@ def _associate(
     ae.dimse_timeout = destination.response_timeout_s
     ae.network_timeout = destination.response_timeout_s
     ae.maximum_pdu_size = 131_072
-    assoc = ae.associate(
-        destination.host,
-        destination.port,
-        contexts=list(contexts),
-        ae_title=destination.ae_title,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
-    )
+    try:
+        assoc = ae.associate(
+            destination.host,
+            destination.port,
+            contexts=list(contexts),
+            ae_title=destination.ae_title,
+            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
+        )
+    except OSError as error:  # a name that cannot be resolved is not caught further down
+        raise AssociationError(f"{destination.name}: {destination.host} cannot be reached: {error.strerror}") from error
     if not assoc.is_established:
         raise AssociationError(f"{destination.name}: {_why_not(assoc)}")
     _keep_responses(assoc)

@@ -8,6 +8,7 @@ from dicom_node.store.records import (
     Admission,
     DeliveryState,
     DestinationStatus,
+    DueDelivery,
     Finding,
     InstanceRole,
     OpenStudy,
@@ -16,6 +17,7 @@ from dicom_node.store.records import (
     RevisionState,
     RevisionStatus,
     StoredResult,
+    UnmadeRevision,
 )
 from dicom_node.store.store import Store, revision_digest
 
@@ -23,6 +25,7 @@ __all__ = [
     "Admission",
     "DeliveryState",
     "DestinationStatus",
+    "DueDelivery",
     "Finding",
     "InstanceRole",
     "OpenStudy",
@@ -32,5 +35,6 @@ __all__ = [
     "RevisionStatus",
     "Store",
     "StoredResult",
+    "UnmadeRevision",
     "revision_digest",
 ]

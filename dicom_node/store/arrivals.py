@@ -23,7 +23,11 @@ _TOUCH = (
         studies.c.study_instance_uid == sa.bindparam("uid"),
         sa.or_(sa.bindparam("is_image", type_=sa.Boolean), studies.c.first_open_at.is_not(None)),
     )
-    .values(first_open_at=sa.func.coalesce(studies.c.first_open_at, _AT), last_received_at=_AT)
+    .values(
+        first_open_at=sa.func.coalesce(studies.c.first_open_at, _AT),
+        # A row that is rebuilt from the spool may be older than the last arrival.
+        last_received_at=sa.case((studies.c.last_received_at > _AT, studies.c.last_received_at), else_=_AT),
+    )
 )
 _FIND_STUDY = sa.select(studies.c.forced).where(studies.c.study_instance_uid == sa.bindparam("uid"))
 _COLUMNS = tuple(ReceivedInstance.__dataclass_fields__)

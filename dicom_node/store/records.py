@@ -88,6 +88,30 @@ class Revision:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnmadeRevision:
+    """A revision without results yet."""
+
+    study_instance_uid: str
+    digest: str
+    attempt: int
+    """Number of its present workflow, from 1."""
+    cautious: bool
+    """Whether earlier attempts took the worker down with them."""
+    changed_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DueDelivery:
+    """A destination that lacks results of a revision, and whose time has come."""
+
+    study_instance_uid: str
+    digest: str
+    destination: str
+    tries: int
+    """Tries begun so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoredResult:
     """The row of one encoded result object."""
 

@@ -42,8 +42,10 @@ revisions = sa.Table(
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("changed_at", sa.Float, nullable=False),
     sa.Column("reason", sa.String, nullable=False, default=""),
-    # Counts an operator's retries: part of the workflow's id, so that a retry is a new workflow.
+    # Part of the workflow's id, so that an attempt after one that ended without results is a new workflow.
     sa.Column("attempt", sa.Integer, nullable=False, default=1),
+    # Whether earlier attempts took the worker down with them: then the images are not decoded again.
+    sa.Column("cautious", sa.Boolean, nullable=False, default=False),
     sa.UniqueConstraint("study_instance_uid", "version"),
 )
 
@@ -93,6 +95,18 @@ deliveries = sa.Table(
     sa.Column("detail", sa.String, nullable=False, default=""),
     sa.Column("changed_at", sa.Float, nullable=False),
     sa.Index("deliveries_of_revision", "study_instance_uid", "digest"),
+)
+
+# When a destination is next sent what it lacks of a revision.
+dispatches = sa.Table(
+    "dispatches",
+    metadata,
+    sa.Column("study_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("destination", sa.String(32), primary_key=True),
+    # Part of the workflow's id: each try is a workflow of its own.
+    sa.Column("tries", sa.Integer, nullable=False, default=0),
+    sa.Column("next_try_at", sa.Float, nullable=False, index=True),
 )
 
 events = sa.Table(

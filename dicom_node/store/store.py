@@ -4,17 +4,25 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from dicom_node.store import schema
 from dicom_node.store.arrivals import add_instance
+from dicom_node.store.deliveries import (
+    count_try,
+    list_due,
+    list_settled,
+    plan_deliveries,
+    reopen_refused,
+    to_destination_status,
+)
 from dicom_node.store.records import (
     Admission,
     DeliveryState,
-    DestinationStatus,
+    DueDelivery,
     Finding,
     InstanceRole,
     OpenStudy,
@@ -23,6 +31,7 @@ from dicom_node.store.records import (
     RevisionState,
     RevisionStatus,
     StoredResult,
+    UnmadeRevision,
 )
 from dicom_node.store.schema import (
     deliveries,
@@ -101,12 +110,15 @@ class Store:
                 _add_event(connection, study_instance_uid, "completion forced by an operator")
             return found
 
-    def close_revision(self, study_instance_uid: str, now: float) -> None:
+    def close_revision(self, study_instance_uid: str, now: float, *, seen: OpenStudy | None = None) -> None:
         """Turn what was received of a study into its next revision; nothing happens where that state is known.
 
-        A revision is named after its images; after all its instances where none is an image.
+        A revision is named after its images; after all its instances where none is an image. With `seen`, nothing
+        happens either where an instance has arrived since the study was looked at.
         """
         with self._writing() as connection:
+            if seen is not None and _open_study(connection, study_instance_uid) != seen:
+                return
             received = [row for row in _received(connection, study_instance_uid) if row.role != InstanceRole.OWN_RESULT]
             images = [row for row in received if row.role == InstanceRole.IMAGE] or received
             digest = revision_digest(row.sop_instance_uid for row in images)
@@ -116,15 +128,23 @@ class Store:
 
     # Workflow
 
-    def queued_revisions(self) -> list[tuple[str, str, int]]:
-        """List (Study Instance UID, digest, attempt) of the revisions that no workflow has taken up, oldest first."""
-        query = (
-            sa.select(revisions.c.study_instance_uid, revisions.c.digest, revisions.c.attempt)
-            .where(revisions.c.state == RevisionState.QUEUED)
-            .order_by(revisions.c.created_at)
-        )
+    def unmade_revisions(self) -> list[UnmadeRevision]:
+        """List the revisions without results yet, oldest first."""
+        columns = [revisions.c[name] for name in UnmadeRevision.__dataclass_fields__]
+        states = (RevisionState.QUEUED, RevisionState.ANALYSING)
+        query = sa.select(*columns).where(revisions.c.state.in_(states)).order_by(revisions.c.created_at)
         with self._reading() as connection:
-            return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+            return [UnmadeRevision(**row) for row in connection.execute(query).mappings()]
+
+    def begin_attempt(self, unmade: UnmadeRevision, *, cautious: bool) -> UnmadeRevision:
+        """Begin a new attempt at a revision whose last one ended without results."""
+        again = replace(unmade, attempt=unmade.attempt + 1, cautious=cautious, changed_at=time.time())
+        values = {"attempt": again.attempt, "cautious": cautious, "changed_at": again.changed_at}
+        where = _of(revisions, unmade.study_instance_uid, unmade.digest)
+        with self._writing() as connection:
+            connection.execute(revisions.update().where(*where), values)
+            _add_event(connection, unmade.study_instance_uid, f"revision {unmade.digest}: attempt {again.attempt}")
+        return again
 
     def revision(self, study_instance_uid: str, digest: str) -> Revision:
         """Return a revision with its instances; KeyError where there is none."""
@@ -150,10 +170,8 @@ class Store:
         self, study_instance_uid: str, digest: str, state: RevisionState, *, reason: str = ""
     ) -> None:
         """Record how far a revision has come, and why, in words without patient data."""
-        values = {"state": state, "reason": reason, "changed_at": time.time()}
         with self._writing() as connection:
-            connection.execute(revisions.update().where(*_of(revisions, study_instance_uid, digest)), values)
-            _add_event(connection, study_instance_uid, f"revision {digest}: {state}{': ' if reason else ''}{reason}")
+            _set_state(connection, study_instance_uid, digest, state, reason)
 
     def superseded_results(self, study_instance_uid: str, version: int) -> tuple[StoredResult, ...]:
         """Return the results of the newest earlier version that has any."""
@@ -186,10 +204,7 @@ class Store:
             new = [row for row in encoded if row.sop_instance_uid not in known]
             for position, row in enumerate(new):
                 connection.execute(results.insert(), {**asdict(row), **key, "position": position})
-                for destination in destinations:
-                    values = {"destination": destination, "sop_instance_uid": row.sop_instance_uid, **key}
-                    state = {"state": DeliveryState.PENDING, "changed_at": time.time()}
-                    connection.execute(deliveries.insert(), {**values, **state})
+            plan_deliveries(connection, key, [row.sop_instance_uid for row in new], destinations)
             connection.execute(findings.delete().where(*_of(findings, study_instance_uid, digest)))
             for finding in said:
                 connection.execute(findings.insert(), {**asdict(finding), **key})
@@ -200,6 +215,16 @@ class Store:
             return _results(connection, study_instance_uid, digest)
 
     # Deliver
+
+    def due_deliveries(self, now: float) -> list[DueDelivery]:
+        """List the destinations that lack results and whose next try is due; `now` is Unix time in seconds."""
+        with self._reading() as connection:
+            return list_due(connection, now)
+
+    def begin_try(self, due: DueDelivery, next_try_at: float) -> DueDelivery:
+        """Count one more try, and say when the one after it is due."""
+        with self._writing() as connection:
+            return count_try(connection, due, next_try_at)
 
     def pending_results(self, study_instance_uid: str, digest: str, destination: str) -> tuple[StoredResult, ...]:
         """Return the result objects of a revision that a destination neither has nor has refused."""
@@ -220,35 +245,28 @@ class Store:
         with self._writing() as connection:
             connection.execute(deliveries.update().where(*where).values(values))
 
-    def finish_revision(self, study_instance_uid: str, digest: str) -> None:
-        """Mark a revision done when no destination waits for any of its results; failed where one refused some."""
-        states = sa.select(deliveries.c.state).where(*_of(deliveries, study_instance_uid, digest))
+    def finish_delivered(self) -> None:
+        """Settle the revisions for which no destination waits any more: done, or failed where one refused some."""
         with self._writing() as connection:
-            row = _find_revision(connection, study_instance_uid, digest)
-            found = set(connection.execute(states).scalars())
-            if row is None or row["state"] != RevisionState.DELIVERING or DeliveryState.PENDING in found:
-                return
-            state, reason = RevisionState.DONE, ""
-            if DeliveryState.REFUSED in found:
-                state, reason = RevisionState.FAILED, "a destination refused results; mend it, then `dicom-node retry`"
-            values = {"state": state, "reason": reason, "changed_at": time.time()}
-            connection.execute(revisions.update().where(*_of(revisions, study_instance_uid, digest)), values)
-            _add_event(connection, study_instance_uid, f"revision {digest}: {state}")
+            for study_instance_uid, digest, refused in list_settled(connection):
+                state, reason = RevisionState.DONE, ""
+                if refused:
+                    state = RevisionState.FAILED
+                    reason = "a destination refused results; mend it, then `dicom-node retry`"
+                _set_state(connection, study_instance_uid, digest, state, reason)
 
     def retry(self, study_instance_uid: str) -> int:
-        """Set failed revisions and refused deliveries of a study back to their beginning; return how many revisions."""
-        where = (deliveries.c.study_instance_uid == study_instance_uid, deliveries.c.state == DeliveryState.REFUSED)
+        """Try again what has failed or was refused of a study; return how many of its revisions that concerns."""
         failed = (revisions.c.study_instance_uid == study_instance_uid, revisions.c.state == RevisionState.FAILED)
         with self._writing() as connection:
-            digests = set(connection.execute(sa.select(deliveries.c.digest).where(*where)).scalars())
-            digests |= set(connection.execute(sa.select(revisions.c.digest).where(*failed)).scalars())
-            connection.execute(deliveries.update().where(*where), {"state": DeliveryState.PENDING})
-            for digest in digests:
-                again = {"state": RevisionState.QUEUED, "reason": "", "changed_at": time.time()}
-                again["attempt"] = revisions.c.attempt + 1
-                connection.execute(revisions.update().where(*_of(revisions, study_instance_uid, digest)).values(again))
+            refused = reopen_refused(connection, study_instance_uid)
+            unmade = set(connection.execute(sa.select(revisions.c.digest).where(*failed)).scalars())
+            for digest in refused | unmade:
+                made = bool(_results(connection, study_instance_uid, digest))
+                state = RevisionState.DELIVERING if made else RevisionState.QUEUED
+                _set_state(connection, study_instance_uid, digest, state, "")
                 _add_event(connection, study_instance_uid, f"revision {digest}: retried by an operator")
-        return len(digests)
+        return len(refused | unmade)
 
     # Operate
 
@@ -266,6 +284,20 @@ class Store:
 
 def _of(table: sa.Table, study_instance_uid: str, digest: str) -> tuple[sa.ColumnElement[bool], ...]:
     return table.c.study_instance_uid == study_instance_uid, table.c.digest == digest
+
+
+def _set_state(
+    connection: sa.Connection, study_instance_uid: str, digest: str, state: RevisionState, reason: str
+) -> None:
+    values = {"state": state, "reason": reason, "changed_at": time.time()}
+    connection.execute(revisions.update().where(*_of(revisions, study_instance_uid, digest)), values)
+    _add_event(connection, study_instance_uid, f"revision {digest}: {state}{': ' if reason else ''}{reason}")
+
+
+def _open_study(connection: sa.Connection, study_instance_uid: str) -> OpenStudy | None:
+    query = sa.select(studies).where(studies.c.study_instance_uid == study_instance_uid)
+    row = connection.execute(query).mappings().first()
+    return None if row is None or row["first_open_at"] is None else OpenStudy(**row)
 
 
 def _add_event(connection: sa.Connection, study_instance_uid: str, what: str) -> None:
@@ -334,19 +366,5 @@ def _to_status(connection: sa.Connection, row: sa.RowMapping) -> RevisionStatus:
         last_received_at=row["last_received_at"],
         images=connection.execute(images).scalar_one(),
         findings=tuple(Finding(**finding) for finding in said),
-        destinations=tuple(_to_destination(name, sent) for name in sorted({one["destination"] for one in sent})),
-    )
-
-
-def _to_destination(name: str, sent: Sequence[sa.RowMapping]) -> DestinationStatus:
-    mine = [row for row in sent if row["destination"] == name]
-    counts = {state: sum(row["state"] == state for row in mine) for state in DeliveryState}
-    latest = sorted((row for row in mine if row["detail"]), key=lambda row: row["changed_at"])
-    return DestinationStatus(
-        destination=name,
-        pending=counts[DeliveryState.PENDING],
-        sent=counts[DeliveryState.SENT],
-        refused=counts[DeliveryState.REFUSED],
-        attempts=max(row["attempts"] for row in mine),
-        detail=latest[-1]["detail"] if latest else "",
+        destinations=tuple(to_destination_status(name, sent) for name in sorted({one["destination"] for one in sent})),
     )

@@ -1,5 +1,6 @@
 import sqlite3
 import threading
+import time
 
 import pytest
 
@@ -48,7 +49,7 @@ def result(uid):
 
 def close(store, now=200.0):
     store.close_revision(STUDY, now)
-    return store.queued_revisions()
+    return [(one.study_instance_uid, one.digest, one.attempt) for one in store.unmade_revisions()]
 
 
 def test_an_instance_is_new_once_then_a_duplicate_then_a_conflict(store):
@@ -79,7 +80,7 @@ def test_a_late_image_makes_a_second_version(store):
     store.add_instances([row("1.2", at=300)])
     assert store.open_studies()[0].first_open_at == 300
     close(store, now=400)
-    versions = {store.revision(STUDY, each).version for _, each, _ in store.queued_revisions()}
+    versions = {store.revision(STUDY, each.digest).version for each in store.unmade_revisions()}
     assert versions == {1, 2}
     assert store.revision(STUDY, digest).created_at == 200
 
@@ -128,10 +129,10 @@ def test_a_revision_is_done_when_no_destination_waits(store):
     store.add_results(study, digest, [result("5.1")], [], ["a", "b"])
     store.set_revision_state(study, digest, RevisionState.DELIVERING)
     store.record_delivery("a", "5.1", DeliveryState.SENT, "")
-    store.finish_revision(study, digest)
+    store.finish_delivered()
     assert store.revision(study, digest).state is RevisionState.DELIVERING
     store.record_delivery("b", "5.1", DeliveryState.SENT, "")
-    store.finish_revision(study, digest)
+    store.finish_delivered()
     assert store.revision(study, digest).state is RevisionState.DONE
 
 
@@ -141,12 +142,55 @@ def test_a_refused_result_fails_the_revision_and_a_retry_sets_it_back(store):
     store.add_results(study, digest, [result("5.1")], [], ["a"])
     store.set_revision_state(study, digest, RevisionState.DELIVERING)
     store.record_delivery("a", "5.1", DeliveryState.REFUSED, "C-STORE status 0xA900")
-    store.finish_revision(study, digest)
+    store.finish_delivered()
     assert store.revision(study, digest).state is RevisionState.FAILED
     assert store.retry(study) == 1
-    assert store.queued_revisions() == [(study, digest, 2)]
+    assert store.revision(study, digest).state is RevisionState.DELIVERING
+    assert [due.destination for due in store.due_deliveries(time.time())] == ["a"]
     assert len(store.pending_results(study, digest, "a")) == 1
     assert store.retry(study) == 0
+
+
+def test_a_revision_without_results_is_retried_from_its_beginning(store):
+    store.add_instances([row("1.1")])
+    ((study, digest, _),) = close(store)
+    store.set_revision_state(study, digest, RevisionState.FAILED)
+    assert store.unmade_revisions() == []
+    assert store.retry(study) == 1
+    (unmade,) = store.unmade_revisions()
+    assert unmade.attempt == 1
+    assert store.begin_attempt(unmade, cautious=True).attempt == 2
+    assert store.unmade_revisions()[0].cautious
+
+
+def test_a_delivery_is_due_until_it_is_begun_and_again_when_its_time_comes(store):
+    store.add_instances([row("1.1")])
+    ((study, digest, _),) = close(store)
+    store.add_results(study, digest, [result("5.1")], [], ["a", "b"])
+    now = time.time()
+    due = store.due_deliveries(now)
+    assert sorted(one.destination for one in due) == ["a", "b"]
+    assert store.begin_try(due[0], now + 60).tries == 1
+    assert [one.destination for one in store.due_deliveries(now)] == [due[1].destination]
+    assert sorted(one.tries for one in store.due_deliveries(now + 61)) == [0, 1]
+    store.record_delivery(due[0].destination, "5.1", DeliveryState.SENT, "")
+    assert [one.destination for one in store.due_deliveries(now + 61)] == [due[1].destination]
+
+
+def test_a_study_is_not_closed_when_an_image_came_after_it_was_looked_at(store):
+    store.add_instances([row("1.1", at=100)])
+    (seen,) = store.open_studies()
+    store.add_instances([row("1.2", at=101)])
+    store.close_revision(STUDY, 200, seen=seen)
+    assert store.unmade_revisions() == []
+    store.close_revision(STUDY, 200, seen=store.open_studies()[0])
+    assert len(store.unmade_revisions()) == 1
+
+
+def test_an_older_row_does_not_set_the_last_arrival_back(store):
+    store.add_instances([row("1.1", at=100)])
+    store.add_instances([row("1.2", at=50)])
+    assert store.open_studies()[0].last_received_at == 100
 
 
 def test_a_later_version_supersedes_the_results_of_the_one_before(store):

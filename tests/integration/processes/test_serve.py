@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -8,7 +9,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from running import Node, echo, wait_for
+from builders import build_sr, write_part10
+from running import NODE, Node, dcmsend, echo, wait_for
 
 from dicom_node.demo.archives import find_free_port
 
@@ -60,6 +62,42 @@ def test_the_others_stop_when_the_supervisor_is_killed(node):
     node.process.wait()
     node.process = None
     wait_for("all have gone", lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), within_s=20)
+
+
+def test_a_silent_archive_does_not_hold_up_the_end(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as archive:
+        node = Node(tmp_path, {"archive": archive.getsockname()[1]})
+        text = node.config.read_text().replace("grace_s = 10", "grace_s = 2")
+        node.config.write_text(text.replace("response_timeout_s = 15", "response_timeout_s = 60"))
+        node.start()
+        dcmsend(node.port, write_part10(build_sr(), tmp_path / "sr.dcm"), calling="ARCHIVE", called=NODE)
+        connection, _ = archive.accept()
+        before = time.monotonic()
+        assert node.stop() == 0
+        assert time.monotonic() - before < 6
+        assert "killed" not in node.log
+        connection.close()
+
+
+@pytest.mark.parametrize("moment_s", [0.0, 0.3, 0.6, 1.0])
+def test_a_worker_that_is_stopped_while_it_starts_ends_with_exit_code_0(node, moment_s):
+    worker = subprocess.Popen([sys.executable, "-m", "dicom_node", "worker", "--config", str(node.config)])
+    wait_for("it has come to its own code", (node.folder / "var" / "worker.lock").exists)
+    time.sleep(moment_s)
+    worker.terminate()
+    assert worker.wait(20) == 0
+
+
+def test_a_second_worker_waits_for_the_first_and_says_so(node):
+    node.start()
+    wait_for("worker ready", lambda: "worker ready" in node.log)
+    command = [sys.executable, "-m", "dicom_node", "worker", "--config", str(node.config)]
+    with (node.folder / "second.log").open("wb") as log:
+        second = subprocess.Popen(command, stderr=log)
+    wait_for("it says so", lambda: "another process holds" in (node.folder / "second.log").read_text())
+    second.terminate()
+    assert second.wait(20) == 0
+    assert "worker ready" not in (node.folder / "second.log").read_text()
 
 
 def test_the_web_process_answers_without_patient_data(node):

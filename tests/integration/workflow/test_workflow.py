@@ -18,7 +18,7 @@ STUDY = "1.2.3"
 
 # The workflow engine is one to a process: each test runs it in a process of its own, with results made in advance.
 PROGRAM = """
-import logging, os, signal, sys, time
+import logging, os, signal, sqlite3, sys, time
 from pathlib import Path
 from dicom_node.settings import load_settings
 from dicom_node.store import Store, StoredResult
@@ -30,27 +30,42 @@ behaviour = sys.argv[2]
 store = Store(settings.database_url)
 
 class Results:
-    def make(self, study, digest):
+    def make(self, study, digest, *, cautious):
         with open(settings.node.data_dir / "made", "a") as file:
             file.write("made\\n")
-        if behaviour == "die":
+        if behaviour == "die" or (behaviour == "poison" and not cautious):
             os.kill(os.getpid(), signal.SIGKILL)
+        if behaviour == "unreadable":
+            (settings.node.results_dir / "result.dcm").rename(settings.node.results_dir / "kept")
+            ds = dcmread(settings.node.results_dir / "kept", stop_before_pixels=True)
+        if behaviour == "full" and not (settings.node.data_dir / "mended").exists():
+            raise OSError(28, "No space left on device")
         if behaviour == "fail":
             raise RuntimeError("a defect")
         if store.results_of(study, digest):
             return
-        ds = dcmread(settings.node.results_dir / "result.dcm", stop_before_pixels=True)
+        if behaviour != "unreadable":
+            ds = dcmread(settings.node.results_dir / "result.dcm", stop_before_pixels=True)
         row = StoredResult(sop_instance_uid=ds.SOPInstanceUID, sop_class_uid=ds.SOPClassUID,
                            series_instance_uid=ds.SeriesInstanceUID, kind="secondary capture", path="result.dcm")
         store.add_results(study, digest, [row], [], [one.name for one in settings.destinations])
+
+if behaviour == "locked":
+    # The first thing a step says to the database fails, as it would with a full disk or a lock that is held too long.
+    say, said = store.set_revision_state, []
+    def set_revision_state(*arguments, **options):
+        said.append(1)
+        if len(said) == 1:
+            raise sqlite3.OperationalError("database is locked")
+        say(*arguments, **options)
+    store.set_revision_state = set_revision_state
 
 configure_workflows(settings)
 workflow = StudyWorkflow(settings, store, Results())
 until = time.monotonic() + float(sys.argv[3])
 with running_workflows(settings):
     while time.monotonic() < until:
-        for queued in store.queued_revisions():
-            workflow.start(*queued)
+        workflow.start_due(time.time())
         if all(one.state in ("done", "failed") for one in store.status(10)):
             break
         time.sleep(0.1)
@@ -85,6 +100,7 @@ class Bench:
             role=InstanceRole.IMAGE,
             received_at=time.time(),
         )
+        self.row = row
         self.store.add_instances([row])
         self.store.close_revision(STUDY, time.time())
 
@@ -178,6 +194,103 @@ def test_a_defect_leaves_a_failed_study_that_can_be_seen_and_retried(archive, be
     assert "dicom-node retry" in one.status.reason
     assert one.store.retry(STUDY) == 1
     assert one.start().wait(40) == 0
+    assert one.status.state is RevisionState.DONE
+    assert len(received) == 1
+
+
+def test_a_study_that_takes_the_worker_down_again_and_again_is_made_without_its_images(archive, bench):
+    port, received = archive()
+    one = bench(a=port)
+    codes = [one.start("poison").wait(60)]
+    while codes[-1] != 0 and len(codes) < 10:
+        codes.append(one.start("poison").wait(60))
+    assert codes[-1] == 0
+    assert 3 <= codes.count(-9) <= 6
+    assert one.status.state is RevisionState.DONE
+    assert len(received) == 1
+
+
+def test_a_lost_database_of_the_engine_loses_no_study(archive, bench):
+    port, received = archive()
+    one = bench(a=port)
+    assert one.start("die").wait(40) == -9
+    for path in one.folder.glob("workflow.sqlite*"):
+        path.unlink()
+    assert one.start().wait(40) == 0
+    assert one.status.state is RevisionState.DONE
+    assert len(received) == 1
+
+
+def test_a_lost_database_of_the_node_is_made_up_for(archive, bench):
+    port, received = archive()
+    one = bench(a=port)
+    assert one.start().wait(40) == 0
+    one.store.close()
+    for path in one.folder.glob("node.sqlite*"):
+        path.unlink()
+    one.store = Store(f"sqlite:///{one.folder / 'node.sqlite'}")
+    one.store.add_instances([one.row])  # as the receiver rebuilds it from the spool
+    one.store.close_revision(STUDY, time.time())
+    assert one.start().wait(40) == 0
+    assert one.status.state is RevisionState.DONE
+    assert len(set(received)) == 1
+
+
+def test_a_result_that_cannot_be_read_is_tried_again_and_seen(archive, bench):
+    port, received = archive()
+    one = bench(a=port)
+    result = one.folder / "results" / "result.dcm"
+    content = result.read_bytes()
+    process = one.start("unreadable")
+    wait_for("it was tried", lambda: one.status.destinations and one.status.destinations[0].attempts, within_s=20)
+    assert "could not be sent (FileNotFoundError)" in one.status.destinations[0].detail
+    result.write_bytes(content)
+    assert process.wait(40) == 0
+    assert len(received) == 1
+
+
+def test_a_destination_that_is_no_longer_configured_ends_as_refused_however_often_it_is_retried(bench):
+    one = bench(old=find_free_port())
+    process = one.start(for_s=4)
+    wait_for("it was tried", lambda: one.status.destinations and one.status.destinations[0].attempts, within_s=20)
+    assert process.wait(40) == 0
+    one.config.write_text(one.config.read_text().replace('name = "old"', 'name = "new"'))
+    for _ in range(2):
+        assert one.start().wait(40) == 0
+        assert one.status.state is RevisionState.FAILED
+        assert "no longer configured" in one.status.destinations[0].detail
+        assert one.store.retry(STUDY) == 1
+
+
+def test_a_retry_beside_a_waiting_destination_sends_to_neither_twice(archive, bench):
+    dead_port = find_free_port()
+    port, received = archive(status=0xA900)
+    one = bench(dead=dead_port, stern=port)
+    process = one.start()
+    wait_for("one refused", lambda: one.status.destinations and one.status.destinations[1].refused, within_s=20)
+    assert one.store.retry(STUDY) == 1
+    wait_for("it refused again", lambda: len(received) == 2, within_s=20)
+    _, at_risen = archive(dead_port)
+    assert process.wait(40) == 0
+    assert (len(at_risen), len(received)) == (1, 2)
+
+
+def test_a_locked_database_delays_a_study_but_does_not_strand_it(archive, bench):
+    port, received = archive()
+    one = bench(a=port)
+    process = one.start("locked", for_s=60)
+    assert process.wait(70) == 0
+    assert one.status.state is RevisionState.DONE
+    assert len(received) == 1
+
+
+def test_a_full_disk_delays_a_study_until_there_is_room(archive, bench):
+    port, received = archive()
+    one = bench(a=port)
+    process = one.start("full", for_s=60)
+    wait_for("it was tried", lambda: one.times_made, within_s=20)
+    (one.folder / "mended").touch()
+    assert process.wait(70) == 0
     assert one.status.state is RevisionState.DONE
     assert len(received) == 1
 

@@ -23,8 +23,14 @@ def open_study(*, first, last, forced=False):
     ],
 )
 def test_a_study_is_complete_after_the_quiet_period_or_the_longest_wait(first, last, now, complete):
-    assert is_complete(open_study(first=first, last=last), COMPLETION, now) is complete
+    assert is_complete(open_study(first=first, last=last), COMPLETION, now, listening_since=-100) is complete
 
 
 def test_an_operator_can_force_completion():
-    assert is_complete(open_study(first=0, last=0, forced=True), COMPLETION, 0.1)
+    assert is_complete(open_study(first=0, last=0, forced=True), COMPLETION, 0.1, listening_since=-100)
+
+
+def test_the_time_while_the_node_was_down_does_not_count_as_quiet():
+    study = open_study(first=0, last=0)
+    assert not is_complete(study, COMPLETION, 59.9, listening_since=50)
+    assert is_complete(study, COMPLETION, 60, listening_since=50)
