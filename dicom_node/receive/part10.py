@@ -13,8 +13,6 @@ IMPLEMENTATION_CLASS_UID = derive_uid("implementation class")
 IMPLEMENTATION_VERSION_NAME = f"DICOM-NODE {__version__}"[:16]
 
 _PREAMBLE = bytes(128) + b"DICM"
-_GROUP_LENGTH_BYTES = 12
-"""Size of (0002,0000) itself: tag, VR, length, value."""
 
 
 def encode_file_meta(
@@ -43,11 +41,6 @@ def _element(number: int, vr: bytes, text: str, padding: bytes) -> bytes:
     value = text.encode("ascii", "replace")
     value += padding * (len(value) % 2)
     return struct.pack("<HH2sH", 0x0002, number, vr, len(value)) + value
-
-
-def data_set_offset(head: bytes) -> int:
-    """Find where the data set begins in a file that this module wrote; `head` holds its first 144 bytes or more."""
-    return len(_PREAMBLE) + _GROUP_LENGTH_BYTES + int.from_bytes(head[140:144], "little")
 
 
 def read_sender(path: Path) -> tuple[UID, str]:

@@ -3,10 +3,10 @@
 import logging
 from pathlib import Path
 
+from dicom_node.durable import data_set_offset, hash_data_set
 from dicom_node.receive.header import read_header
-from dicom_node.receive.part10 import data_set_offset, read_sender
+from dicom_node.receive.part10 import read_sender
 from dicom_node.receive.reception import Archive, role_for
-from dicom_node.receive.spool import hash_data_set
 from dicom_node.store import Admission, ReceivedInstance
 
 _LOGGER = logging.getLogger("dicom_node.receive")

@@ -11,10 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from dicom_node.durable import PRIVATE_FILE, PRIVATE_FOLDER, make_private_folder, sync_folder
-from dicom_node.receive.part10 import data_set_offset
+from dicom_node.durable import PRIVATE_FILE, PRIVATE_FOLDER, hash_data_set, make_private_folder, sync_folder
 
-_BLOCK = 1 << 20
 _WRITE_BACK_BYTES = 1 << 18
 
 
@@ -144,14 +142,3 @@ class Spool:
         for study in self.folder.iterdir():
             if not study.name.startswith("."):
                 yield from study.glob("*.dcm")
-
-
-def hash_data_set(path: Path) -> tuple[str, int]:
-    """Return digest and size of the data set inside a file of the spool."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        offset = data_set_offset(file.read(144))
-        file.seek(offset)
-        while block := file.read(_BLOCK):
-            digest.update(block)
-        return digest.hexdigest(), file.tell() - offset

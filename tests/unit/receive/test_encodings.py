@@ -10,8 +10,9 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import decode, encode
 from raw_peer import DX
 
+from dicom_node.durable import data_set_offset
 from dicom_node.receive.messages import encode_response
-from dicom_node.receive.part10 import IMPLEMENTATION_CLASS_UID, data_set_offset, encode_file_meta, read_sender
+from dicom_node.receive.part10 import IMPLEMENTATION_CLASS_UID, encode_file_meta, read_sender
 from dicom_node.receive.status import RefusedError, StoreStatus
 
 

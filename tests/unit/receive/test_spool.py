@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.durable import hash_data_set
 from dicom_node.receive.part10 import encode_file_meta
 from dicom_node.receive.registry import Registry
-from dicom_node.receive.spool import IncomingFile, Spool, hash_data_set
+from dicom_node.receive.spool import IncomingFile, Spool
 from dicom_node.receive.status import RefusedError
 from dicom_node.store import Admission, InstanceRole, ReceivedInstance, Store
 
