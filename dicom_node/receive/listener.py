@@ -21,10 +21,10 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from dicom_node.receive.admission import AssociationLimit, SenderList
+from dicom_node.receive.archive import Archive
 from dicom_node.receive.connection import BoundedSocket, PDULimits
 from dicom_node.receive.dispatcher import ENDED
 from dicom_node.receive.messages import Messages
-from dicom_node.receive.reception import Archive
 from dicom_node.receive.upper_layer import UpperLayer
 
 _LOGGER = logging.getLogger("dicom_node.receive")

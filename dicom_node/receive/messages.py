@@ -13,8 +13,9 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
+from dicom_node.receive.archive import Archive
 from dicom_node.receive.connection import DataTransfer
-from dicom_node.receive.reception import Archive, Reception, StoreRequest
+from dicom_node.receive.reception import Reception, StoreRequest
 from dicom_node.receive.status import RefusedError, StoreStatus
 from dicom_node.receive.upper_layer import UpperLayer
 

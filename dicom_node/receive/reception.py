@@ -7,14 +7,13 @@ from pathlib import Path
 
 from pydicom.uid import UID
 
-from dicom_node.receive.admission import DiskWatermark
+from dicom_node.receive.archive import Archive, role_for
 from dicom_node.receive.header import Header, clean_uid, read_header
 from dicom_node.receive.part10 import encode_file_meta
-from dicom_node.receive.presentation import RESULT_CLASSES, role_of
-from dicom_node.receive.registry import Registry
-from dicom_node.receive.spool import IncomingFile, Spool
+from dicom_node.receive.recovery import add_row
+from dicom_node.receive.spool import IncomingFile
 from dicom_node.receive.status import RefusedError, StoreStatus
-from dicom_node.store import Admission, InstanceRole, ReceivedInstance, Store
+from dicom_node.store import Admission, ReceivedInstance
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 
@@ -30,17 +29,6 @@ class StoreRequest:
     transfer_syntax: UID
     calling_ae_title: str
     called_ae_title: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Archive:
-    """Where received objects go, and what limits them."""
-
-    spool: Spool
-    store: Store
-    registry: Registry
-    watermark: DiskWatermark
-    maximum_object_bytes: int
 
 
 @dataclass
@@ -142,10 +130,23 @@ class Reception:
         if self.archive.spool.keep(file, path):
             admission, kept = self.archive.registry.add(row), path
         else:
+            self._ensure_row(path)
             admission, kept = Admission.CONFLICT, file.path
         if admission is Admission.CONFLICT:
             self.archive.spool.keep_conflict(kept, row.sop_instance_uid, row.sha256)
         self._log(admission, row)
+
+    def _ensure_row(self, path: Path) -> None:
+        """Let a row know the file that is there already: its own may never have been committed."""
+        known = self.archive.store.find_instance(path.stem)
+        if known is not None and self.archive.spool.folder / known.path == path:
+            return
+        try:
+            add_row(self.archive, path)
+        except RefusedError as error:
+            # Nothing is wrong with the object that has just come; but Success would be said for one that no row knows.
+            reason = "an earlier object of this instance has no row"
+            raise RefusedError(StoreStatus.OUT_OF_RESOURCES, reason) from error
 
     def _log(self, admission: Admission, row: ReceivedInstance) -> None:
         if admission is Admission.CONFLICT:
@@ -174,14 +175,6 @@ class Reception:
             role=role_for(header, self.archive.store),
             received_at=time.time(),
         )
-
-
-def role_for(header: Header, store: Store) -> InstanceRole:
-    """Tell what an instance is to this node."""
-    # A result may come back with its equipment overwritten; its UID is still one that this node has given out.
-    if header.is_own_result or (header.sop_class_uid in RESULT_CLASSES and store.is_result(header.sop_instance_uid)):
-        return InstanceRole.OWN_RESULT
-    return role_of(header.sop_class_uid)
 
 
 def _disk_refusal(error: OSError) -> RefusedError:

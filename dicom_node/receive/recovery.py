@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 
 from dicom_node.durable import data_set_offset, hash_data_set
+from dicom_node.receive.archive import Archive, role_for
 from dicom_node.receive.header import read_header
 from dicom_node.receive.part10 import read_sender
-from dicom_node.receive.reception import Archive, role_for
 from dicom_node.store import Admission, ReceivedInstance
 
 _LOGGER = logging.getLogger("dicom_node.receive")
@@ -22,23 +22,34 @@ def rebuild_rows(archive: Archive) -> int:
     for path in archive.spool.files():
         known = archive.store.find_instance(path.stem)
         if known is None or archive.spool.folder / known.path != path:
-            added += _add_row(archive, path)
+            added += _try_to_add_row(archive, path)
     if added:
         _LOGGER.warning("%d files of the spool had no row; they have one now", added)
     return added
 
 
-def _add_row(archive: Archive, path: Path) -> bool:
+def add_row(archive: Archive, path: Path) -> Admission:
+    """Add the row of a file of the spool; one whose UID another file has goes to the conflicts.
+
+    Raises
+    ------
+    RefusedError
+        Where the file is none of ours, or the database does not keep the row.
+    """
+    row = _read_row(archive, path)
+    admission = archive.registry.add(row)
+    if admission is Admission.CONFLICT:
+        archive.spool.keep_conflict(path, row.sop_instance_uid, row.sha256)
+    return admission
+
+
+def _try_to_add_row(archive: Archive, path: Path) -> bool:
     try:
-        row = _read_row(archive, path)
-        admission = archive.registry.add(row)
+        return add_row(archive, path) is Admission.NEW
     except Exception:
         # Whatever a file that is not one of ours makes a parser do: the next one is none the worse.
         _LOGGER.exception("a file of the spool was passed over: SOP Instance %s", path.stem)
         return False
-    if admission is Admission.CONFLICT:
-        archive.spool.keep_conflict(path, row.sop_instance_uid, row.sha256)
-    return admission is Admission.NEW
 
 
 def _read_row(archive: Archive, path: Path) -> ReceivedInstance:

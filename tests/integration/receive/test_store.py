@@ -440,6 +440,37 @@ def test_a_database_that_takes_no_rows_refuses_the_object_and_a_resend_is_taken(
     assert len(kept_files(receiver)) == 1
 
 
+def test_a_resend_in_other_bytes_after_a_row_that_failed_leaves_no_object_without_a_row(
+    receiver: Receiver, store: Store
+) -> None:
+    ds = build_dx()
+    database = sqlite3.connect(receiver.archive.spool.folder.parent / "node.sqlite", isolation_level=None)
+    database.execute("ALTER TABLE instances RENAME TO hidden")
+    first = encode(ds)
+    assert status(receiver, ds) == 0xA700
+    ds.PatientComments = "changed on the way"
+    assert status(receiver, ds) != StoreStatus.SUCCESS
+    database.execute("ALTER TABLE hidden RENAME TO instances")
+    database.close()
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    row = store.find_instance(ds.SOPInstanceUID)
+    assert row is not None
+    assert receiver.archive.spool.folder / row.path == kept_files(receiver)[0]
+    assert data_set_of(kept_files(receiver)[0]) == first
+    assert [study.study_instance_uid for study in store.open_studies()] == [ds.StudyInstanceUID]
+    assert [data_set_of(path) for path in conflicts(receiver)] == [encode(ds)]
+
+
+def test_an_object_whose_name_a_file_has_that_cannot_be_read_is_not_said_to_be_kept(receiver: Receiver) -> None:
+    ds = build_dx()
+    path = receiver.archive.spool.path_of(ds.StudyInstanceUID, ds.SOPInstanceUID)
+    path.parent.mkdir()
+    path.write_bytes(b"not a file of ours")
+    assert status(receiver, ds) != StoreStatus.SUCCESS
+    path.unlink()
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+
+
 # What libraries do
 
 

@@ -1,0 +1,29 @@
+"""Where received objects go, and what they are to this node."""
+
+from dataclasses import dataclass
+
+from dicom_node.receive.admission import DiskWatermark
+from dicom_node.receive.header import Header
+from dicom_node.receive.presentation import RESULT_CLASSES, role_of
+from dicom_node.receive.registry import Registry
+from dicom_node.receive.spool import Spool
+from dicom_node.store import InstanceRole, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """Where received objects go, and what limits them."""
+
+    spool: Spool
+    store: Store
+    registry: Registry
+    watermark: DiskWatermark
+    maximum_object_bytes: int
+
+
+def role_for(header: Header, store: Store) -> InstanceRole:
+    """Tell what an instance is to this node."""
+    # A result may come back with its equipment overwritten; its UID is still one that this node has given out.
+    if header.is_own_result or (header.sop_class_uid in RESULT_CLASSES and store.is_result(header.sop_instance_uid)):
+        return InstanceRole.OWN_RESULT
+    return role_of(header.sop_class_uid)
