@@ -81,15 +81,23 @@ def web(config: Config = _CONFIG, verbose: Verbose = False) -> None:
 @app.command(rich_help_panel=TRYING)
 def analyse(
     paths: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders of them.", exists=True)],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of a table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the result objects into this folder.")] = None,
     bundles: Bundles = None,
     runtime: Runtime = "onnx",
 ) -> None:
     """Analyse files without any network and print what was found.
 
-    Each JSON object holds path, region, region_confidence, fracture_probability, decision (fracture, no fracture,
-    uncertain, not analysed), reason, rois ([x, y, width, height] in source pixels), heatmap_peak ([x, y]) and models.
+    Each JSON object holds:
+
+    - path
+    - region and region_confidence, or null
+    - fracture_probability, or null
+    - decision: fracture, no fracture, uncertain or not analysed
+    - reason
+    - rois: x, y, width, height of each, in source pixels
+    - heatmap_peak: x, y
+    - models
     """
     from dicom_node.operate.offline import analyse_files
 
@@ -132,7 +140,7 @@ def doctor(config: Config = _CONFIG) -> None:
 def status(
     config: Config = _CONFIG,
     limit: Annotated[int, typer.Option(help="How many of the newest studies.", min=1)] = 20,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the newest studies: state, findings, what each destination has."""
     from dicom_node.operate.status import show_status

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from dicom_node.deliver import verify_destination
 from dicom_node.errors import AssociationError, ConfigurationError
+from dicom_node.operate.terminal import print_entry
 from dicom_node.operate.web import accepts_connections
 from dicom_node.receive.admission import SenderList
 from dicom_node.settings import Destination, Settings, load_settings
@@ -35,7 +36,7 @@ class Finding:
 
 def run_doctor(config: Path) -> int:
     """Print a line for each check; returns 0 if all is well, 2 if the configuration is wrong, else 1."""
-    console = Console(soft_wrap=True)
+    console = Console(highlight=False)
     try:
         settings = load_settings(config)
     except ConfigurationError as error:
@@ -47,15 +48,14 @@ def run_doctor(config: Path) -> int:
         for finding in check(settings):
             _show(console, finding)
             sick += not finding.ok
-    console.print("nothing is wrong" if not sick else f"{sick} thing(s) to mend", highlight=False)
+    console.print("nothing is wrong" if not sick else f"{sick} thing(s) to mend")
     return 1 if sick else 0
 
 
 def _show(console: Console, finding: Finding) -> None:
-    mark = "[green]ok   [/green]" if finding.ok else "[red]wrong[/red]"
-    console.print(f"{mark} {finding.subject}: {finding.says}", highlight=False)
-    if finding.remedy:
-        console.print(f"      → {finding.remedy}", highlight=False)
+    remedy = f"→ {finding.remedy}" if finding.remedy else ""
+    mark, style = ("ok", "green") if finding.ok else ("wrong", "red")
+    print_entry(console, mark, [f"{finding.subject}: {finding.says}", remedy], style=style, column=6)
 
 
 def check_data_folder(settings: Settings) -> Iterator[Finding]:
@@ -162,7 +162,8 @@ def check_destinations(settings: Settings) -> Iterator[Finding]:
             verify_destination(destination, settings.node.ae_title)
         except AssociationError as error:
             remedy = f"start it; let it know the modality {settings.node.ae_title}; check host, port and AE title"
-            yield Finding(subject=f"destination {destination.name}", ok=False, says=f"{where}: {error}", remedy=remedy)
+            says = f"{where}: {str(error).removeprefix(f'{destination.name}: ')}"
+            yield Finding(subject=f"destination {destination.name}", ok=False, says=says, remedy=remedy)
         else:
             yield Finding(subject=f"destination {destination.name}", ok=True, says=f"{where} answers C-ECHO")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from dicom_node.analyse.analysis import analyse_study
 from dicom_node.analyse.picture import ImportedImage, SkippedFile, read_images
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.assemble.study import read_instance, reading_order
 from dicom_node.encode.results import encode_study
+from dicom_node.operate.terminal import print_entry
 from dicom_node.settings import ModelSettings
 from dicom_node.store import revision_digest
 from dicom_node.values import Instance, Study, StudyAnalysis
@@ -23,28 +23,37 @@ from inference.pipeline import Pipeline
 from inference.types import Decision, RadiographAnalysis
 
 _AE_TITLE = "OFFLINE"
+_COLOURS = {
+    Decision.FRACTURE: "red",
+    Decision.NO_FRACTURE: "green",
+    Decision.UNCERTAIN: "yellow",
+    Decision.NOT_ANALYSED: "yellow",
+}
 
 
 def analyse_files(
     paths: Sequence[Path], *, as_json: bool, out: Path | None, bundles: Path | None, runtime: str
 ) -> None:
-    """Analyse every image below `paths`; print a JSON line for each, or a table of all.
+    """Analyse every image below `paths`; print for each, as soon as it is known, a JSON line or lines for people.
 
     With `out` the images of a study are taken together and its result objects are written there.
     """
     defaults = ModelSettings()
     pipeline = Pipeline.load(bundles or defaults.bundles, runtime=runtime, threads=defaults.threads)
-    table = Table("file", "region", "finding", "probability", "reason")
+    console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="dicom-node-") as folder:
         for record in _analyse(read_images(paths, into=Path(folder)), pipeline, out):
             if as_json:
                 print(json.dumps(record, ensure_ascii=False), flush=True)  # noqa: T201  # the command's output
             else:
-                probability = record["fracture_probability"]
-                said = "-" if probability is None else f"{probability:.0%}"
-                table.add_row(record["path"], record["region"] or "-", record["decision"], said, record["reason"])
-    if not as_json:
-        Console().print(table)
+                _show(console, record)
+
+
+def _show(console: Console, record: dict[str, Any]) -> None:
+    probability = record["fracture_probability"]
+    said = "" if probability is None else f"probability of a fracture {probability:.0%}"
+    lines = [record["path"], ", ".join(filter(None, [record["region"], said])), record["reason"]]
+    print_entry(console, record["decision"], lines, style=_COLOURS[record["decision"]], column=14)
 
 
 def _analyse(

@@ -6,9 +6,11 @@ from dataclasses import asdict
 
 from rich.console import Console
 
+from dicom_node.operate.terminal import print_entry
 from dicom_node.settings import Settings
 from dicom_node.store import DestinationStatus, Finding, RevisionState, RevisionStatus, Store
 
+_COLUMN = 12
 _COLOURS = {RevisionState.DONE: "green", RevisionState.FAILED: "red"}
 
 
@@ -22,11 +24,11 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
         print(json.dumps(content, indent=2))  # noqa: T201  # the command's output
         return
     # No table: a UID must be there whole, to be copied.
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
     for study in waiting:
         forced = ", completion forced" if study.forced else ""
-        console.print(f"[yellow]receiving[/yellow]  {study.study_instance_uid}")
-        console.print(f"           last image {_ago(study.last_received_at)}{forced}")
+        lines = [study.study_instance_uid, f"last image {_ago(study.last_received_at)}{forced}"]
+        print_entry(console, "receiving", lines, style="yellow", column=_COLUMN)
     for one in revisions:
         _show_revision(console, one)
     if not waiting and not revisions:
@@ -34,26 +36,26 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
 
 
 def _show_revision(console: Console, one: RevisionStatus) -> None:
-    colour = _COLOURS.get(one.state, "yellow")
-    console.print(f"[{colour}]{one.state:<10}[/{colour}] {one.study_instance_uid}")
-    lines = [f"version {one.version}, {one.images} instance(s), complete {_ago(one.created_at)}", one.reason]
+    images = "1 instance" if one.images == 1 else f"{one.images} instances"
+    lines = [one.study_instance_uid, f"version {one.version}, {images}, complete {_ago(one.created_at)}", one.reason]
     lines += [describe_finding(finding) for finding in one.findings]
     lines += [_describe_destination(destination) for destination in one.destinations]
-    for line in filter(None, lines):
-        console.print(f"           {line}")
+    print_entry(console, one.state, lines, style=_COLOURS.get(one.state, "yellow"), column=_COLUMN)
 
 
 def describe_finding(finding: Finding) -> str:
     """Say in a line what was found on one image."""
     probability = "" if finding.probability is None else f" {finding.probability:.0%}"
-    return " ".join(filter(None, [finding.region or "", finding.decision + probability, finding.reason]))
+    said = " ".join(filter(None, [finding.region or "", finding.decision + probability]))
+    return f"{said}: {finding.reason}" if finding.reason else said
 
 
 def _describe_destination(destination: DestinationStatus) -> str:
     counts = {"sent": destination.sent, "pending": destination.pending, "refused": destination.refused}
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    detail = f" (try {destination.attempts}: {destination.detail})" if destination.detail else ""
-    return f"{destination.destination}: {said}{detail}"
+    # What deliver says begins with the name as well.
+    detail = destination.detail.removeprefix(f"{destination.destination}: ")
+    return f"{destination.destination}: {said}" + (f" (try {destination.attempts}: {detail})" if detail else "")
 
 
 def _ago(at: float) -> str:
