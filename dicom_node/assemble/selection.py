@@ -13,29 +13,18 @@ from pydicom.uid import (
     DigitalMammographyXRayImageStorageForProcessing,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
-    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
-    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
-    SecondaryCaptureImageStorage,
 )
 
 from dicom_node.body_part import outside_scope
 from dicom_node.header import code, identifier, number, texts
 from dicom_node.identity import is_own_result
+from dicom_node.secondary_capture import GREY_CLASSES, is_multi_frame, is_secondary, says_digitised
 from dicom_node.values import ExcludedInstance, Instance, Selection, Study
 
 Rule = Callable[[Dataset], str | None]
 """Returns the reason to leave an instance out, one sentence without patient data; None when it has none."""
 
-_SECONDARY_CAPTURES = frozenset(
-    {
-        SecondaryCaptureImageStorage,
-        MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
-        MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
-    }
-)
-_RADIOGRAPHS = frozenset(
-    {ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, *_SECONDARY_CAPTURES}
-)
+_RADIOGRAPHS = frozenset({ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, *GREY_CLASSES})
 _MAMMOGRAMS = frozenset(
     {DigitalMammographyXRayImageStorageForPresentation, DigitalMammographyXRayImageStorageForProcessing}
 )
@@ -73,19 +62,8 @@ def not_a_radiograph(header: Dataset) -> str | None:
 
 
 def not_a_digitised_film(header: Dataset) -> str | None:
-    """Leave out Secondary Captures unless they are radiographs in grey that came by a film digitiser or CR converter.
-
-    Those say so by Modality and ConversionType (PS3.3 C.8.6.1): DF digitised film, DI digital interface, SI scanned
-    image. Screen shots (WSD), scanned documents (SD) and the coloured pictures of other programs are not analysed.
-    """
-    if _sop_class(header) not in _SECONDARY_CAPTURES:
-        return None
-    is_film = code(header, "Modality") in {"CR", "DX", "DR", "RG"} and code(header, "ConversionType") in {
-        "DF",
-        "DI",
-        "SI",
-    }
-    if is_film and code(header, "PhotometricInterpretation").startswith("MONOCHROME"):
+    """Leave out Secondary Captures unless they say that they are radiographs in grey."""
+    if _sop_class(header) not in GREY_CLASSES or says_digitised(header):
         return None
     return "It is a Secondary Capture that does not say it is a digitised radiograph."
 
@@ -96,19 +74,13 @@ def localiser(header: Dataset) -> str | None:
 
 
 def secondary(header: Dataset) -> str | None:
-    """Leave out images made from others after the examination (PS3.3 C.7.6.1.1.2, value 2).
-
-    DERIVED in value 1 is no reason, for most DX are derived and primary; nor is SECONDARY on a digitised film, which is
-    the original.
-    """
-    if "SECONDARY" in _image_type(header)[1:2] and code(header, "ConversionType") != "DF":
-        return "It is a secondary image, made from another one."
-    return None
+    """Leave out images made from others after the examination."""
+    return "It is a secondary image, made from another one." if is_secondary(header) else None
 
 
 def multi_frame(header: Dataset) -> str | None:
     """Leave out sequences of frames."""
-    return "It has more than one frame." if (number(header, "NumberOfFrames") or 1) > 1 else None
+    return "It has more than one frame." if is_multi_frame(header) else None
 
 
 def no_image(header: Dataset) -> str | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dicom_node.receive.admission import DiskWatermark
 from dicom_node.receive.header import Header
-from dicom_node.receive.presentation import RESULT_CLASSES, role_of
+from dicom_node.receive.presentation import RADIOGRAPHS, RESULT_CLASSES
 from dicom_node.receive.registry import Registry
 from dicom_node.receive.spool import Spool
 from dicom_node.store import InstanceRole, Store
@@ -26,4 +26,7 @@ def role_for(header: Header, store: Store) -> InstanceRole:
     # A result may come back with its equipment overwritten; its UID is still one that this node has given out.
     if header.is_own_result or (header.sop_class_uid in RESULT_CLASSES and store.is_result(header.sop_instance_uid)):
         return InstanceRole.OWN_RESULT
-    return role_of(header.sop_class_uid)
+    # A screen shot or another program's result adds no radiograph. Were it one, two AIs whose results are new images to
+    # each other would answer each other for ever.
+    is_image = header.sop_class_uid in RADIOGRAPHS or header.is_captured_radiograph
+    return InstanceRole.IMAGE if is_image else InstanceRole.OTHER

@@ -13,6 +13,7 @@ from pydicom.uid import UID
 from dicom_node.identity import is_own_result
 from dicom_node.receive.presentation import RESULT_CLASSES
 from dicom_node.receive.status import RefusedError, StoreStatus
+from dicom_node.secondary_capture import GREY_CLASSES, is_radiograph
 
 _SOP_CLASS, _SOP_INSTANCE = Tag(0x0008, 0x0016), Tag(0x0008, 0x0018)
 _STUDY, _SERIES = Tag(0x0020, 0x000D), Tag(0x0020, 0x000E)
@@ -24,6 +25,8 @@ _MISSING = {
 }
 _EQUIPMENT = [Tag(0x0008, 0x0070), Tag(0x0008, 0x1090), Tag(0x0018, 0xA001)]
 """Manufacturer, Manufacturer's Model Name, Contributing Equipment Sequence: what own results are known by."""
+_CAPTURE = [Tag(0x0008, 0x0008), Tag(0x0008, 0x0060), Tag(0x0008, 0x0064), Tag(0x0028, 0x0004), Tag(0x0028, 0x0008)]
+"""Image Type, Modality, Conversion Type, Photometric Interpretation, Number of Frames: what a Secondary Capture is."""
 _PIXELS = 0x7FE00000
 _PREFIXES = (1 << 16, 1 << 20)
 """Bytes of the data set that are parsed: nearly all headers fit the first, none is followed beyond the last."""
@@ -39,6 +42,8 @@ class Header:
     study_instance_uid: str
     series_instance_uid: str
     is_own_result: bool
+    is_captured_radiograph: bool
+    """Whether it is a Secondary Capture that holds a radiograph."""
 
 
 def clean_uid(value: str | bytes | None) -> str:
@@ -84,7 +89,8 @@ def read_header(read: Callable[[int], bytes], size: int, transfer_syntax: UID) -
         sop_instance_uid=uids[1],
         study_instance_uid=uids[2],
         series_instance_uid=uids[3],
-        is_own_result=uids[0] in RESULT_CLASSES and _is_own_result(ds),
+        is_own_result=uids[0] in RESULT_CLASSES and _holds(is_own_result, ds),
+        is_captured_radiograph=uids[0] in GREY_CLASSES and _holds(is_radiograph, ds),
     )
 
 
@@ -114,7 +120,7 @@ def _parse(prefix: bytes, transfer_syntax: UID) -> tuple[Dataset, bool]:
             transfer_syntax.is_implicit_VR,
             is_little_endian=True,
             stop_when=stop,
-            specific_tags=[*_MISSING, *_EQUIPMENT],
+            specific_tags=[*_MISSING, *_EQUIPMENT, *_CAPTURE],
         )
     except (Exception, RecursionError, MemoryError) as error:  # whatever foreign bytes make the parser do
         raise RefusedError(StoreStatus.CANNOT_UNDERSTAND, "the data set does not parse") from error
@@ -130,8 +136,8 @@ def _uid(ds: Dataset, tag: BaseTag) -> str:
     return uid
 
 
-def _is_own_result(ds: Dataset) -> bool:
+def _holds(says: Callable[[Dataset], bool], ds: Dataset) -> bool:
     try:
-        return is_own_result(ds)
-    except Exception:  # noqa: BLE001 - an element that does not convert is not one of ours
+        return says(ds)
+    except Exception:  # noqa: BLE001 - an element that does not convert says nothing
         return False

@@ -4,12 +4,12 @@ from pydicom import uid
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made from a table at import
 
-from dicom_node.store import InstanceRole
-
-IMAGES = (
+RADIOGRAPHS = (
     uid.ComputedRadiographyImageStorage,
     uid.DigitalXRayImageStorageForPresentation,
     uid.DigitalXRayImageStorageForProcessing,
+)
+SECONDARY_CAPTURES = (
     # Converters of computed radiographs and film digitisers send Secondary Captures.
     uid.SecondaryCaptureImageStorage,
     uid.MultiFrameSingleBitSecondaryCaptureImageStorage,
@@ -26,7 +26,8 @@ OTHERS = (
     uid.ComprehensiveSRStorage,
     uid.EncapsulatedPDFStorage,
 )
-RESULT_CLASSES = frozenset((*IMAGES[3:], *OTHERS))
+STORAGE_CLASSES = (*RADIOGRAPHS, *SECONDARY_CAPTURES, *OTHERS)
+RESULT_CLASSES = frozenset((*SECONDARY_CAPTURES, *OTHERS))
 """SOP classes that results of this software may have: not those of radiographs."""
 
 TRANSFER_SYNTAXES = (
@@ -49,10 +50,5 @@ def build_contexts() -> list[PresentationContext]:
     """Build what is accepted: Verification and all storage SOP classes of this node."""
     return [
         build_context(Verification, [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian]),
-        *(build_context(sop_class, list(TRANSFER_SYNTAXES)) for sop_class in (*IMAGES, *OTHERS)),
+        *(build_context(sop_class, list(TRANSFER_SYNTAXES)) for sop_class in STORAGE_CLASSES),
     ]
-
-
-def role_of(sop_class_uid: str) -> InstanceRole:
-    """Tell whether instances of a SOP class are images of a study, or are only kept with it."""
-    return InstanceRole.IMAGE if sop_class_uid in IMAGES else InstanceRole.OTHER

@@ -3,21 +3,29 @@
 import resource
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pydicom
 import pytest
 from builders import build_cr, build_dx, build_gsps, build_pdf, build_sc, build_sr
 from pydicom import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    UID,
+    DigitalXRayImageStorageForProcessing,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    generate_uid,
+)
 from pynetdicom import AE
 from pynetdicom.association import Association
 from raw_peer import COMMAND, CR, DX, EXPLICIT, IMPLICIT, LAST, RawPeer, echo_command, status_of, store_command
 from receiving import arriving, conflicts, data_set_of, encode, kept_files, send, status
 
 from dicom_node.identity import MANUFACTURER, MANUFACTURER_MODEL_NAME
-from dicom_node.receive.presentation import IMAGES, OTHERS, TRANSFER_SYNTAXES
+from dicom_node.receive.presentation import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.receive.status import StoreStatus
 from dicom_node.receive.storage_scp import Receiver
 from dicom_node.store import InstanceRole, Store
@@ -230,12 +238,16 @@ def test_the_same_uid_in_another_study_is_kept_aside(
 
 # Roles
 
+SCREEN_SHOT = {"Modality": "OT", "ConversionType": "WSD", "ImageType": ["DERIVED", "SECONDARY"]}
+
 
 @pytest.mark.parametrize(
     ("build", "role"),
     [
         (build_cr, InstanceRole.IMAGE),
+        (partial(build_dx, SOPClassUID=DigitalXRayImageStorageForProcessing), InstanceRole.IMAGE),
         (build_sc, InstanceRole.IMAGE),
+        (partial(build_sc, **SCREEN_SHOT), InstanceRole.OTHER),
         (build_sr, InstanceRole.OTHER),
         (build_gsps, InstanceRole.OTHER),
         (build_pdf, InstanceRole.OTHER),
@@ -260,9 +272,32 @@ def test_own_results_that_come_back_are_known_and_open_no_study(receiver: Receiv
     assert store.open_studies() == []
 
 
+def test_a_late_picture_of_another_program_opens_no_study_and_a_late_radiograph_does(
+    receiver: Receiver, store: Store
+) -> None:
+    ds = build_dx()
+    study = ds.StudyInstanceUID
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    store.close_revision(study, time.time())
+    assert store.open_studies() == []
+    late = build_sc(StudyInstanceUID=study, Manufacturer="Another", ManufacturerModelName="AI", **SCREEN_SHOT)
+    assert status(receiver, late) == StoreStatus.SUCCESS
+    assert store.open_studies() == []
+    assert status(receiver, build_sc(StudyInstanceUID=study)) == StoreStatus.SUCCESS
+    assert [one.study_instance_uid for one in store.open_studies()] == [study]
+
+
+def test_a_study_of_nothing_but_pictures_of_other_programs_is_open_to_be_answered(
+    receiver: Receiver, store: Store
+) -> None:
+    ds = build_sc(**SCREEN_SHOT)
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    assert [one.study_instance_uid for one in store.open_studies()] == [ds.StudyInstanceUID]
+
+
 def test_all_kinds_of_objects_are_accepted(receiver: Receiver) -> None:
     with RawPeer(receiver.port) as peer:
-        _, answer = peer.request([(sop_class, [EXPLICIT]) for sop_class in (*IMAGES, *OTHERS)])
+        _, answer = peer.request([(sop_class, [EXPLICIT]) for sop_class in STORAGE_CLASSES])
     assert set(results_of(answer)) == {0}
 
 

@@ -2,7 +2,11 @@ from collections.abc import Callable
 
 import pytest
 from builders import build_dx, build_sc
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+)
 from receiving import encode
 
 from dicom_node.identity import MANUFACTURER, MANUFACTURER_MODEL_NAME
@@ -56,6 +60,28 @@ def test_identifiers_beyond_the_longest_look_are_missing() -> None:
 )
 def test_own_results_are_known_by_their_equipment(build: Callable[[], object], expected: bool) -> None:
     assert read(encode(build())).is_own_result is expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "expected"),
+    [
+        ({}, True),
+        ({"Modality": "DX", "ConversionType": "DI", "PhotometricInterpretation": "MONOCHROME1"}, True),
+        ({"NumberOfFrames": 1}, True),
+        ({"SOPClassUID": MultiFrameGrayscaleWordSecondaryCaptureImageStorage, "NumberOfFrames": 1}, True),
+        ({"ImageType": ["DERIVED", "SECONDARY"]}, True),  # a film's first picture is the digitiser's
+        ({"ImageType": ["DERIVED", "SECONDARY"], "ConversionType": "DI"}, False),
+        ({"Modality": "OT"}, False),
+        ({"Modality": None}, False),
+        ({"ConversionType": "WSD"}, False),
+        ({"ConversionType": None}, False),
+        ({"PhotometricInterpretation": "RGB"}, False),
+        ({"NumberOfFrames": 2}, False),
+        ({"SOPClassUID": MultiFrameTrueColorSecondaryCaptureImageStorage}, False),
+    ],
+)
+def test_secondary_captures_say_whether_they_are_radiographs(spoiled: dict[str, object], expected: bool) -> None:
+    assert read(encode(build_sc(**spoiled))).is_captured_radiograph is expected
 
 
 @pytest.mark.parametrize("value", ["1.2.3", b"1.2.3\0", "1.02.3 ", "1.2.3\0 ", "0", "1." + "2" * 62])
