@@ -123,7 +123,8 @@ def test_monochrome1_and_compressed_twins_give_the_same_overlay(clinic, tibia):
     top = 2**tibia.BitsStored - 1
     inverted.PixelData = (top - pixels).astype(pixels.dtype).tobytes()
     if "WindowCenter" in inverted:
-        inverted.WindowCenter = top - float(np.atleast_1d(tibia.WindowCenter)[0])
+        # The linear function is not symmetric about its centre: it has c - 0.5 (PS3.3 C.11.2.1.2.1).
+        inverted.WindowCenter = top + 1 - float(np.atleast_1d(tibia.WindowCenter)[0])
     compressed = deepcopy(tibia)
     compressed.compress(JPEG2000Lossless)
     overlays = []
