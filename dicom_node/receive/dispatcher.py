@@ -41,13 +41,13 @@ class Dispatcher:
         processes: int,
         serve: Callable[[int, bool, socket.socket], None],
         may_connect: Callable[[str], bool],
-        clean_up: Callable[[int], object],
+        clean_up: Callable[[], object],
     ) -> None:
         """Take a listening socket.
 
         `serve(index, again, channel)` runs in a child until SIGTERM, `again` if it takes a dead one's place;
-        `may_connect(host)` says whether a connection is worth handing on; `clean_up(process)` is called when a child
-        has died.
+        `may_connect(host)` says whether a connection is worth handing on; `clean_up()` is called when a child has
+        died.
         """
         self._listening = listening
         self._serve = serve
@@ -169,7 +169,7 @@ class Dispatcher:
             if child.channel in self._selector.get_map():
                 self._selector.unregister(child.channel)
             child.channel.close()
-            self._clean_up(child.process)
+            self._clean_up()
             delay_s = min(0.1 * 2.0 ** self._failures[child.index], _SLOWEST_RESTART_S)
             self._failures[child.index] += 1
             self._start_at[child.index] = time.monotonic() + delay_s

@@ -1,10 +1,11 @@
 """The spool: received bytes in Part 10 files, a folder per study. The truth about what was received.
 
 spool/<Study Instance UID>/<SOP Instance UID>.dcm
-spool/.incoming/      objects that are still arriving; worth nothing after a restart
+spool/.incoming/      objects that are still arriving, a folder per process; worth nothing when it is gone
 spool/.conflicts/     objects whose SOP Instance UID was taken by another one: kept, never analysed
 """
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -78,12 +79,13 @@ class IncomingFile:
 
 
 class Spool:
-    """The folder of received files."""
+    """The folder of received files, in the hands of one process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._incoming = folder / ".incoming"
         self._conflicts = folder / ".conflicts"
+        self._own = self._incoming / _name_of(str(os.getpid()))
         self._numbers = itertools.count()
         for path in (self._incoming, self._conflicts):
             make_private_folder(path)
@@ -91,7 +93,7 @@ class Spool:
     def open_incoming(self, head: bytes) -> IncomingFile:
         """Begin a file with preamble and File Meta Information; OSError where there is no room."""
         # A folder for each process: in a shared one they would wait for each other.
-        path = self._incoming / str(os.getpid()) / f"{next(self._numbers)}.part"
+        path = self._own / f"{next(self._numbers)}.part"
         try:
             return IncomingFile(path, head)
         except FileNotFoundError:
@@ -127,18 +129,37 @@ class Spool:
         sync_folder(path.parent)
         return kept
 
-    def remove_incoming(self, process: int | None = None) -> int:
-        """Remove what a dead process (or all processes) left half-received; return how many files."""
-        folders = self._incoming.iterdir() if process is None else [self._incoming / str(process)]
-        orphans = [orphan for folder in folders for orphan in folder.glob("*.part")]
-        for orphan in orphans:
-            orphan.unlink(missing_ok=True)
-        for folder in {orphan.parent for orphan in orphans}:
-            folder.rmdir()
-        return len(orphans)
+    def remove_incoming(self) -> int:
+        """Remove what processes that are gone left half-received; return how many files.
+
+        Those of a node that was killed may live on for a while and finish what they have in hand.
+        """
+        removed = 0
+        for folder in self._incoming.iterdir():
+            if folder.name == _name_of(folder.name.partition(".")[0]):
+                continue
+            with contextlib.suppress(OSError):  # another process is removing it too, or it holds what is not ours
+                for orphan in folder.glob("*.part"):
+                    orphan.unlink()
+                    removed += 1
+                folder.rmdir()
+        return removed
 
     def files(self) -> Iterator[Path]:
         """Walk over all kept files."""
         for study in self.folder.iterdir():
             if not study.name.startswith("."):
                 yield from study.glob("*.dcm")
+
+
+def _name_of(process: str) -> str:
+    """Name a running process by number and start, so that no later one of that number is taken for it; "" if none runs.
+
+    A process that has ended but was not waited for counts as gone.
+    """
+    try:
+        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    # Field 22 of proc(5): clock ticks from the start of the machine to that of the process.
+    return "" if state == "Z" else f"{process}.{fields[18]}"

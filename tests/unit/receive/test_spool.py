@@ -1,6 +1,11 @@
 import hashlib
+import os
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -75,17 +80,50 @@ def test_the_same_bytes_take_the_place_of_a_file_that_may_not_be_durable(spool: 
     assert not again.path.exists()
 
 
-def test_only_the_dead_process_s_files_are_removed(spool: Spool) -> None:
+@contextmanager
+def another_process(spool: Spool) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Run a process that is receiving an object into the same spool."""
+    program = (
+        "import sys; from pathlib import Path; from dicom_node.receive.spool import Spool\n"
+        "print(Spool(Path(sys.argv[1])).open_incoming(b'half').path, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(spool.folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process, Path(process.stdout.readline().strip())
+
+
+def test_only_the_files_of_processes_that_are_gone_are_removed(spool: Spool) -> None:
     mine = spool.open_incoming(HEAD)
-    orphan = mine.path.parent.parent / "999999" / "0.part"
-    orphan.parent.mkdir()
-    orphan.write_bytes(b"half")
-    assert spool.remove_incoming(999999) == 1
-    assert not orphan.parent.exists()
+    with another_process(spool) as (other, half):
+        assert spool.remove_incoming() == 0
+        assert half.exists()
+        other.kill()
+        # Dead, but not yet waited for.
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert spool.remove_incoming() == 1
+    assert not half.parent.exists()
     assert mine.path.exists()
     mine.discard()
     mine.discard()
+
+
+def test_a_process_that_has_the_number_of_one_that_is_gone_keeps_nothing_of_it(spool: Spool) -> None:
+    own = spool.open_incoming(HEAD).path.parent
+    for name in (str(os.getpid()), f"{os.getpid()}.1", "4194304.1"):
+        orphan = own.parent / name / "0.part"
+        orphan.parent.mkdir(exist_ok=True)
+        orphan.write_bytes(b"half")
+    assert spool.remove_incoming() == 3
+    assert list(own.parent.iterdir()) == [own]
+
+
+def test_a_folder_that_cannot_be_removed_does_not_stop_the_start(spool: Spool) -> None:
+    stray = spool.folder / ".incoming" / "4194304.1" / "a file of somebody else"
+    stray.parent.mkdir()
+    stray.write_bytes(b"x")
     assert spool.remove_incoming() == 0
+    assert stray.exists()
 
 
 def test_files_are_those_of_studies(spool: Spool) -> None:
