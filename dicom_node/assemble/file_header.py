@@ -1,14 +1,19 @@
 """The header of a stored file, as much of it as parses."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
+from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import data_element_generator, read_file_meta_info
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from dicom_node.durable import data_set_offset
+from dicom_node.header import character_set
 
 _CHARACTER_SET = Tag(0x0008, 0x0005)
 _PIXELS = 0x7FE00000
@@ -17,35 +22,52 @@ _PIXELS = 0x7FE00000
 def read_header(path: Path) -> Dataset:
     """Read a Part 10 file without its pixel data; OSError where there is none to read.
 
-    pydicom refuses a header as a whole for a character set of the wrong value representation, or for one element
-    without an end. Then it is what comes before the bytes that do not parse.
+    pydicom refuses a header as a whole for a character set that it cannot convert, and makes it an empty one for an
+    element without an end. Then it is what comes before the bytes that do not parse.
     """
+    header = Dataset()
     try:
-        return dcmread(path, stop_before_pixels=True, force=True)
+        header = dcmread(path, stop_before_pixels=True, force=True)
     except OSError:
         raise
-    except Exception:  # noqa: BLE001 - parsers fail in their own ways on broken bytes; the rest of the header is wanted
-        return _read_elements(path)
+    except Exception:  # noqa: BLE001, S110 - parsers fail in their own ways on broken bytes; as much as parses is wanted
+        pass
+    return header or _read_what_parses(path)
 
 
-def _read_elements(path: Path) -> Dataset:
-    elements: dict[BaseTag, DataElement | RawDataElement] = {}
+def _read_what_parses(path: Path) -> Dataset:
+    header = Dataset()
     try:
         syntax = UID(read_file_meta_info(path).TransferSyntaxUID)
         with path.open("rb") as file:
             file.seek(data_set_offset(file.read(144)))
-            for element in data_element_generator(
-                file, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=_reaches_pixels
-            ):
-                if element.tag == _CHARACTER_SET and isinstance(element, RawDataElement):
-                    # The element by which pydicom reads the others: text, whatever is written beside it.
-                    element = element._replace(VR="CS")  # noqa: PLW2901 - the same element
-                elements[BaseTag(element.tag)] = element
+            for element in _read_elements(file, syntax):
+                header[element.tag] = element
     except OSError:
         raise
     except Exception:  # noqa: BLE001, S110 - here the bytes stop to make sense: what was read before them counts
         pass
-    return Dataset(elements)
+    header.set_original_encoding(
+        is_implicit_vr=False, is_little_endian=True, character_encoding=convert_encodings(character_set(header) or [""])
+    )
+    return header
+
+
+def _read_elements(file: BinaryIO, syntax: UID) -> Iterator[DataElement | RawDataElement]:
+    """Read element by element; the character set, by which pydicom reads the others, as text whatever its VR."""
+    found: list[tuple[str | None, int]] = []
+
+    def reaches_character_set(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if tag == _CHARACTER_SET:
+            found.append((vr, length))
+        return bool(found) or _reaches_pixels(tag, vr, length)
+
+    yield from data_element_generator(file, syntax.is_implicit_VR, syntax.is_little_endian, reaches_character_set)
+    for vr, length in found:
+        file.seek(12 if vr in EXPLICIT_VR_LENGTH_32 else 8, 1)  # tag, VR and length (PS3.5 7.1)
+        value = file.read(length)
+        yield RawDataElement(_CHARACTER_SET, "CS", length, value, 0, syntax.is_implicit_VR, syntax.is_little_endian)
+        yield from data_element_generator(file, syntax.is_implicit_VR, syntax.is_little_endian, _reaches_pixels)
 
 
 def _reaches_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:

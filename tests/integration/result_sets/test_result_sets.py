@@ -1,0 +1,145 @@
+"""Every accepted study ends in something visible: missing, altered and unforeseen included."""
+
+import pytest
+from pydicom.uid import generate_uid
+from result_bench import build_small_dx, patient_id_bytes
+
+from dicom_node.assemble.study import ALTERED, MISSING, read_study
+from dicom_node.identity import is_own_result
+from dicom_node.result_sets import CRASHED, UNFORESEEN
+from inference.types import Decision
+
+
+def two_images(node):
+    """Receive a study of two images; returns both data sets and both files."""
+    first = build_small_dx(PatientName="Wren^Jenny", PatientID="JW-1")
+    second = build_small_dx(
+        PatientName="Wren^Jenny", PatientID="JW-1", StudyInstanceUID=first.StudyInstanceUID, InstanceNumber=2
+    )
+    return first, second, node.receive(first), node.receive(second)
+
+
+def decisions(node):
+    return {finding.sop_instance_uid: (finding.decision, finding.reason) for finding in node.findings}
+
+
+def test_a_sound_study_is_analysed_and_made_once(node):
+    first, second, *_ = two_images(node)
+    made = node.make(first.StudyInstanceUID)
+    assert [ds.Modality for ds in made] == ["OT", "OT", "DOC"]
+    assert all(decision != Decision.NOT_ANALYSED for decision, _ in decisions(node).values())
+    assert set(decisions(node)) == {first.SOPInstanceUID, second.SOPInstanceUID}
+
+
+def test_a_flipped_bit_keeps_its_image_from_the_models_and_the_report_says_so(node):
+    first, second, file, _ = two_images(node)
+    spoiled = bytearray(file.read_bytes())
+    spoiled[-100] ^= 0x10
+    file.write_bytes(spoiled)
+    made = node.make(first.StudyInstanceUID)
+    assert [ds.Modality for ds in made] == ["OT", "DOC"]
+    assert decisions(node)[first.SOPInstanceUID] == ("not analysed", ALTERED)
+    assert decisions(node)[second.SOPInstanceUID][0] != "not analysed"
+
+
+def test_an_altered_file_that_names_another_patient_does_not_split_the_study(node):
+    first, _, file, _ = two_images(node)
+    file.write_bytes(file.read_bytes().replace(b"JW-1", b"XX-9"))
+    made = node.make(first.StudyInstanceUID)
+    assert {patient_id_bytes(ds) for ds in made} == {b"JW-1"}
+    assert len(made) == 2
+
+
+def test_a_study_of_one_altered_file_still_gets_its_report(node):
+    ds = build_small_dx()
+    file = node.receive(ds)
+    file.write_bytes(file.read_bytes()[:-7])
+    (report,) = node.make(ds.StudyInstanceUID)
+    assert patient_id_bytes(report) == b"PHANTOM-1"
+    assert decisions(node) == {ds.SOPInstanceUID: ("not analysed", ALTERED)}
+
+
+@pytest.mark.parametrize("loss", ["removed", "a folder", "emptied"])
+def test_a_missing_file_costs_its_own_image_alone(node, loss):
+    first, second, file, _ = two_images(node)
+    file.unlink()
+    if loss == "a folder":
+        file.mkdir()
+    elif loss == "emptied":
+        file.write_bytes(b"")
+    made = node.make(first.StudyInstanceUID)
+    assert [ds.Modality for ds in made] == ["OT", "DOC"]
+    assert {patient_id_bytes(ds) for ds in made} == {b"JW-1"}
+    assert decisions(node)[first.SOPInstanceUID] == ("not analysed", ALTERED if loss == "emptied" else MISSING)
+    assert decisions(node)[second.SOPInstanceUID][0] != "not analysed"
+
+
+def test_a_study_of_which_no_file_is_left_still_gets_its_report(node):
+    first, _, *files = two_images(node)
+    for file in files:
+        file.unlink()
+    (report,) = node.make(first.StudyInstanceUID)
+    assert report.StudyInstanceUID == first.StudyInstanceUID
+    assert set(decisions(node).values()) == {("not analysed", MISSING)}
+
+
+def test_what_is_unforeseen_becomes_a_report_for_every_image_and_no_text_of_it_is_logged(node, monkeypatch, caplog):
+    first, *_ = two_images(node)
+
+    def fail(*_):
+        raise RuntimeError(str(first.PatientName))
+
+    monkeypatch.setattr("dicom_node.result_sets.select_radiographs", fail)
+    (report,) = node.make(first.StudyInstanceUID)
+    assert (report.PatientID, str(report.PatientName), report.Modality) == ("JW-1", "Wren^Jenny", "DOC")
+    assert set(decisions(node).values()) == {("not analysed", UNFORESEEN)}
+    assert "RuntimeError" in caplog.text
+    assert "Wren" not in caplog.text
+
+
+def test_an_analysis_that_cannot_be_encoded_becomes_a_report_too(node, monkeypatch):
+    first, *_ = two_images(node)
+    monkeypatch.setattr("dicom_node.encode.results.render_overlay", lambda *_, **__: None)
+    (report,) = node.make(first.StudyInstanceUID)
+    assert report.Modality == "DOC"
+    assert set(decisions(node).values()) == {("not analysed", UNFORESEEN)}
+
+
+def test_a_full_disk_is_no_reason_to_give_a_study_up(node, monkeypatch):
+    first, *_ = two_images(node)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dicom_node.result_sets.write_durably", fail)
+        with pytest.raises(OSError, match="No space"):
+            node.make(first.StudyInstanceUID)
+    assert [ds.Modality for ds in node.make(first.StudyInstanceUID)] == ["OT", "OT", "DOC"]
+
+
+def test_a_study_that_took_the_process_down_is_reported_without_opening_its_images(node, monkeypatch):
+    first, *_ = two_images(node)
+    monkeypatch.setattr("dicom_node.result_sets.analyse_study", None)
+    (report,) = node.make(first.StudyInstanceUID, cautious=True)
+    assert report.PatientID == "JW-1"
+    assert set(decisions(node).values()) == {("not analysed", CRASHED)}
+
+
+def test_instances_are_known_by_the_uids_that_were_checked_when_they_came(node):
+    first, *_ = two_images(node)
+    node.make(first.StudyInstanceUID)
+    revision = node.store.revision(first.StudyInstanceUID, node.store.status(1)[0].digest)
+    study = read_study(revision, node.settings.spool_dir)
+    assert {one.sop_instance_uid for one in study.instances} == {row.sop_instance_uid for row in revision.instances}
+
+
+def test_results_are_known_again_when_an_archive_has_overwritten_manufacturer_and_uids(node):
+    first, *_ = two_images(node)
+    for ds in node.make(first.StudyInstanceUID):
+        ds.Manufacturer, ds.ManufacturerModelName = "Some archive", "Router"
+        for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+            setattr(ds, keyword, generate_uid())
+        assert is_own_result(ds)
+        del ds.ContributingEquipmentSequence
+        assert not is_own_result(ds)
