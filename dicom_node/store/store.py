@@ -281,6 +281,11 @@ class Store:
         with self._reading() as connection:
             return [_to_status(connection, row) for row in connection.execute(query).mappings().all()]
 
+    def add_event(self, study_instance_uid: str, what: str) -> None:
+        """Record what an operator should know of a study, in words without patient data."""
+        with self._writing() as connection:
+            _add_event(connection, study_instance_uid, what)
+
 
 def _of(table: sa.Table, study_instance_uid: str, digest: str) -> tuple[sa.ColumnElement[bool], ...]:
     return table.c.study_instance_uid == study_instance_uid, table.c.digest == digest
