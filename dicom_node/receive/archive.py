@@ -1,13 +1,17 @@
 """Where received objects go, and what they are to this node."""
 
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 from dicom_node.receive.admission import DiskWatermark
 from dicom_node.receive.header import Header
 from dicom_node.receive.presentation import RADIOGRAPHS, RESULT_CLASSES
 from dicom_node.receive.registry import Registry
 from dicom_node.receive.spool import Spool
-from dicom_node.store import InstanceRole, Store
+from dicom_node.store import InstanceRole, ReceivedInstance, Store
+
+_LOGGER = logging.getLogger("dicom_node.receive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,25 @@ class Archive:
     registry: Registry
     watermark: DiskWatermark
     maximum_object_bytes: int
+
+    def set_aside(self, path: Path, row: ReceivedInstance) -> None:
+        """Move an object durably to the conflicts, for another one has its SOP Instance UID, and tell the operator."""
+        is_new = self.spool.keep_conflict(path, row.sop_instance_uid, row.sha256)
+        try:
+            self._tell_of_conflict(row, is_new=is_new)
+        except Exception:
+            # The object is safe, which is all that its sender asks.
+            _LOGGER.exception("a conflict was not recorded: SOP Instance %s", row.sop_instance_uid)
+
+    def _tell_of_conflict(self, row: ReceivedInstance, *, is_new: bool) -> None:
+        known = self.store.find_instance(row.sop_instance_uid)
+        study = row.study_instance_uid if known is None else known.study_instance_uid
+        moved = f"relational_mismatch: sent as of study {row.study_instance_uid}"
+        why = moved if study != row.study_instance_uid else "other bytes"
+        what = f"conflict, first one stays: SOP Instance {row.sop_instance_uid} from {row.calling_ae_title!r}: {why}"
+        _LOGGER.warning("%s: study %s", what, study)
+        if is_new:  # once, however often the sender tries
+            self.store.add_event(study, what)
 
 
 def role_for(header: Header, store: Store) -> InstanceRole:

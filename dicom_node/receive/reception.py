@@ -133,8 +133,9 @@ class Reception:
             self._ensure_row(path)
             admission, kept = Admission.CONFLICT, file.path
         if admission is Admission.CONFLICT:
-            self.archive.spool.keep_conflict(kept, row.sop_instance_uid, row.sha256)
-        self._log(admission, row)
+            self.archive.set_aside(kept, row)
+        else:
+            _LOGGER.debug("%s: %s of study %s", admission, self.name, row.study_instance_uid)
 
     def _ensure_row(self, path: Path) -> None:
         """Let a row know the file that is there already: its own may never have been committed."""
@@ -147,19 +148,6 @@ class Reception:
             # Nothing is wrong with the object that has just come; but Success would be said for one that no row knows.
             reason = "an earlier object of this instance has no row"
             raise RefusedError(StoreStatus.OUT_OF_RESOURCES, reason) from error
-
-    def _log(self, admission: Admission, row: ReceivedInstance) -> None:
-        if admission is Admission.CONFLICT:
-            known = self.archive.store.find_instance(row.sop_instance_uid)
-            moved = known is not None and known.study_instance_uid != row.study_instance_uid
-            _LOGGER.warning(
-                "conflict, first one stays: %s of study %s: %s",
-                self.name,
-                row.study_instance_uid,
-                "relational_mismatch" if moved else "other bytes",
-            )
-        else:
-            _LOGGER.debug("%s: %s of study %s", admission, self.name, row.study_instance_uid)
 
     def _row(self, header: Header, file: IncomingFile, path: Path) -> ReceivedInstance:
         return ReceivedInstance(

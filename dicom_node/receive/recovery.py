@@ -39,7 +39,7 @@ def add_row(archive: Archive, path: Path) -> Admission:
     row = _read_row(archive, path)
     admission = archive.registry.add(row)
     if admission is Admission.CONFLICT:
-        archive.spool.keep_conflict(path, row.sop_instance_uid, row.sha256)
+        archive.set_aside(path, row)
     return admission
 
 

@@ -121,13 +121,14 @@ class Spool:
             incoming.path.unlink()
         return True
 
-    def keep_conflict(self, path: Path, sop_instance_uid: str, sha256: str) -> Path:
-        """Move a file durably to the conflicts; the same bytes twice are kept once."""
+    def keep_conflict(self, path: Path, sop_instance_uid: str, sha256: str) -> bool:
+        """Move a file durably to the conflicts; the same bytes twice are kept once. Tell whether they are new there."""
         kept = self._conflicts / f"{sop_instance_uid}.{sha256[:16]}.dcm"
+        is_new = not kept.exists()
         path.replace(kept)
         sync_folder(self._conflicts)
         sync_folder(path.parent)
-        return kept
+        return is_new
 
     def remove_incoming(self) -> int:
         """Remove what processes that are gone left half-received; return how many files.

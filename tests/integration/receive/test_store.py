@@ -236,6 +236,43 @@ def test_the_same_uid_in_another_study_is_kept_aside(
     assert "relational_mismatch" in caplog.text
 
 
+def events(receiver: Receiver) -> list[tuple[str, str]]:
+    database = sqlite3.connect(receiver.archive.spool.folder.parent / "node.sqlite", isolation_level=None)
+    rows = database.execute("SELECT study_instance_uid, what FROM events ORDER BY id").fetchall()
+    database.close()
+    return rows
+
+
+def test_a_conflict_is_told_to_the_operator_once_in_the_study_that_keeps_its_object(receiver: Receiver) -> None:
+    ds = build_dx(PatientName="Zyxwv^Canary")
+    study = ds.StudyInstanceUID
+    assert status(receiver, ds) == status(receiver, ds) == StoreStatus.SUCCESS
+    assert events(receiver) == []
+    ds.PatientComments = "changed"
+    assert status(receiver, ds) == status(receiver, ds) == StoreStatus.SUCCESS
+    ds.StudyInstanceUID = generate_uid()
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    (first_study, other_bytes), (second_study, moved) = events(receiver)
+    assert first_study == second_study == study
+    assert other_bytes.endswith("from 'ORTHANC': other bytes")
+    assert moved.endswith(ds.StudyInstanceUID)
+    assert all(ds.SOPInstanceUID in what and "Canary" not in what for what in (other_bytes, moved))
+
+
+def test_a_conflict_that_cannot_be_recorded_is_kept_and_answered_all_the_same(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    ds = build_dx()
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    database = sqlite3.connect(receiver.archive.spool.folder.parent / "node.sqlite", isolation_level=None)
+    database.execute("DROP TABLE events")
+    database.close()
+    ds.PatientComments = "changed"
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    assert len(conflicts(receiver)) == 1
+    assert "a conflict was not recorded" in caplog.text
+
+
 # Roles
 
 SCREEN_SHOT = {"Modality": "OT", "ConversionType": "WSD", "ImageType": ["DERIVED", "SECONDARY"]}
