@@ -198,6 +198,8 @@ def _prepare(config: Path, *, verbose: bool) -> Settings:
 
 def _log_to_stderr(level: int) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    # A sweep that is asked for while one runs is left out: the one that runs, or the next, does its work.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     # pydicom's remarks quote the values they are about, and values are patients' names.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from copy import deepcopy
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from builders import write_part10
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEG2000Lossless, generate_uid
+from pypdf import PdfReader
 from running import NODE, Node, dcmsend, echo, results_among, wait_for
 
 from dicom_node.demo.archives import OrthancArchive
@@ -169,8 +171,9 @@ def test_a_late_image_gives_a_second_version_that_names_the_first(clinic, tibia)
 
 
 def _text_of(report: Dataset) -> str:
-    document = report.EncapsulatedDocument
-    return subprocess.run(["pdftotext", "-", "-"], input=document, capture_output=True, check=True).stdout.decode()
+    """Return the text of the report, as a reader's search would find it."""
+    pages = PdfReader(BytesIO(report.EncapsulatedDocument)).pages
+    return " ".join(" ".join(page.extract_text() for page in pages).split())
 
 
 @pytest.mark.parametrize("moment", ["received", "queued", "analysing", "delivering"])
