@@ -36,17 +36,18 @@ def read_header(path: Path) -> Dataset:
 
 
 def _read_what_parses(path: Path) -> Dataset:
-    header = Dataset()
+    elements: dict[BaseTag, DataElement | RawDataElement] = {}
     try:
         syntax = UID(read_file_meta_info(path).TransferSyntaxUID)
         with path.open("rb") as file:
             file.seek(data_set_offset(file.read(144)))
             for element in _read_elements(file, syntax):
-                header[element.tag] = element
+                elements[BaseTag(element.tag)] = element
     except OSError:
         raise
     except Exception:  # noqa: BLE001, S110 - here the bytes stop to make sense: what was read before them counts
         pass
+    header = Dataset(elements)
     header.set_original_encoding(
         is_implicit_vr=False, is_little_endian=True, character_encoding=convert_encodings(character_set(header) or [""])
     )

@@ -6,7 +6,8 @@ An instance whose file is missing or altered stays part of the study, with its d
 from dataclasses import replace
 from pathlib import Path
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.tag import Tag
 
 from dicom_node.assemble.file_header import read_header
 from dicom_node.assemble.reduction import reduce_header
@@ -55,7 +56,13 @@ def _read_received(row: ReceivedInstance, path: Path) -> Instance:
         defect = "" if hash_data_set(path)[0] == row.sha256 else ALTERED
     except OSError:
         defect = MISSING
-    # The UIDs as they were checked when the instance was received, whatever the file makes of them.
-    header.SOPClassUID, header.SOPInstanceUID = row.sop_class_uid, row.sop_instance_uid
-    header.StudyInstanceUID, header.SeriesInstanceUID = row.study_instance_uid, row.series_instance_uid
+    checked = {
+        "SOPClassUID": row.sop_class_uid,
+        "SOPInstanceUID": row.sop_instance_uid,
+        "StudyInstanceUID": row.study_instance_uid,
+        "SeriesInstanceUID": row.series_instance_uid,
+    }
+    for keyword, uid in checked.items():
+        # As they were checked on arrival; the file's own element is replaced, for it may not even convert.
+        header.add(DataElement(Tag(keyword), "UI", uid))
     return Instance(path=path, header=header, defect=defect)

@@ -71,6 +71,18 @@ def test_a_report_is_filed_by_the_bytes_of_the_patient_id_whatever_vr_stands_bes
     assert {patient_id_bytes(result) for result in (*overlays, report)} == {b"X-7"}
 
 
+@pytest.mark.parametrize("vr", ["ZZ", "US", "AT", "DS", "SQ"])
+def test_uids_and_private_elements_of_a_wrong_vr_do_not_lose_the_patient(node, vr):
+    for tag in (*map(Tag, ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")), Tag(0x00091001)):
+        ds = build_small_dx()
+        hostile = {Tag(0x00090010): (vr, b"creator"), Tag("SpecificCharacterSet"): ("AT", b"junk")}
+        node.receive(
+            ds, write(ds, dict([creator, (tag, (vr, b"1.2")), (Tag("SpecificCharacterSet"), ("AT", b"junk"))]))
+        )
+        *_, report = node.make(ds.StudyInstanceUID)
+        assert patient_id_bytes(report) == b"PHANTOM-1"
+
+
 @pytest.mark.parametrize("declared", [b"", b"ISO_IR 6 ", b"ISO_IR 192", b"ISO_IR 87 ", b"\\ISO 2022 IR 87"])
 @pytest.mark.parametrize("value", [b"M\xfcller", b"\xff\xfe\\\xe9!"])
 def test_a_patient_id_that_does_not_decode_goes_back_in_its_own_bytes_and_character_set(node, declared, value):
