@@ -76,9 +76,7 @@ def test_uids_and_private_elements_of_a_wrong_vr_do_not_lose_the_patient(node, v
     for tag in (*map(Tag, ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")), Tag(0x00091001)):
         ds = build_small_dx()
         hostile = {Tag(0x00090010): (vr, b"creator"), Tag("SpecificCharacterSet"): ("AT", b"junk")}
-        node.receive(
-            ds, write(ds, dict([creator, (tag, (vr, b"1.2")), (Tag("SpecificCharacterSet"), ("AT", b"junk"))]))
-        )
+        node.receive(ds, write(ds, hostile | {tag: (vr, b"1.2")}))
         *_, report = node.make(ds.StudyInstanceUID)
         assert patient_id_bytes(report) == b"PHANTOM-1"
 
