@@ -93,7 +93,8 @@ class _Child:
 
     def start(self) -> None:
         # Its own session: Ctrl-C on a terminal reaches the supervisor alone, which then stops its children in order.
-        environment = {**os.environ, _SUPERVISOR: str(os.getpid())}
+        # Few arenas for malloc: each of a worker's threads would keep one, with the pictures it once held.
+        environment = {"MALLOC_ARENA_MAX": "2", **os.environ, _SUPERVISOR: str(os.getpid())}
         self.process = subprocess.Popen(self.command, start_new_session=True, env=environment)
         self.started_at = time.monotonic()
 

@@ -76,6 +76,6 @@ class Sweep:
             completion = self._settings.completion
             close_complete_studies(self._store, completion, now, listening_since=self._listening_since)
             self._workflow.start_due(now)
-            (self._settings.node.data_dir / "worker.alive").touch(mode=PRIVATE_FILE)
+            self._settings.node.heartbeat.touch(mode=PRIVATE_FILE)
         except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks
             _LOGGER.error("the sweep failed: %s", describe_unforeseen(error))  # noqa: TRY400  # no texts in logs
