@@ -77,48 +77,48 @@ def code(ds: Dataset, keyword: str) -> str:
 def identifier(ds: Dataset, keyword: str) -> str | bytes:
     """Return an identifier as text, or its bytes where the declared character set does not decode them; "" if absent.
 
-    The bytes count, whatever value representation is written beside them: an archive files by them. They are not
-    converted in place, for that would lose them.
+    For comparing and showing; what is filed by it takes `identifier_bytes`.
     """
-    raw = _raw(ds, keyword)
-    if raw is None:
+    value = identifier_bytes(ds, keyword)
+    if value is None:
         return "\\".join(texts(ds, keyword)).rstrip(" \0")
-    value = raw.rstrip(b" \0")
     if value.isascii() and _ESCAPE not in value:
         return value.decode("ascii")
-    return _decode(value, character_set(ds)) or value
+    return _decode(value, encodings(ds)) or value
 
 
-def character_set(ds: Dataset) -> list[str]:
-    """Return the character sets that `ds` declares; empty when none, or one of them is unknown."""
-    declared = texts(ds, "SpecificCharacterSet")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # an unknown term is but a warning
-            convert_encodings(declared)
-    except Exception:  # noqa: BLE001 - an unknown or unreadable declaration declares nothing
-        return []
-    return declared if any(declared) else []
+def identifier_bytes(ds: Dataset, keyword: str) -> bytes | None:
+    """Return an identifier without its padding, as it was sent; None when absent or not read from bytes.
 
-
-def _raw(ds: Dataset, keyword: str) -> bytes | None:
+    The bytes count, whatever value representation stands beside them. They are not converted in place, for that would
+    lose them.
+    """
     try:
         value = ds.get_item(keyword).value
     except Exception:  # noqa: BLE001 - absent, or an element without a value: there are no bytes
         return None
-    return value if isinstance(value, bytes) else None
+    return value.rstrip(b" \0") if isinstance(value, bytes) else None
+
+
+def encodings(ds: Dataset) -> list[str]:
+    """Return Python's names of the character sets that `ds` declares; that of the default where one is unknown."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # an unknown term is but a warning
+            return list(convert_encodings(texts(ds, "SpecificCharacterSet") or [""]))
+    except Exception:  # noqa: BLE001 - an unknown or unreadable declaration declares nothing
+        return [default_encoding]
 
 
 def _decode(value: bytes, declared: list[str]) -> str:
     """Decode strictly; empty where that fails. Without a declaration only ASCII is declared (PS3.3 C.12.1.1.2)."""
-    encodings = convert_encodings(declared or [""])
     unescaped = value.split(_ESCAPE)[0]
-    if encodings[0] == default_encoding and not unescaped.isascii():
+    if declared[0] == default_encoding and not unescaped.isascii():
         return ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            text = decode_bytes(value, encodings, _DELIMITERS)
+            text = decode_bytes(value, declared, _DELIMITERS)
     except (UnicodeError, LookupError):
         return ""
     # pydicom puts this character for what it could not decode.

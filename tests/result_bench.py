@@ -6,9 +6,11 @@ import time
 
 from builders import build_dx, phantom
 from pydicom import dcmread
+from pydicom.charset import convert_encodings
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
+from dicom_node.header import tolerate
 from dicom_node.receive.part10 import encode_file_meta
 from dicom_node.result_sets import ResultSets
 from dicom_node.settings import NodeSettings
@@ -59,15 +61,21 @@ class Bench:
 
     def make(self, study_instance_uid, **how):
         """Close the study, make its results, and read them back in their order: overlays, then the report."""
+        with tolerate():
+            made = [dcmread(path) for path in self.paths(study_instance_uid, **how)]
+        assert all(ds.StudyInstanceUID == study_instance_uid for ds in made)
+        return made
+
+    def paths(self, study_instance_uid, **how):
+        """Close the study, make its results, and say where they are."""
         self.now += 1
         self.store.close_revision(study_instance_uid, self.now)
         self.results.make(study_instance_uid, self.store.status(1)[0].digest, **how)
         revision = self.store.status(1)[0]
         self.findings = revision.findings
-        rows = self.store.results_of(study_instance_uid, revision.digest)
-        made = [dcmread(self.settings.results_dir / row.path) for row in rows]
-        assert all(ds.StudyInstanceUID == study_instance_uid for ds in made)
-        return made
+        return [
+            self.settings.results_dir / row.path for row in self.store.results_of(study_instance_uid, revision.digest)
+        ]
 
 
 def build_small_dx(**attributes):
@@ -88,7 +96,7 @@ def encode(ds, elem):
     alone, file = type(ds)(), DicomBytesIO()
     alone[elem.tag] = elem
     file.is_implicit_VR, file.is_little_endian = False, True
-    write_dataset(file, alone, parent_encoding="utf8")
+    write_dataset(file, alone, parent_encoding=convert_encodings(ds.SpecificCharacterSet))
     return file.getvalue()
 
 

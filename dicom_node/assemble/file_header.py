@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
-from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import data_element_generator, read_file_meta_info
 from pydicom.tag import BaseTag, Tag
@@ -13,7 +12,7 @@ from pydicom.uid import UID
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from dicom_node.durable import data_set_offset
-from dicom_node.header import character_set
+from dicom_node.header import encodings
 
 _CHARACTER_SET = Tag(0x0008, 0x0005)
 _PIXELS = 0x7FE00000
@@ -48,9 +47,7 @@ def _read_what_parses(path: Path) -> Dataset:
     except Exception:  # noqa: BLE001, S110 - here the bytes stop to make sense: what was read before them counts
         pass
     header = Dataset(elements)
-    header.set_original_encoding(
-        is_implicit_vr=False, is_little_endian=True, character_encoding=convert_encodings(character_set(header) or [""])
-    )
+    header.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=encodings(header))
     return header
 
 

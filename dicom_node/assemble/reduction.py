@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from pydicom import Dataset
-from pydicom.datadict import tag_for_keyword
+from pydicom.tag import Tag
 
-from dicom_node.header import identifier, number, texts
+from dicom_node.header import identifier, identifier_bytes, number, texts
 from dicom_node.values import Instance, Study
 
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -44,10 +44,7 @@ def reduce_header(header: Dataset, *, of_patient: Dataset | None = None) -> Data
 
 
 def _keep_identifier(reduced: Dataset, source: Dataset, keyword: str) -> None:
-    value = identifier(source, keyword)
-    if isinstance(value, bytes):
-        tag = tag_for_keyword(keyword)
-        assert tag is not None  # noqa: S101 - the keywords of this module are in the dictionary
-        reduced[tag] = source.get_item(tag)  # not converted: it is the bytes that are wanted
-    elif value:
+    if identifier_bytes(source, keyword) is not None:
+        reduced[Tag(keyword)] = source.get_item(keyword)  # not converted: it is the bytes that are wanted
+    elif value := identifier(source, keyword):
         setattr(reduced, keyword, value)

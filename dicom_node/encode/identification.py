@@ -1,9 +1,9 @@
 """Read a received header tolerantly and write what identifies patient and study strictly.
 
-A result must land beside its source: what archives match by (`_VERBATIM`) is copied as it came, however wrong. Every
+A result must land beside its source: what archives match by (`_VERBATIM`) is copied byte for byte, however wrong. Every
 other value is copied when it is valid for its value representation (PS3.5 6.2), cut where it is merely too long, and
 left out, or empty where the Standard wants the element, when nothing valid can be made of it. Text is decoded from the
-source's character sets; results are written in ISO_IR 192.
+source's character sets; results are written in ISO_IR 192 unless an identifier keeps them in the source's own.
 """
 
 import re
@@ -11,9 +11,10 @@ import unicodedata
 from collections.abc import Iterable
 
 from pydicom import DataElement, Dataset
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
+from pydicom.tag import Tag
 
-from dicom_node.header import character_set, identifier, items, texts
+from dicom_node.header import identifier, identifier_bytes, items, texts
 
 _VERBATIM = ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID")
 
@@ -87,20 +88,26 @@ def add_study_modules(ds: Dataset, header: Dataset, study_instance_uid: str) -> 
 def declare_character_set(ds: Dataset, header: Dataset) -> None:
     """Say which character set `ds` is written in, once its patient and study modules are there.
 
-    ISO_IR 192, unless an identifier of the source cannot be decoded: then it was copied byte for byte, and only beside
-    the source's own character set does an archive take those bytes for the same identifier.
+    ISO_IR 192, unless an identifier of the source has bytes that are read in several ways: archives do not decode alike
+    (Orthanc takes no escape sequences), so only the same bytes beside the same declaration are the same identifier.
     """
     ds.SpecificCharacterSet = "ISO_IR 192"
-    if any(isinstance(identifier(header, keyword), bytes) for keyword in _VERBATIM):
-        ds.SpecificCharacterSet = character_set(header) or None
+    if any(_depends_on_character_set(header, keyword) for keyword in _VERBATIM):
+        ds.SpecificCharacterSet = texts(header, "SpecificCharacterSet")
+        if not any(ds.get("SpecificCharacterSet") or ()):
+            del ds.SpecificCharacterSet
+
+
+def _depends_on_character_set(header: Dataset, keyword: str) -> bool:
+    """Tell whether the bytes of an identifier may be other characters in another set: ISO_IR 13 has no ~."""
+    return re.search(rb"[^ -\[\]-}]", identifier_bytes(header, keyword) or b"") is not None
 
 
 def _copy(ds: Dataset, header: Dataset, type_2: Iterable[str], type_3: Iterable[str]) -> None:
     for keyword in (*type_2, *type_3):
-        value = identifier(header, keyword) if keyword in _VERBATIM else read_valid(header, keyword)
-        if isinstance(value, bytes):
-            ds.add(DataElement(_tag(keyword), dictionary_VR(keyword), value))
-        elif value or keyword in type_2:
+        if keyword in _VERBATIM and (raw := identifier_bytes(header, keyword)):
+            ds.add(DataElement(Tag(keyword), dictionary_VR(keyword), raw))
+        elif (value := read_valid(header, keyword)) or keyword in type_2:
             setattr(ds, keyword, value)
 
 
@@ -114,12 +121,6 @@ def _copy_issuers(ds: Dataset, header: Dataset, keywords: Iterable[str]) -> None
             copies += [copy] if len(copy) else []
         if copies:
             setattr(ds, keyword, copies)
-
-
-def _tag(keyword: str) -> int:
-    tag = tag_for_keyword(keyword)
-    assert tag is not None  # noqa: S101 - the keywords of this module are in the dictionary
-    return tag
 
 
 def _clean(text: str) -> str:

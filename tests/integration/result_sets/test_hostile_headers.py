@@ -1,12 +1,18 @@
 """Whatever a received header holds, the study ends in exactly one report, filed under the patient of its source."""
 
+import json
 import logging
+import subprocess
+from contextlib import contextmanager
 
+import httpx
 import pytest
 from pydicom.datadict import dictionary_VR
 from pydicom.tag import Tag
 from result_bench import build_small_dx, patient_id_bytes, write
+from running import wait_for
 
+from dicom_node.demo.archives import find_free_port
 from dicom_node.header import texts
 
 ISSUER = b"\xfe\xff\x00\xe0\x04\x00\x00\x00jun"
@@ -45,6 +51,23 @@ def spoil(ds, keyword, fault):
     return write(ds, {Tag(keyword): (vr or dictionary_VR(keyword), value)})
 
 
+AMBIGUOUS = [
+    (b"", b"M\xfcller"),
+    (b"ISO_IR 192", b"M\xfcller"),
+    (b"ISO_IR 192", b"\xff\xfe\\x"),
+    (b"ISO_IR 192", "Жук".encode()),
+    (b"ISO_IR 100", b"M\xfcller"),
+    (b"ISO_IR 87 ", b"M\xfcller"),  # known, but never alone
+    (b"ISO_IR 999", b"M\xfcller"),
+    (b"GB18030 ", b"\xff\xfe"),
+    (b"\\ISO 2022 IR 87", b"M\xfcller"),
+    (b"ISO 2022 IR 6\\ISO 2022 IR 87 ", b"\x1b$B;3ED\x1b(B"),
+    (b"ISO_IR 13 ", b"A~\xd4\xcf"),
+    (b"ISO_IR 13 ", b"A~B "),
+]
+"""Character set and Patient ID: bytes that archives read in different ways, or not at all."""
+
+
 @pytest.mark.parametrize("fault", HOSTILE)
 def test_no_element_of_a_header_keeps_a_study_from_its_report(node, fault, caplog):
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # as the command line does
@@ -81,35 +104,68 @@ def test_uids_and_private_elements_of_a_wrong_vr_do_not_lose_the_patient(node, v
         assert patient_id_bytes(report) == b"PHANTOM-1"
 
 
-@pytest.mark.parametrize("declared", [b"", b"ISO_IR 6 ", b"ISO_IR 192", b"ISO_IR 87 ", b"\\ISO 2022 IR 87"])
-@pytest.mark.parametrize("value", [b"M\xfcller", b"\xff\xfe\\\xe9!"])
-def test_a_patient_id_that_does_not_decode_goes_back_in_its_own_bytes_and_character_set(node, declared, value):
-    ds = build_small_dx()
-    charset = "CS", declared
-    node.receive(ds, write(ds, {Tag("SpecificCharacterSet"): charset, Tag("PatientID"): ("LO", value)}))
+@pytest.mark.parametrize(("declared", "value"), AMBIGUOUS)
+def test_a_patient_id_that_is_not_plain_goes_back_in_its_own_bytes_and_character_set(node, declared, value):
+    ds = build_small_dx(PatientName="Wren^Jenny")
+    node.receive(ds, write(ds, {Tag("SpecificCharacterSet"): ("CS", declared), Tag("PatientID"): ("LO", value)}))
     *overlays, report = node.make(ds.StudyInstanceUID)
-    known = "" if declared == b"ISO_IR 87 " else declared.decode().strip()
     assert overlays
     for result in (*overlays, report):
-        assert patient_id_bytes(result) == value
-        assert "\\".join(texts(result, "SpecificCharacterSet")) == known
+        assert patient_id_bytes(result) == value.rstrip()
+        assert "\\".join(texts(result, "SpecificCharacterSet")) == declared.decode().strip()
+        assert result.PatientName == "Wren^Jenny"
 
 
-@pytest.mark.parametrize(
-    ("declared", "value", "text"),
-    [
-        (b"ISO_IR 100", b"M\xfcller", "Müller"),
-        (b"ISO_IR 192", "Жук".encode(), "Жук"),
-        (b"ISO 2022 IR 6\\ISO 2022 IR 87", b"\x1b$B;3ED\x1b(B", "山田"),
-    ],
-)
-def test_a_patient_id_that_decodes_is_written_in_unicode(node, declared, value, text):
-    ds = build_small_dx()
-    value += b" " * (len(value) % 2)
-    hostile = {Tag("SpecificCharacterSet"): ("CS", declared), Tag("PatientID"): ("LO", value)}
-    node.receive(ds, write(ds, hostile))
+def test_a_plain_patient_id_leaves_the_result_in_unicode(node):
+    ds = build_small_dx(SpecificCharacterSet="ISO_IR 100", PatientName="Müller^Jørgen", PatientID="MJ-1")
+    node.receive(ds)
     *_, report = node.make(ds.StudyInstanceUID)
-    assert (report.SpecificCharacterSet, report.PatientID) == ("ISO_IR 192", text)
+    assert (report.SpecificCharacterSet, report.PatientName) == ("ISO_IR 192", "Müller^Jørgen")
+
+
+def test_the_same_patient_id_in_two_character_sets_is_one_patient(node):
+    first, second = build_small_dx(SpecificCharacterSet="ISO_IR 100"), build_small_dx()
+    second.StudyInstanceUID = first.StudyInstanceUID
+    node.receive(first, write(first, {Tag("PatientID"): ("LO", "Müller".encode("latin-1"))}))
+    node.receive(second, write(second, {Tag("PatientID"): ("LO", "Müller ".encode())}))
+    assert [ds.Modality for ds in node.make(first.StudyInstanceUID)] == ["OT", "OT", "DOC"]
+
+
+@pytest.mark.orthanc
+def test_orthanc_files_every_result_under_patient_and_study_of_its_source(node, tmp_path):
+    with running_orthanc(tmp_path / "orthanc") as upload:
+        for declared, value in AMBIGUOUS:
+            ds = build_small_dx()
+            hostile = {Tag("SpecificCharacterSet"): ("CS", declared), Tag("PatientID"): ("LO", value)}
+            source = upload(node.receive(ds, write(ds, hostile)))
+            results = [upload(path) for path in node.paths(ds.StudyInstanceUID)]
+            assert {one["ParentPatient"] for one in results} == {source["ParentPatient"]}, (declared, value)
+            assert {one["ParentStudy"] for one in results} == {source["ParentStudy"]}, (declared, value)
+
+
+@contextmanager
+def running_orthanc(folder):
+    """Run an Orthanc of its own; gives the function that uploads a file and returns where Orthanc put it."""
+    folder.mkdir()
+    port = find_free_port()
+    configuration = {"StorageDirectory": str(folder), "HttpPort": port, "DicomServerEnabled": False}
+    (folder / "orthanc.json").write_text(json.dumps(configuration | {"AuthenticationEnabled": False}))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(["Orthanc", str(folder / "orthanc.json")], stdout=log, stderr=log)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            wait_for("Orthanc answers", lambda: answers(client))
+            yield lambda path: client.post("/instances", content=path.read_bytes()).raise_for_status().json()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def answers(client):
+    try:
+        return client.get("/system").is_success
+    except httpx.TransportError:
+        return False
 
 
 def test_two_patient_ids_that_differ_only_where_they_do_not_decode_are_two_patients(node):
