@@ -121,7 +121,7 @@ class UpperLayer(DULServiceProvider):
         finally:
             self.assoc.dimse.discard()  # type: ignore[attr-defined]  # as the association was built
             # The association's thread may be waiting for a request that will not come.
-            self.to_user_queue.put(None)  # type: ignore[arg-type]  # what receive_pdu says at its time-out
+            self.to_user_queue.put(None)  # what receive_pdu says at its time-out
             with self._wake_lock:
                 self._is_over = True
                 os.close(self._wake_read)
