@@ -52,9 +52,9 @@ class ResultSets:
     def _answer(self, study: Study) -> tuple[list[StoredResult], list[Finding]]:
         try:
             return self._encode(analyse_study(study, select_radiographs(study), self._pipeline))
-        except OSError:
-            raise  # a full or broken disk: nothing can be made now, all of it later
-        except Exception as error:  # noqa: BLE001 - an accepted study must end in something that its reader sees
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:  # pydicom's own have no number
+                raise  # a full or broken disk: nothing can be made now, all of it later
             _LOGGER.error("study %s cannot be processed: %s", study.study_instance_uid, describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
         return self._give_up(study, UNFORESEEN)
 

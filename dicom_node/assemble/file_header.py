@@ -1,6 +1,7 @@
 """The header of a stored file, as much of it as parses."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,28 +25,20 @@ def read_header(path: Path) -> Dataset:
     pydicom refuses a header as a whole for a character set that it cannot convert, and makes it an empty one for an
     element without an end. Then it is what comes before the bytes that do not parse.
     """
-    header = Dataset()
-    try:
-        header = dcmread(path, stop_before_pixels=True, force=True)
-    except OSError:
-        raise
-    except Exception:  # noqa: BLE001, S110 - parsers fail in their own ways on broken bytes; as much as parses is wanted
-        pass
+    with path.open("rb") as file:
+        header = Dataset()
+        with suppress(Exception):  # parsers fail on broken bytes in their own ways, pydicom's by OSError too
+            header = dcmread(file, stop_before_pixels=True, force=True)
     return header or _read_what_parses(path)
 
 
 def _read_what_parses(path: Path) -> Dataset:
     elements: dict[BaseTag, DataElement | RawDataElement] = {}
-    try:
+    with path.open("rb") as file, suppress(Exception):  # where the bytes stop to make sense; what came before counts
         syntax = UID(read_file_meta_info(path).TransferSyntaxUID)
-        with path.open("rb") as file:
-            file.seek(data_set_offset(file.read(144)))
-            for element in _read_elements(file, syntax):
-                elements[BaseTag(element.tag)] = element
-    except OSError:
-        raise
-    except Exception:  # noqa: BLE001, S110 - here the bytes stop to make sense: what was read before them counts
-        pass
+        file.seek(data_set_offset(file.read(144)))
+        for element in _read_elements(file, syntax):
+            elements[BaseTag(element.tag)] = element
     header = Dataset(elements)
     header.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=encodings(header))
     return header

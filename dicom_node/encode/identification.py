@@ -93,9 +93,11 @@ def declare_character_set(ds: Dataset, header: Dataset) -> None:
     """
     ds.SpecificCharacterSet = "ISO_IR 192"
     if any(_depends_on_character_set(header, keyword) for keyword in _VERBATIM):
-        ds.SpecificCharacterSet = texts(header, "SpecificCharacterSet")
-        if not any(ds.get("SpecificCharacterSet") or ()):
-            del ds.SpecificCharacterSet
+        declared = texts(header, "SpecificCharacterSet")
+        if any(declared) and all(re.fullmatch(_VALID["CS"], term or "ISO_IR 6") for term in declared):
+            ds.SpecificCharacterSet = declared
+        else:
+            del ds.SpecificCharacterSet  # none, or nothing that anyone could know
 
 
 def _depends_on_character_set(header: Dataset, keyword: str) -> bool:

@@ -95,10 +95,11 @@ def test_a_report_is_filed_by_the_bytes_of_the_patient_id_whatever_vr_stands_bes
 
 
 @pytest.mark.parametrize("vr", ["ZZ", "US", "AT", "DS", "SQ"])
-def test_uids_and_private_elements_of_a_wrong_vr_do_not_lose_the_patient(node, vr):
+@pytest.mark.parametrize("charset", [("AT", b"junk"), ("SQ", b"0"), ("CS", ISSUER)])
+def test_uids_and_private_elements_of_a_wrong_vr_do_not_lose_the_patient(node, vr, charset):
     for tag in (*map(Tag, ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")), Tag(0x00091001)):
         ds = build_small_dx()
-        hostile = {Tag(0x00090010): (vr, b"creator"), Tag("SpecificCharacterSet"): ("AT", b"junk")}
+        hostile = {Tag(0x00090010): (vr, b"creator"), Tag("SpecificCharacterSet"): charset}
         node.receive(ds, write(ds, hostile | {tag: (vr, b"1.2")}))
         *_, report = node.make(ds.StudyInstanceUID)
         assert patient_id_bytes(report) == b"PHANTOM-1"
@@ -184,3 +185,11 @@ def test_a_header_that_stops_to_parse_in_the_middle_still_names_its_patient(node
     *_, report = node.make(ds.StudyInstanceUID)
     assert patient_id_bytes(report) == b"PHANTOM-1"
     assert node.findings[0].decision == "not analysed"
+
+
+def test_a_character_set_that_is_none_is_not_copied_beside_a_patient_id_that_needs_one(node):
+    ds = build_small_dx()
+    node.receive(ds, write(ds, {Tag("SpecificCharacterSet"): ("CS", ISSUER), Tag("PatientID"): ("LO", b"M\xfcller")}))
+    *_, report = node.make(ds.StudyInstanceUID)
+    assert "SpecificCharacterSet" not in report
+    assert patient_id_bytes(report) == b"M\xfcller"
