@@ -32,6 +32,8 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
+from dicom_node.demo.archives import find_program
+
 SIZES = {"10 MB": 10_000_000, "0.5 MB": 500_000}
 COUNTS = {
     ("10 MB", 1): 12,
@@ -277,7 +279,7 @@ def orthanc(folder: Path, port: int) -> Server:
         "Plugins": [],
     }
     configuration.write_text(json.dumps(options))
-    return Server("orthanc", ["Orthanc", str(configuration)], port, {"TCP_NODELAY": "1"})
+    return Server("orthanc", [find_program("Orthanc") or "Orthanc", str(configuration)], port, {"TCP_NODELAY": "1"})
 
 
 def storescp(folder: Path, port: int) -> Server:
