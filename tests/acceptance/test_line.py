@@ -1,6 +1,7 @@
 """One study in, one result set out: the real node, a real Orthanc with the forwarding script, DCMTK as the sender."""
 
 import subprocess
+import sys
 import time
 from copy import deepcopy
 from io import BytesIO
@@ -245,6 +246,23 @@ def test_an_unlisted_sender_is_rejected(clinic):
     assert echo(clinic.node.port, calling="ARCHIVE")
     assert not echo(clinic.node.port, calling="STRANGER")
     assert not echo(clinic.node.port, called="SOMEBODY")
+
+
+def test_an_operator_can_complete_a_study_without_waiting(clinic, tibia):
+    clinic.node.stop()
+    text = clinic.node.config.read_text().replace(f"quiet_s = {QUIET_S}", "quiet_s = 50")
+    assert "quiet_s = 50" in text
+    clinic.node.config.write_text(text)
+    clinic.node.start()
+    study = generate_uid()
+    path = clinic.write(tibia, StudyInstanceUID=study, SeriesInstanceUID=generate_uid())
+    dcmsend(clinic.node.port, path, calling="ARCHIVE", called=NODE)
+    before = time.monotonic()
+    command = [sys.executable, "-m", "dicom_node", "complete", study, "--config", str(clinic.node.config)]
+    subprocess.run(command, check=True, timeout=60)
+    captures, reports = clinic.wait_for_report(study)
+    assert (len(captures), len(reports)) == (1, 1)
+    assert time.monotonic() - before < 40
 
 
 def test_an_archive_that_is_down_and_comes_back_gets_everything_once(clinic, tibia):
