@@ -17,7 +17,6 @@ from dicom_node.store.deliveries import (
     list_settled,
     plan_deliveries,
     reopen_refused,
-    to_destination_status,
 )
 from dicom_node.store.records import (
     Admission,
@@ -33,9 +32,22 @@ from dicom_node.store.records import (
     StoredResult,
     UnmadeRevision,
 )
+from dicom_node.store.rows import (
+    add_event,
+    add_revision,
+    close_study,
+    find_instance,
+    find_open_study,
+    find_revision,
+    list_received,
+    list_results,
+    of_revision,
+    set_state,
+    to_instance,
+    to_revision_status,
+)
 from dicom_node.store.schema import (
     deliveries,
-    events,
     findings,
     instances,
     results,
@@ -85,7 +97,7 @@ class Store:
     def find_instance(self, sop_instance_uid: str) -> ReceivedInstance | None:
         """Return the row of an instance, or None where it was never received."""
         with self._reading() as connection:
-            return _find_instance(connection, sop_instance_uid)
+            return find_instance(connection, sop_instance_uid)
 
     def is_result(self, sop_instance_uid: str) -> bool:
         """Tell whether this node has made an object of that UID."""
@@ -107,7 +119,7 @@ class Store:
         with self._writing() as connection:
             found = connection.execute(studies.update().where(where), {"forced": True}).rowcount > 0
             if found:
-                _add_event(connection, study_instance_uid, "completion forced by an operator")
+                add_event(connection, study_instance_uid, "completion forced by an operator")
             return found
 
     def close_revision(self, study_instance_uid: str, now: float, *, seen: OpenStudy | None = None) -> None:
@@ -117,14 +129,16 @@ class Store:
         happens either where an instance has arrived since the study was looked at.
         """
         with self._writing() as connection:
-            if seen is not None and _open_study(connection, study_instance_uid) != seen:
+            if seen is not None and find_open_study(connection, study_instance_uid) != seen:
                 return
-            received = [row for row in _received(connection, study_instance_uid) if row.role != InstanceRole.OWN_RESULT]
+            received = [
+                row for row in list_received(connection, study_instance_uid) if row.role != InstanceRole.OWN_RESULT
+            ]
             images = [row for row in received if row.role == InstanceRole.IMAGE] or received
             digest = revision_digest(row.sop_instance_uid for row in images)
-            _close_study(connection, study_instance_uid)
-            if images and _find_revision(connection, study_instance_uid, digest) is None:
-                _add_revision(connection, study_instance_uid, digest, received, now)
+            close_study(connection, study_instance_uid)
+            if images and find_revision(connection, study_instance_uid, digest) is None:
+                add_revision(connection, study_instance_uid, digest, received, now)
 
     # Workflow
 
@@ -140,10 +154,10 @@ class Store:
         """Begin a new attempt at a revision whose last one ended without results."""
         again = replace(unmade, attempt=unmade.attempt + 1, cautious=cautious, changed_at=time.time())
         values = {"attempt": again.attempt, "cautious": cautious, "changed_at": again.changed_at}
-        where = _of(revisions, unmade.study_instance_uid, unmade.digest)
+        where = of_revision(revisions, unmade.study_instance_uid, unmade.digest)
         with self._writing() as connection:
             connection.execute(revisions.update().where(*where), values)
-            _add_event(connection, unmade.study_instance_uid, f"revision {unmade.digest}: attempt {again.attempt}")
+            add_event(connection, unmade.study_instance_uid, f"revision {unmade.digest}: attempt {again.attempt}")
         return again
 
     def revision(self, study_instance_uid: str, digest: str) -> Revision:
@@ -153,10 +167,10 @@ class Store:
         )
         query = sa.select(instances).where(instances.c.sop_instance_uid.in_(chosen))
         with self._reading() as connection:
-            row = _find_revision(connection, study_instance_uid, digest)
+            row = find_revision(connection, study_instance_uid, digest)
             if row is None:
                 raise KeyError(digest)
-            members = tuple(_to_instance(member) for member in connection.execute(query).mappings())
+            members = tuple(to_instance(member) for member in connection.execute(query).mappings())
         return Revision(
             study_instance_uid=study_instance_uid,
             digest=digest,
@@ -171,7 +185,7 @@ class Store:
     ) -> None:
         """Record how far a revision has come, and why, in words without patient data."""
         with self._writing() as connection:
-            _set_state(connection, study_instance_uid, digest, state, reason)
+            set_state(connection, study_instance_uid, digest, state, reason)
 
     def superseded_results(self, study_instance_uid: str, version: int) -> tuple[StoredResult, ...]:
         """Return the results of the newest earlier version that has any."""
@@ -184,7 +198,7 @@ class Store:
         )
         with self._reading() as connection:
             digest = connection.execute(earlier).scalar()
-            return () if digest is None else _results(connection, study_instance_uid, digest)
+            return () if digest is None else list_results(connection, study_instance_uid, digest)
 
     def add_results(
         self,
@@ -200,19 +214,19 @@ class Store:
         """
         key = {"study_instance_uid": study_instance_uid, "digest": digest}
         with self._writing() as connection:
-            known = {row.sop_instance_uid for row in _results(connection, study_instance_uid, digest)}
+            known = {row.sop_instance_uid for row in list_results(connection, study_instance_uid, digest)}
             new = [row for row in encoded if row.sop_instance_uid not in known]
             for position, row in enumerate(new):
                 connection.execute(results.insert(), {**asdict(row), **key, "position": position})
             plan_deliveries(connection, key, [row.sop_instance_uid for row in new], destinations)
-            connection.execute(findings.delete().where(*_of(findings, study_instance_uid, digest)))
+            connection.execute(findings.delete().where(*of_revision(findings, study_instance_uid, digest)))
             for finding in said:
                 connection.execute(findings.insert(), {**asdict(finding), **key})
 
     def results_of(self, study_instance_uid: str, digest: str) -> tuple[StoredResult, ...]:
         """Return the result objects of a revision in the order they were encoded."""
         with self._reading() as connection:
-            return _results(connection, study_instance_uid, digest)
+            return list_results(connection, study_instance_uid, digest)
 
     # Deliver
 
@@ -229,13 +243,13 @@ class Store:
     def pending_results(self, study_instance_uid: str, digest: str, destination: str) -> tuple[StoredResult, ...]:
         """Return the result objects of a revision that a destination neither has nor has refused."""
         query = sa.select(deliveries.c.sop_instance_uid).where(
-            *_of(deliveries, study_instance_uid, digest),
+            *of_revision(deliveries, study_instance_uid, digest),
             deliveries.c.destination == destination,
             deliveries.c.state == DeliveryState.PENDING,
         )
         with self._reading() as connection:
             pending = set(connection.execute(query).scalars())
-            encoded = _results(connection, study_instance_uid, digest)
+            encoded = list_results(connection, study_instance_uid, digest)
         return tuple(row for row in encoded if row.sop_instance_uid in pending)
 
     def record_delivery(self, destination: str, sop_instance_uid: str, state: DeliveryState, detail: str) -> None:
@@ -253,7 +267,7 @@ class Store:
                 if refused:
                     state = RevisionState.FAILED
                     reason = "a destination refused results; mend it, then `dicom-node retry`"
-                _set_state(connection, study_instance_uid, digest, state, reason)
+                set_state(connection, study_instance_uid, digest, state, reason)
 
     def retry(self, study_instance_uid: str) -> int:
         """Try again what has failed or was refused of a study; return how many of its revisions that concerns."""
@@ -262,10 +276,10 @@ class Store:
             refused = reopen_refused(connection, study_instance_uid)
             unmade = set(connection.execute(sa.select(revisions.c.digest).where(*failed)).scalars())
             for digest in refused | unmade:
-                made = bool(_results(connection, study_instance_uid, digest))
+                made = bool(list_results(connection, study_instance_uid, digest))
                 state = RevisionState.DELIVERING if made else RevisionState.QUEUED
-                _set_state(connection, study_instance_uid, digest, state, "")
-                _add_event(connection, study_instance_uid, f"revision {digest}: retried by an operator")
+                set_state(connection, study_instance_uid, digest, state, "")
+                add_event(connection, study_instance_uid, f"revision {digest}: retried by an operator")
         return len(refused | unmade)
 
     # Operate
@@ -279,97 +293,9 @@ class Store:
             .limit(limit)
         )
         with self._reading() as connection:
-            return [_to_status(connection, row) for row in connection.execute(query).mappings().all()]
+            return [to_revision_status(connection, row) for row in connection.execute(query).mappings().all()]
 
     def add_event(self, study_instance_uid: str, what: str) -> None:
         """Record what an operator should know of a study, in words without patient data."""
         with self._writing() as connection:
-            _add_event(connection, study_instance_uid, what)
-
-
-def _of(table: sa.Table, study_instance_uid: str, digest: str) -> tuple[sa.ColumnElement[bool], ...]:
-    return table.c.study_instance_uid == study_instance_uid, table.c.digest == digest
-
-
-def _set_state(
-    connection: sa.Connection, study_instance_uid: str, digest: str, state: RevisionState, reason: str
-) -> None:
-    values = {"state": state, "reason": reason, "changed_at": time.time()}
-    connection.execute(revisions.update().where(*_of(revisions, study_instance_uid, digest)), values)
-    _add_event(connection, study_instance_uid, f"revision {digest}: {state}{': ' if reason else ''}{reason}")
-
-
-def _open_study(connection: sa.Connection, study_instance_uid: str) -> OpenStudy | None:
-    query = sa.select(studies).where(studies.c.study_instance_uid == study_instance_uid)
-    row = connection.execute(query).mappings().first()
-    return None if row is None or row["first_open_at"] is None else OpenStudy(**row)
-
-
-def _add_event(connection: sa.Connection, study_instance_uid: str, what: str) -> None:
-    values = {"study_instance_uid": study_instance_uid, "what": what, "at": time.time()}
-    connection.execute(events.insert(), values)
-
-
-def _find_instance(connection: sa.Connection, sop_instance_uid: str) -> ReceivedInstance | None:
-    query = sa.select(instances).where(instances.c.sop_instance_uid == sop_instance_uid)
-    row = connection.execute(query).mappings().first()
-    return None if row is None else _to_instance(row)
-
-
-def _to_instance(row: sa.RowMapping) -> ReceivedInstance:
-    return ReceivedInstance(**{**row, "role": InstanceRole(row["role"])})
-
-
-def _received(connection: sa.Connection, study_instance_uid: str) -> list[ReceivedInstance]:
-    query = sa.select(instances).where(instances.c.study_instance_uid == study_instance_uid)
-    return [_to_instance(row) for row in connection.execute(query).mappings()]
-
-
-def _close_study(connection: sa.Connection, study_instance_uid: str) -> None:
-    where = studies.c.study_instance_uid == study_instance_uid
-    connection.execute(studies.update().where(where), {"first_open_at": None, "forced": False})
-
-
-def _find_revision(connection: sa.Connection, study_instance_uid: str, digest: str) -> sa.RowMapping | None:
-    query = sa.select(revisions).where(*_of(revisions, study_instance_uid, digest))
-    return connection.execute(query).mappings().first()
-
-
-def _add_revision(
-    connection: sa.Connection, study_instance_uid: str, digest: str, members: Sequence[ReceivedInstance], now: float
-) -> None:
-    newest = sa.select(sa.func.max(revisions.c.version)).where(revisions.c.study_instance_uid == study_instance_uid)
-    version = (connection.execute(newest).scalar() or 0) + 1
-    key = {"study_instance_uid": study_instance_uid, "digest": digest}
-    times = {"created_at": now, "changed_at": now}
-    connection.execute(revisions.insert(), {**key, **times, "version": version, "state": RevisionState.QUEUED})
-    for member in members:
-        connection.execute(revision_instances.insert(), {**key, "sop_instance_uid": member.sop_instance_uid})
-    _add_event(connection, study_instance_uid, f"revision {digest}: version {version}, {len(members)} instances")
-
-
-def _results(connection: sa.Connection, study_instance_uid: str, digest: str) -> tuple[StoredResult, ...]:
-    columns = [results.c[name] for name in StoredResult.__dataclass_fields__]
-    query = sa.select(*columns).where(*_of(results, study_instance_uid, digest)).order_by(results.c.position)
-    return tuple(StoredResult(**row) for row in connection.execute(query).mappings())
-
-
-def _to_status(connection: sa.Connection, row: sa.RowMapping) -> RevisionStatus:
-    key = (row["study_instance_uid"], row["digest"])
-    columns = [findings.c[name] for name in Finding.__dataclass_fields__]
-    said = connection.execute(sa.select(*columns).where(*_of(findings, *key))).mappings()
-    sent = connection.execute(sa.select(deliveries).where(*_of(deliveries, *key))).mappings().all()
-    images = sa.select(sa.func.count()).select_from(revision_instances).where(*_of(revision_instances, *key))
-    return RevisionStatus(
-        study_instance_uid=row["study_instance_uid"],
-        digest=row["digest"],
-        version=row["version"],
-        state=RevisionState(row["state"]),
-        reason=row["reason"],
-        created_at=row["created_at"],
-        changed_at=row["changed_at"],
-        last_received_at=row["last_received_at"],
-        images=connection.execute(images).scalar_one(),
-        findings=tuple(Finding(**finding) for finding in said),
-        destinations=tuple(to_destination_status(name, sent) for name in sorted({one["destination"] for one in sent})),
-    )
+            add_event(connection, study_instance_uid, what)

@@ -1,0 +1,127 @@
+"""Rows read and written on a connection: what the store's methods are made of."""
+
+import time
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from dicom_node.store.deliveries import to_destination_status
+from dicom_node.store.records import (
+    Finding,
+    InstanceRole,
+    OpenStudy,
+    ReceivedInstance,
+    RevisionState,
+    RevisionStatus,
+    StoredResult,
+)
+from dicom_node.store.schema import (
+    deliveries,
+    events,
+    findings,
+    instances,
+    results,
+    revision_instances,
+    revisions,
+    studies,
+)
+
+
+def of_revision(table: sa.Table, study_instance_uid: str, digest: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """Choose the rows of a table that belong to a revision."""
+    return table.c.study_instance_uid == study_instance_uid, table.c.digest == digest
+
+
+def set_state(
+    connection: sa.Connection, study_instance_uid: str, digest: str, state: RevisionState, reason: str
+) -> None:
+    """Set how far a revision has come, and note it as an event."""
+    values = {"state": state, "reason": reason, "changed_at": time.time()}
+    connection.execute(revisions.update().where(*of_revision(revisions, study_instance_uid, digest)), values)
+    add_event(connection, study_instance_uid, f"revision {digest}: {state}{': ' if reason else ''}{reason}")
+
+
+def find_open_study(connection: sa.Connection, study_instance_uid: str) -> OpenStudy | None:
+    """Return a study that has instances in no revision; None where it has none."""
+    query = sa.select(studies).where(studies.c.study_instance_uid == study_instance_uid)
+    row = connection.execute(query).mappings().first()
+    return None if row is None or row["first_open_at"] is None else OpenStudy(**row)
+
+
+def add_event(connection: sa.Connection, study_instance_uid: str, what: str) -> None:
+    """Note what happened to a study."""
+    values = {"study_instance_uid": study_instance_uid, "what": what, "at": time.time()}
+    connection.execute(events.insert(), values)
+
+
+def find_instance(connection: sa.Connection, sop_instance_uid: str) -> ReceivedInstance | None:
+    """Return the row of an instance; None where it was never received."""
+    query = sa.select(instances).where(instances.c.sop_instance_uid == sop_instance_uid)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else to_instance(row)
+
+
+def to_instance(row: sa.RowMapping) -> ReceivedInstance:
+    """Make a value of a row."""
+    return ReceivedInstance(**{**row, "role": InstanceRole(row["role"])})
+
+
+def list_received(connection: sa.Connection, study_instance_uid: str) -> list[ReceivedInstance]:
+    """List all instances received of a study."""
+    query = sa.select(instances).where(instances.c.study_instance_uid == study_instance_uid)
+    return [to_instance(row) for row in connection.execute(query).mappings()]
+
+
+def close_study(connection: sa.Connection, study_instance_uid: str) -> None:
+    """Note that every instance of a study belongs to a revision."""
+    where = studies.c.study_instance_uid == study_instance_uid
+    connection.execute(studies.update().where(where), {"first_open_at": None, "forced": False})
+
+
+def find_revision(connection: sa.Connection, study_instance_uid: str, digest: str) -> sa.RowMapping | None:
+    """Return the row of a revision; None where there is none."""
+    query = sa.select(revisions).where(*of_revision(revisions, study_instance_uid, digest))
+    return connection.execute(query).mappings().first()
+
+
+def add_revision(
+    connection: sa.Connection, study_instance_uid: str, digest: str, members: Sequence[ReceivedInstance], now: float
+) -> None:
+    """Add the next version of a study, made of these instances."""
+    newest = sa.select(sa.func.max(revisions.c.version)).where(revisions.c.study_instance_uid == study_instance_uid)
+    version = (connection.execute(newest).scalar() or 0) + 1
+    key = {"study_instance_uid": study_instance_uid, "digest": digest}
+    times = {"created_at": now, "changed_at": now}
+    connection.execute(revisions.insert(), {**key, **times, "version": version, "state": RevisionState.QUEUED})
+    for member in members:
+        connection.execute(revision_instances.insert(), {**key, "sop_instance_uid": member.sop_instance_uid})
+    add_event(connection, study_instance_uid, f"revision {digest}: version {version}, {len(members)} instances")
+
+
+def list_results(connection: sa.Connection, study_instance_uid: str, digest: str) -> tuple[StoredResult, ...]:
+    """Return the result objects of a revision in the order they were encoded."""
+    columns = [results.c[name] for name in StoredResult.__dataclass_fields__]
+    query = sa.select(*columns).where(*of_revision(results, study_instance_uid, digest)).order_by(results.c.position)
+    return tuple(StoredResult(**row) for row in connection.execute(query).mappings())
+
+
+def to_revision_status(connection: sa.Connection, row: sa.RowMapping) -> RevisionStatus:
+    """Gather what an operator wants to know about the revision of a row."""
+    key = (row["study_instance_uid"], row["digest"])
+    columns = [findings.c[name] for name in Finding.__dataclass_fields__]
+    said = connection.execute(sa.select(*columns).where(*of_revision(findings, *key))).mappings()
+    sent = connection.execute(sa.select(deliveries).where(*of_revision(deliveries, *key))).mappings().all()
+    images = sa.select(sa.func.count()).select_from(revision_instances).where(*of_revision(revision_instances, *key))
+    return RevisionStatus(
+        study_instance_uid=row["study_instance_uid"],
+        digest=row["digest"],
+        version=row["version"],
+        state=RevisionState(row["state"]),
+        reason=row["reason"],
+        created_at=row["created_at"],
+        changed_at=row["changed_at"],
+        last_received_at=row["last_received_at"],
+        images=connection.execute(images).scalar_one(),
+        findings=tuple(Finding(**finding) for finding in said),
+        destinations=tuple(to_destination_status(name, sent) for name in sorted({one["destination"] for one in sent})),
+    )
