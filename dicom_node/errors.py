@@ -6,7 +6,6 @@ NodeError
         UndecodableImageError
     DeliveryError               retry with back-off, visible
         AssociationError
-        StoreRejectedError
 """
 
 import traceback
@@ -34,14 +33,6 @@ class DeliveryError(NodeError):
 
 class AssociationError(DeliveryError):
     """No association with the destination: refused, rejected, aborted or timed out."""
-
-
-class StoreRejectedError(DeliveryError):
-    """The destination answered a C-STORE with a failure status."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the destination answered C-STORE with status 0x{status:04X}")
-        self.status = status
 
 
 def describe_unforeseen(error: BaseException) -> str:
