@@ -71,6 +71,15 @@ class RegionTable(_Table):
     """No region recognised with at least this confidence: outside scope."""
 
 
+class TypeTable(_Table):
+    """How a type bundle turns its outputs into an answer, and for which regions it speaks."""
+
+    temperature: float = Field(gt=0)
+    """`probabilities = softmax(logits / temperature)`."""
+    regions: tuple[str, ...] = ()
+    """Empty: for every region that the region bundle names."""
+
+
 class Manifest(_Table):
     """What a bundle says about itself."""
 
@@ -87,6 +96,8 @@ class Manifest(_Table):
     """Only for `task = "region"`."""
     answers: tuple[Answer, ...] = ()
     """Only for `task = "fracture"`."""
+    type: TypeTable | None = None
+    """Only for `task = "type"`."""
 
     @model_validator(mode="after")
     def _complete_for_its_task(self) -> "Manifest":
@@ -95,6 +106,8 @@ class Manifest(_Table):
             raise ValueError("a region bundle, and no other, has a [region] table")
         if (self.task is Task.FRACTURE) != bool(self.answers):
             raise ValueError("a fracture bundle, and no other, has [[answers]]")
+        if (self.task is Task.TYPE) != (self.type is not None):
+            raise ValueError("a type bundle, and no other, has a [type] table")
         if len(set(regions)) < len(regions):
             raise ValueError("a region is answered twice")
         if unknown := {answer.output for answer in self.answers} - set(self.labels):

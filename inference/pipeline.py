@@ -1,6 +1,7 @@
-"""The hierarchy: the region model names the bone, the model of that bone looks for a fracture."""
+"""The hierarchy: one model names the region, that of the region looks for a fracture, and one may name its type."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from inference.runtime import Runtime, Scores, load_runtime
 from inference.scope import Scope
 from inference.types import (
     Decision,
+    Float32Array,
     FracturePrediction,
     ModelIdentity,
     Radiograph,
     RadiographAnalysis,
     RegionPrediction,
     Task,
+    TypePrediction,
 )
 
 DOUBTFUL_REGION = 0.5
@@ -51,17 +54,32 @@ class Model:
 
 
 class Pipeline:
-    """One region model, the fracture models it leads to, and the way from one radiograph to its analysis."""
+    """One region model, the fracture and type models it leads to, and the way from one radiograph to its analysis."""
 
-    def __init__(self, region_model: Model, fracture_models: tuple[Model, ...], scope: Scope) -> None:
+    def __init__(
+        self,
+        region_model: Model,
+        fracture_models: tuple[Model, ...],
+        scope: Scope,
+        *,
+        type_models: tuple[Model, ...] = (),
+    ) -> None:
         self.region_model = region_model
         self.fracture_models = fracture_models
+        self.type_models = type_models
         self._scope = scope
         self._serving: dict[str, tuple[Model, Answer]] = {}
         for model in fracture_models:
             for answer in model.bundle.manifest.answers:
                 for region in answer.regions:
-                    self._serve(region, model, answer)
+                    self._claim(region, model, {name: served for name, (served, _) in self._serving.items()})
+                    self._serving[region] = (model, answer)
+        self._typing: dict[str, Model] = {}
+        for model in type_models:
+            table = model.bundle.manifest.type
+            for region in (table and table.regions) or region_model.bundle.manifest.labels:
+                self._claim(region, model, self._typing)
+                self._typing[region] = model
 
     @classmethod
     def load(cls, bundles: Path, *, runtime: str = "onnx", threads: int = 2) -> "Pipeline":
@@ -79,13 +97,17 @@ class Pipeline:
         if len(regions) != 1:
             raise BundleError(f"{bundles} holds {len(regions)} region bundles; the pipeline needs exactly one")
         models = {bundle.folder: Model.load(bundle, runtime=runtime, threads=threads) for bundle in found}
-        fractures = tuple(models[bundle.folder] for bundle in found if bundle.manifest.task is Task.FRACTURE)
-        return cls(models[regions[0].folder], fractures, Scope.load(regions[0].folder / SCOPE))
+        fractures, types = (
+            tuple(models[bundle.folder] for bundle in found if bundle.manifest.task is task)
+            for task in (Task.FRACTURE, Task.TYPE)
+        )
+        return cls(models[regions[0].folder], fractures, Scope.load(regions[0].folder / SCOPE), type_models=types)
 
     @property
     def models(self) -> tuple[ModelIdentity, ...]:
-        """Every model loaded, the region model first."""
-        return (self.region_model.bundle.identity, *(model.bundle.identity for model in self.fracture_models))
+        """Every model loaded, in the order in which they would speak."""
+        every = (self.region_model, *self.fracture_models, *self.type_models)
+        return tuple(model.bundle.identity for model in every)
 
     @property
     def regions_served(self) -> tuple[str, ...]:
@@ -126,13 +148,13 @@ class Pipeline:
         """Return the fracture model that serves a region, and which of its outputs; KeyError for a region unserved."""
         return self._serving[region]
 
-    def _serve(self, region: str, model: Model, answer: Answer) -> None:
-        if region in self._serving:
-            other = self._serving[region][0].bundle.folder.name
+    def _claim(self, region: str, model: Model, taken: Mapping[str, Model]) -> None:
+        """Raise BundleError where another model of the same stage serves the region, or none can lead to it."""
+        if region in taken:
+            other = taken[region].bundle.folder.name
             raise BundleError(f"{other} and {model.bundle.folder.name} both serve region {region}")
         if region not in self.region_model.bundle.manifest.labels:
             raise BundleError(f"{model.bundle.folder.name} serves {region}, which the region model never names")
-        self._serving[region] = (model, answer)
 
     def _objection(self, scores: Scores, region: RegionPrediction) -> str:
         table = self.region_model.bundle.manifest.region
@@ -147,15 +169,9 @@ class Pipeline:
     def _name_region(self, scores: Scores) -> RegionPrediction:
         manifest = self.region_model.bundle.manifest
         assert manifest.region is not None  # noqa: S101 - as above
-        scaled = scores.logits.astype(np.float64) / manifest.region.temperature
-        shares = np.exp(scaled - scaled.max())
-        shares /= shares.sum()
-        best = int(shares.argmax())
-        return RegionPrediction(
-            region=manifest.labels[best],
-            confidence=float(shares[best]),
-            probabilities={label: float(share) for label, share in zip(manifest.labels, shares, strict=True)},
-        )
+        probabilities = share_out(scores.logits, manifest.labels, manifest.region.temperature)
+        best = max(probabilities, key=probabilities.__getitem__)
+        return RegionPrediction(region=best, confidence=probabilities[best], probabilities=probabilities)
 
     def _look_for_fracture(
         self, radiograph: Radiograph, region: RegionPrediction, flags: tuple[str, ...]
@@ -167,6 +183,9 @@ class Pipeline:
         decision = decide(probability, answer)
         cam = scores.cam[..., output]
         heatmap = spread_over_source(cam, box, rows=radiograph.rows, columns=radiograph.columns)
+        # Probabilities of types are given that there is a fracture: beside any other decision they would affirm one.
+        typing = self._typing.get(region.region) if decision is Decision.FRACTURE else None
+        spoke = (self.region_model, model, *([typing] if typing else []))
         return RadiographAnalysis(
             decision=decision,
             reason=_explain(decision),
@@ -174,12 +193,20 @@ class Pipeline:
             fracture=FracturePrediction(
                 probability=probability, sensitive_threshold=answer.sensitive, specific_threshold=answer.specific
             ),
+            fracture_type=_name_type(typing, radiograph) if typing else None,
             heatmap=heatmap,
             rois=() if decision is Decision.NO_FRACTURE else find_rois(heatmap),
             heatmap_peak=find_peak(heatmap),
-            models=(self.region_model.bundle.identity, model.bundle.identity),
+            models=tuple(one.bundle.identity for one in spoke),
             flags=flags,
         )
+
+
+def share_out(logits: Float32Array, labels: Sequence[str], temperature: float) -> dict[str, float]:
+    """Return the probability of every label, `softmax(logits / temperature)`, in the order of the labels."""
+    scaled = logits.astype(np.float64) / temperature
+    shares = np.exp(scaled - scaled.max())
+    return {label: float(share) for label, share in zip(labels, shares / shares.sum(), strict=True)}
 
 
 def calibrate(logit: float, answer: Answer) -> float:
@@ -193,6 +220,14 @@ def decide(probability: float, answer: Answer) -> Decision:
     if probability >= answer.specific:
         return Decision.FRACTURE
     return Decision.NO_FRACTURE if probability < answer.sensitive else Decision.UNCERTAIN
+
+
+def _name_type(model: Model, radiograph: Radiograph) -> TypePrediction:
+    manifest = model.bundle.manifest
+    assert manifest.type is not None  # noqa: S101 - the manifest of a type bundle always has its table
+    probabilities = share_out(model.run(radiograph)[0].logits, manifest.labels, manifest.type.temperature)
+    best = max(probabilities, key=probabilities.__getitem__)
+    return TypePrediction(label=best, confidence=probabilities[best], probabilities=probabilities)
 
 
 def _explain(decision: Decision) -> str:

@@ -2,6 +2,7 @@
 
 The tiny models look at brightness alone. The region is always the one asked for; the fracture probability rises with
 the brightest spot of the radiograph and the heat map shows that spot; an image that is black all over is outside scope.
+The type of every fracture is the first of those asked for, and each further one is less probable.
 """
 
 from collections.abc import Sequence
@@ -18,10 +19,13 @@ SIDE = 64
 CELLS = 16
 
 
-def build_tiny_bundles(folder: Path, *, region: str = "HAND", served: Sequence[str] = LABELS) -> Path:
+def build_tiny_bundles(
+    folder: Path, *, region: str = "HAND", served: Sequence[str] = LABELS, types: Sequence[str] = ()
+) -> Path:
     """Write a region bundle that always answers `region` and a fracture bundle that serves `served`.
 
     A radiograph whose 4 x 4 brightest neighbourhood (of 64 x 64) is above 0.9 is a fracture, below 0.6 it is none.
+    With `types`, also a type bundle for every region: each type is e times as probable as the one after it.
     """
     preprocessing = {"image_size": SIDE, "scale": 1.0, "offset": 0.0, "padding": 0.0}
     place = _write_model(folder / "tiny_region", [10.0 * (label == region) for label in LABELS], gain=0.0)
@@ -39,6 +43,10 @@ def build_tiny_bundles(folder: Path, *, region: str = "HAND", served: Sequence[s
     answer = {"output": "any", "regions": served, "slope": 1.0, "intercept": 0.0, "sensitive": 0.05, "specific": 0.95}
     stage2 = {"name": "tiny-fracture", "task": Task.FRACTURE, "labels": ("any",), "answers": (answer,)}
     write_manifest(place, fields | stage2, (ONNX,))
+    if types:
+        place = _write_model(folder / "tiny_type", [-float(rank) for rank in range(len(types))], gain=0.0)
+        stage3 = {"name": "tiny-type", "task": Task.TYPE, "labels": types, "type": {"temperature": 1.0}}
+        write_manifest(place, fields | stage3, (ONNX,))
     return folder
 
 

@@ -34,6 +34,8 @@ class Task(StrEnum):
     """Which bone or joint the radiograph shows (stage 1)."""
     FRACTURE = "fracture"
     """Whether a radiograph of its regions shows a fracture (stage 2)."""
+    TYPE = "type"
+    """Of which type a suspected fracture is (stage 3, only where a bundle for it is installed)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,18 @@ class FracturePrediction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TypePrediction:
+    """Stage 3: of which type the fracture is, given that there is one."""
+
+    label: str
+    """The most probable label of the type bundle, e.g. `OBLIQUE`, `GREENSTICK`."""
+    confidence: float
+    """Probability of `label`, 0 to 1."""
+    probabilities: Mapping[str, float]
+    """Probability of every label, in the bundle's order; they sum to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Roi:
     """A hot area of the heat map: an axis-parallel box in source pixels."""
 
@@ -114,6 +128,8 @@ class RadiographAnalysis:
     """Why it was not analysed or is uncertain; empty when there is nothing to explain."""
     region: RegionPrediction | None = None
     fracture: FracturePrediction | None = None
+    fracture_type: TypePrediction | None = None
+    """Only where the decision is `fracture` and a type bundle speaks for the region."""
     heatmap: Float32Array | None = field(default=None, repr=False)
     """Grad-CAM, shape of the source (rows, columns), range [0, 1]; None when withheld."""
     rois: tuple[Roi, ...] = ()

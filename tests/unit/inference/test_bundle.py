@@ -38,9 +38,18 @@ def test_a_missing_file_is_named(bundles: Path) -> None:
         ('output = "any"', 'output = "other"', "no output is labelled other"),
         ("sensitive = 0.05", "sensitive = 0.99", "above the specific one"),
         ('"FOREARM"', '"HAND"', "answered twice"),
+        ("[preprocessing]", "[type]\ntemperature = 1.0\n\n[preprocessing]", "a type bundle, and no other"),
         ("[preprocessing]", "[preprocessing", "not TOML"),
     ],
-    ids=["nonsense size", "unknown key", "unknown output", "crossed thresholds", "region twice", "broken"],
+    ids=[
+        "nonsense size",
+        "unknown key",
+        "unknown output",
+        "crossed thresholds",
+        "region twice",
+        "types of a fracture bundle",
+        "broken",
+    ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(bundles: Path, old: str, new: str, said: str) -> None:
     path = bundles / "tiny_fracture" / MANIFEST

@@ -1,10 +1,12 @@
 """The hierarchy on tiny bundles whose answers can be foreseen."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from inference.bundle import MANIFEST
 from inference.errors import BundleError, UnsupportedImageError
 from inference.pipeline import Pipeline
 from inference.testing import build_tiny_bundles
@@ -138,4 +140,41 @@ def test_a_folder_without_a_region_bundle_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "tiny_region").iterdir():
         path.unlink()
     with pytest.raises(BundleError, match="0 region bundles"):
+        Pipeline.load(tmp_path)
+
+
+def test_a_fracture_is_given_its_type_and_the_model_that_named_it(tmp_path: Path) -> None:
+    types = ("OBLIQUE", "SPIRAL", "GREENSTICK")
+    pipeline = Pipeline.load(build_tiny_bundles(tmp_path, types=types), threads=1)
+    analysis = pipeline.analyse(build_radiograph())
+    assert analysis.fracture_type is not None
+    assert analysis.fracture_type.label == "OBLIQUE"
+    assert tuple(analysis.fracture_type.probabilities) == types
+    assert list(analysis.fracture_type.probabilities.values()) == pytest.approx(
+        [0.665241, 0.244728, 0.090031], abs=1e-6
+    )
+    assert analysis.fracture_type.confidence == analysis.fracture_type.probabilities["OBLIQUE"]
+    assert [model.task for model in analysis.models] == [Task.REGION, Task.FRACTURE, Task.TYPE]
+    assert [model.task for model in pipeline.models] == [Task.REGION, Task.FRACTURE, Task.TYPE]
+
+
+@pytest.mark.parametrize("heat", [0.35, 0.75], ids=["no fracture", "uncertain"])
+def test_no_type_is_named_where_no_fracture_is_affirmed(tmp_path: Path, heat: float) -> None:
+    pipeline = Pipeline.load(build_tiny_bundles(tmp_path, types=("OBLIQUE", "SPIRAL")), threads=1)
+    analysis = pipeline.analyse(build_radiograph(heat=heat))
+    assert analysis.fracture_type is None
+    assert [model.task for model in analysis.models] == [Task.REGION, Task.FRACTURE]
+
+
+def test_a_type_bundle_speaks_for_its_regions_only(tmp_path: Path) -> None:
+    build_tiny_bundles(tmp_path, types=("OBLIQUE", "SPIRAL"))
+    path = tmp_path / "tiny_type" / MANIFEST
+    path.write_text(path.read_text() + 'regions = ["KNEE"]\n')
+    assert Pipeline.load(tmp_path, threads=1).analyse(build_radiograph()).fracture_type is None
+
+
+def test_two_type_bundles_for_one_region_are_refused(tmp_path: Path) -> None:
+    build_tiny_bundles(tmp_path, types=("OBLIQUE", "SPIRAL"))
+    shutil.copytree(tmp_path / "tiny_type", tmp_path / "tiny_type_too")
+    with pytest.raises(BundleError, match="tiny_type and tiny_type_too both serve region HAND"):
         Pipeline.load(tmp_path)
