@@ -1,0 +1,1 @@
+"""The commands of `fracture-models`, one module each."""

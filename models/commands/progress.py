@@ -1,0 +1,33 @@
+"""The console and the progress bars every command shows."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+console = Console()
+
+
+def show_progress(steps: Sequence[int], title: str) -> Iterator[int]:
+    """Yield the steps under a bar with their number, the rate a second, and the time left."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn())
+    with Progress(*columns, _RateColumn(), TimeRemainingColumn(), console=console) as bars:
+        yield from bars.track(steps, description=title)
+
+
+class _RateColumn(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        """Show the rate, nothing before it is known."""
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
