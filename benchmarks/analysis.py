@@ -45,14 +45,12 @@ def analysis_stages(pipeline: Pipeline, radiograph: Radiograph, region: str) -> 
     output = stage2.bundle.manifest.labels.index(answer.output)
     shape = {"rows": radiograph.rows, "columns": radiograph.columns}
     return [
-        ("preprocess, region", lambda _: prepare(radiograph, stage1.bundle.preprocessing)),
-        ("infer region", lambda done: stage1.runtime.run(done["preprocess, region"][0])),
-        ("preprocess, fracture", lambda _: prepare(radiograph, stage2.bundle.preprocessing)),
-        ("infer fracture and Grad-CAM", lambda done: stage2.runtime.run(done["preprocess, fracture"][0])),
+        ("region", lambda _: stage1.run(radiograph)),
+        ("fracture and Grad-CAM", lambda _: stage2.run(radiograph)),
         (
             "heat map at source size",
             lambda done: spread_over_source(
-                done["infer fracture and Grad-CAM"].cam[..., output], done["preprocess, fracture"][1], **shape
+                done["fracture and Grad-CAM"][0].cam[..., output], done["fracture and Grad-CAM"][1], **shape
             ),
         ),
         ("regions of interest", lambda done: find_rois(done["heat map at source size"])),

@@ -96,6 +96,8 @@ class Manifest(_Table):
     """Only for `task = "region"`."""
     answers: tuple[Answer, ...] = ()
     """Only for `task = "fracture"`."""
+    mirrored: bool = False
+    """Only for `task = "fracture"`: radiograph and mirror image are both looked at, and answers are their means."""
     type: TypeTable | None = None
     """Only for `task = "type"`."""
 
@@ -106,6 +108,8 @@ class Manifest(_Table):
             raise ValueError("a region bundle, and no other, has a [region] table")
         if (self.task is Task.FRACTURE) != bool(self.answers):
             raise ValueError("a fracture bundle, and no other, has [[answers]]")
+        if self.mirrored and self.task is not Task.FRACTURE:
+            raise ValueError("only a fracture model looks at the mirror image too")
         if (self.task is Task.TYPE) != (self.type is not None):
             raise ValueError("a type bundle, and no other, has a [type] table")
         if len(set(regions)) < len(regions):

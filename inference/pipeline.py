@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from inference.bundle import SCOPE, Answer, Bundle, load_bundles
+from inference.bundle import SCOPE, Answer, load_bundles
 from inference.errors import BundleError
 from inference.grad_cam import find_peak, spread_over_source
-from inference.preprocessing import Letterbox, prepare
+from inference.model import Look, Model
 from inference.roi import find_rois
-from inference.runtime import Runtime, Scores, load_runtime
 from inference.scope import Scope
 from inference.types import (
     Decision,
@@ -28,29 +26,6 @@ from inference.types import (
 
 DOUBTFUL_REGION = 0.5
 """Below this confidence the reader is told that the region is in doubt."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A verified bundle and the runtime that runs it."""
-
-    bundle: Bundle
-    runtime: Runtime
-
-    @classmethod
-    def load(cls, bundle: Bundle, *, runtime: str, threads: int) -> "Model":
-        """Load the bundle's model; raises BundleError when it is unusable or answers other outputs than it says."""
-        loaded = load_runtime(bundle, runtime=runtime, threads=threads)
-        size = bundle.manifest.preprocessing.image_size
-        answered = loaded.run(np.zeros((1, size, size, 1), np.float32)).logits.size
-        if answered != len(bundle.manifest.labels):
-            raise BundleError(f"{bundle.folder.name}: {answered} outputs, {len(bundle.manifest.labels)} labels")
-        return cls(bundle=bundle, runtime=loaded)
-
-    def run(self, radiograph: Radiograph) -> tuple[Scores, Letterbox]:
-        """Prepare the radiograph as this model wants it, and run the model once."""
-        tensor, box = prepare(radiograph, self.bundle.preprocessing)
-        return self.runtime.run(tensor), box
 
 
 class Pipeline:
@@ -122,10 +97,10 @@ class Pipeline:
         UnsupportedImageError
             Too small, not two-dimensional, or not finite.
         """
-        scores, _ = self.region_model.run(radiograph)
+        look, _ = self.region_model.run(radiograph)
         spoke = (self.region_model.bundle.identity,)
-        region = self._name_region(scores)
-        if objection := self._objection(scores, region):
+        region = self._name_region(look)
+        if objection := self._objection(look, region):
             reason = f"outside scope: {objection}"
             return RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=reason, models=spoke)
         flags = _doubts(region)
@@ -156,20 +131,20 @@ class Pipeline:
         if region not in self.region_model.bundle.manifest.labels:
             raise BundleError(f"{model.bundle.folder.name} serves {region}, which the region model never names")
 
-    def _objection(self, scores: Scores, region: RegionPrediction) -> str:
+    def _objection(self, look: Look, region: RegionPrediction) -> str:
         table = self.region_model.bundle.manifest.region
         assert table is not None  # noqa: S101 - the manifest of a region bundle always has its table
-        distance, limit = self._scope.distance(scores.embedding), table.scope_threshold
+        distance, limit = self._scope.distance(look.embedding), table.scope_threshold
         if distance > limit:
             return f"not like the limb radiographs the models know (distance {distance:.2f}, limit {limit:.2f})"
         if region.confidence < table.least_confidence:
             return f"no region recognised (at best {region.region} with a confidence of {region.confidence:.0%})"
         return ""
 
-    def _name_region(self, scores: Scores) -> RegionPrediction:
+    def _name_region(self, look: Look) -> RegionPrediction:
         manifest = self.region_model.bundle.manifest
         assert manifest.region is not None  # noqa: S101 - as above
-        probabilities = share_out(scores.logits, manifest.labels, manifest.region.temperature)
+        probabilities = share_out(look.logits, manifest.labels, manifest.region.temperature)
         best = max(probabilities, key=probabilities.__getitem__)
         return RegionPrediction(region=best, confidence=probabilities[best], probabilities=probabilities)
 
@@ -177,11 +152,11 @@ class Pipeline:
         self, radiograph: Radiograph, region: RegionPrediction, flags: tuple[str, ...]
     ) -> RadiographAnalysis:
         model, answer = self._serving[region.region]
-        scores, box = model.run(radiograph)
+        look, box = model.run(radiograph)
         output = model.bundle.manifest.labels.index(answer.output)
-        probability = calibrate(float(scores.logits[output]), answer)
+        probability = calibrate(float(look.logits[output]), answer)
         decision = decide(probability, answer)
-        cam = scores.cam[..., output]
+        cam = look.cam[..., output]
         heatmap = spread_over_source(cam, box, rows=radiograph.rows, columns=radiograph.columns)
         # Probabilities of types are given that there is a fracture: beside any other decision they would affirm one.
         typing = self._typing.get(region.region) if decision is Decision.FRACTURE else None

@@ -19,21 +19,21 @@ _OUTPUTS = ("logits", "cam", "embedding")
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What a model says about one input."""
+    """What a model says about n inputs."""
 
     logits: Float32Array
-    """Shape (outputs,), before calibration."""
+    """Shape (n, outputs), before calibration."""
     cam: Float32Array
-    """Grad-CAM of every output, shape (h, w, outputs), not negative, unscaled."""
+    """Grad-CAM of every output, shape (n, h, w, outputs), not negative, unscaled."""
     embedding: Float32Array
-    """Mean of the last feature map, shape (channels,)."""
+    """Mean of the last feature map, shape (n, channels)."""
 
 
 class Runtime(Protocol):
     """One loaded model."""
 
     def run(self, tensor: Float32Array) -> Scores:
-        """Answer an input tensor of shape (1, size, size, 1)."""
+        """Answer an input tensor of shape (n, size, size, 1)."""
 
 
 class OnnxRuntime:
@@ -52,9 +52,9 @@ class OnnxRuntime:
         self._input = self._session.get_inputs()[0].name
 
     def run(self, tensor: Float32Array) -> Scores:
-        """Answer an input tensor of shape (1, size, size, 1)."""
+        """Answer an input tensor of shape (n, size, size, 1)."""
         logits, cam, embedding = self._session.run(_OUTPUTS, {self._input: tensor})
-        return Scores(logits=logits[0], cam=cam[0], embedding=embedding[0])
+        return Scores(logits=logits, cam=cam, embedding=embedding)
 
 
 class TensorFlowRuntime:
@@ -67,13 +67,13 @@ class TensorFlowRuntime:
             model = tf.keras.models.load_model(path, compile=False)
         except (OSError, ValueError, TypeError) as error:
             raise BundleError(f"{path.parent.name}/{path.name} is not a usable Keras model: {error}") from error
-        signature = tf.TensorSpec((1, *model.input.shape[1:]), tf.float32)
+        signature = tf.TensorSpec((None, *model.input.shape[1:]), tf.float32)
         self._function: Any = tf.function(lambda image: model(image, training=False), input_signature=[signature])
 
     def run(self, tensor: Float32Array) -> Scores:
-        """Answer an input tensor of shape (1, size, size, 1)."""
+        """Answer an input tensor of shape (n, size, size, 1)."""
         outputs = self._function(tensor)
-        logits, cam, embedding = (outputs[name].numpy()[0] for name in _OUTPUTS)
+        logits, cam, embedding = (outputs[name].numpy() for name in _OUTPUTS)
         return Scores(logits=logits, cam=cam, embedding=embedding)
 
 

@@ -73,11 +73,15 @@ def _write_model(place: Path, bias: Sequence[float], *, gain: float) -> Path:
         numpy_helper.from_array(np.array(0.5, np.float32), "middle"),
         numpy_helper.from_array(np.array([1, outputs, CELLS, CELLS], np.int64), "shape"),
     ]
-    tensors = {"logits": [1, outputs], "cam": [1, CELLS, CELLS, outputs], "embedding": [1, 1]}
+    tensors: dict[str, list[str | int | None]] = {
+        "logits": ["N", outputs],
+        "cam": ["N", CELLS, CELLS, outputs],
+        "embedding": ["N", 1],
+    }
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, SIDE, SIDE, 1])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", SIDE, SIDE, 1])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in tensors.items()],
         weights,
     )

@@ -8,7 +8,7 @@ import typer
 
 from inference.bundle import load_bundle
 from inference.errors import BundleError
-from inference.pipeline import Model
+from inference.model import Model
 from inference.types import Radiograph
 from models.commands.progress import console
 

@@ -11,7 +11,9 @@ import pytest
 from pydicom.data import get_testdata_file
 from sklearn.datasets import load_sample_images
 
-from inference.pipeline import Model, Pipeline
+from inference.model import Model, add_mirror_image
+from inference.pipeline import Pipeline
+from inference.preprocessing import prepare
 from inference.types import Decision, Radiograph, Task
 
 ROOT = Path(__file__).parents[3]
@@ -137,7 +139,8 @@ def test_both_runtimes_give_the_same_probabilities_and_maps(pipeline: Pipeline) 
     radiograph = read_radiograph("RG3_UNCR.dcm")
     for model in (pipeline.region_model, *pipeline.fracture_models):
         reference = Model.load(model.bundle, runtime="tensorflow", threads=2)
-        ours, theirs = model.run(radiograph)[0], reference.run(radiograph)[0]
+        pair = add_mirror_image(prepare(radiograph, model.bundle.preprocessing)[0])
+        ours, theirs = model.runtime.run(pair), reference.runtime.run(pair)
         scale = 1 if model.bundle.manifest.task is Task.REGION else max(1, answer_slope(model))
         assert np.abs(ours.logits - theirs.logits).max() * scale / 4 < 1e-4
         assert np.abs(ours.cam - theirs.cam).max() < 1e-4 * max(1e-3, float(theirs.cam.max()))

@@ -141,7 +141,7 @@ def test_training_from_drawn_radiographs_gives_a_bundle_both_runtimes_answer_ali
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     from inference.bundle import load_bundle
-    from inference.pipeline import Model
+    from inference.model import Model
     from inference.types import Radiograph, Task
     from models import fracture_bundle, protocol
     from models.datasets import assign_folds

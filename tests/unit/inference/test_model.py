@@ -1,0 +1,67 @@
+"""A model that looks at both mirror images answers with their mean, in the orientation of the radiograph."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.bundle import MANIFEST, load_bundle
+from inference.errors import BundleError
+from inference.model import Model, add_mirror_image
+from inference.preprocessing import prepare
+from inference.runtime import Scores
+from inference.testing import build_tiny_bundles
+from inference.types import Float32Array, Radiograph
+
+
+class Lopsided:
+    """Sees only the left half: its logit is the brightness there, its map the pixels there."""
+
+    def run(self, tensor: Float32Array) -> Scores:
+        seen = tensor.copy()
+        seen[:, :, tensor.shape[2] // 2 :] = 0
+        means = seen.mean(axis=(1, 2))
+        return Scores(logits=means, cam=seen, embedding=means)
+
+
+def load_lopsided(folder: Path, *, mirrored: bool) -> Model:
+    path = build_tiny_bundles(folder) / "tiny_fracture" / MANIFEST
+    if mirrored:
+        path.write_text("mirrored = true\n" + path.read_text())
+    return Model(bundle=load_bundle(path.parent), runtime=Lopsided())
+
+
+def test_the_answer_of_two_looks_is_their_mean_and_the_map_lies_as_the_radiograph(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(5).random((64, 64), np.float32)
+    look, _ = load_lopsided(tmp_path, mirrored=True).run(Radiograph(pixels=pixels))
+    left, right = pixels[:, :32].sum() / 4096, pixels[:, 32:].sum() / 4096
+    assert look.views.logits[:, 0] == pytest.approx([left, right])
+    assert look.logits[0] == pytest.approx((left + right) / 2)
+    assert np.abs(look.cam[..., 0] - pixels / 2).max() < 1e-6
+    assert look.embedding == pytest.approx([left])
+
+
+def test_a_model_that_does_not_say_so_looks_once(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(5).random((64, 64), np.float32)
+    look, _ = load_lopsided(tmp_path, mirrored=False).run(Radiograph(pixels=pixels))
+    assert look.views.logits.shape == (1, 1)
+    assert np.array_equal(look.cam[:, :32, 0], pixels[:, :32])
+    assert not look.cam[:, 32:].any()
+
+
+def test_a_pair_is_answered_as_its_members_are(tmp_path: Path) -> None:
+    model = Model.load(load_bundle(build_tiny_bundles(tmp_path) / "tiny_fracture"), runtime="onnx", threads=1)
+    radiograph = Radiograph(pixels=np.random.default_rng(6).random((80, 64), np.float32))
+    tensor, _ = prepare(radiograph, model.bundle.preprocessing)
+    pair = model.runtime.run(add_mirror_image(tensor))
+    for index, member in enumerate((tensor, tensor[:, :, ::-1])):
+        alone = model.runtime.run(np.ascontiguousarray(member))
+        assert np.array_equal(pair.logits[index], alone.logits[0])
+        assert np.array_equal(pair.cam[index], alone.cam[0])
+
+
+def test_only_a_fracture_bundle_may_ask_for_the_mirror_image(tmp_path: Path) -> None:
+    path = build_tiny_bundles(tmp_path) / "tiny_region" / MANIFEST
+    path.write_text("mirrored = true\n" + path.read_text())
+    with pytest.raises(BundleError, match="only a fracture model looks at the mirror image too"):
+        load_bundle(path.parent)
