@@ -93,6 +93,7 @@ def analyse(
     - path
     - region and region_confidence, or null
     - fracture_probability, or null
+    - fracture_type and fracture_type_probability, or null
     - decision: fracture, no fracture, uncertain or not analysed
     - reason
     - rois: x, y, width, height of each, in source pixels

@@ -42,9 +42,9 @@ def format_probability(probability: float) -> str:
     return ">0.99" if probability >= 0.995 else f"{probability:.2f}"
 
 
-def format_region(region: str) -> str:
-    """Write a region label for a reader: `ANKLE_FOOT` becomes `Ankle foot`."""
-    return region.replace("_", " ").strip().capitalize()
+def format_label(label: str) -> str:
+    """Write a model's label of a region or type for a reader: `ANKLE_FOOT` becomes `Ankle foot`."""
+    return label.replace("_", " ").strip().capitalize()
 
 
 def render_original(radiograph: Radiograph) -> UInt8Array:
@@ -185,11 +185,17 @@ def _build_legend(
     if analysis.fracture is not None:
         probability = format_probability(analysis.fracture.probability)
         answer[0].append(_set_text(f"Fracture probability {probability}", height))
+    if (named := analysis.fracture_type) is not None:
+        most_probable = f"Fracture type: {format_label(named.label)} {format_probability(named.confidence)}"
+        answer.append([_set_text(most_probable, height)])
     if analysis.region is not None:
-        region = f"Region: {format_region(analysis.region.region)} {format_probability(analysis.region.confidence)}"
+        region = f"Region: {format_label(analysis.region.region)} {format_probability(analysis.region.confidence)}"
         answer.append([_set_text(region, height)])
     heat = _set_text(HEATMAP_WITHHELD, height) if analysis.heatmap is None else _set_scale(height)
-    answer[1:] = [[*answer[1], heat]] if len(answer) > 1 else [[heat]]
+    if len(answer) > 1:
+        answer[-1].append(heat)
+    else:
+        answer.append([heat])
     models = ", ".join(f"{model.name} {model.version}" for model in analysis.models)
     return answer, [[_set_text(disclaimer, height, bold=True), *([_set_text(models, height)] if models else [])]]
 

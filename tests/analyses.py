@@ -19,12 +19,14 @@ from inference.types import (
     RegionPrediction,
     Roi,
     Task,
+    TypePrediction,
 )
 
 MODELS = (
     ModelIdentity(name="drawn-region", version="1.2.0", task=Task.REGION, digest="a1" * 32),
     ModelIdentity(name="drawn-fracture-lower-leg", version="1.0.3", task=Task.FRACTURE, digest="b2" * 32),
 )
+TYPE_MODEL = ModelIdentity(name="drawn-type", version="0.2.0", task=Task.TYPE, digest="c3" * 32)
 ROWS, COLUMNS = 512, 400
 """Of the phantom."""
 
@@ -48,6 +50,13 @@ def build_analysis(rows: int = ROWS, columns: int = COLUMNS, **attributes: objec
         "models": MODELS,
     }
     return RadiographAnalysis(**(values | attributes))
+
+
+def name_types(**probabilities: float) -> dict[str, object]:
+    """Name the types of a fracture: the keywords of an analysis to which a type model spoke."""
+    label = max(probabilities, key=probabilities.__getitem__)
+    prediction = TypePrediction(label=label, confidence=probabilities[label], probabilities=probabilities)
+    return {"fracture_type": prediction, "models": (*MODELS, TYPE_MODEL)}
 
 
 def build_radiograph(rows: int = ROWS, columns: int = COLUMNS, **attributes: object) -> Radiograph:
@@ -95,4 +104,6 @@ def build_study(
         instances=instances,
         supersedes=supersedes,
     )
-    return StudyAnalysis(study=study, images=tuple(images), excluded=tuple(excluded), models=MODELS)
+    spoke = dict.fromkeys(model for image in images for model in image.analysis.models)
+    models = tuple(dict.fromkeys((*MODELS, *spoke)))
+    return StudyAnalysis(study=study, images=tuple(images), excluded=tuple(excluded), models=models)

@@ -17,7 +17,7 @@ from dicom_node.encode.provenance import Origin
 from dicom_node.header import code, numbers
 from dicom_node.identity import DISCLAIMER, MANUFACTURER
 from dicom_node.values import AnalysedInstance, ResultKind
-from inference.overlay import HEADLINES, format_probability, format_region
+from inference.overlay import HEADLINES, format_label, format_probability
 from inference.types import RadiographAnalysis, UInt8Array
 
 _KIND = ResultKind.SECONDARY_CAPTURE
@@ -116,9 +116,11 @@ def summarise(analysis: RadiographAnalysis) -> str:
     said = [HEADLINES[analysis.decision]]
     if analysis.fracture is not None:
         said.append(f"fracture probability {format_probability(analysis.fracture.probability)}")
+    if (named := analysis.fracture_type) is not None:
+        said.append(f"most probable type {format_label(named.label)} {format_probability(named.confidence)}")
     if analysis.region is not None:
         confidence = format_probability(analysis.region.confidence)
-        said.append(f"region {format_region(analysis.region.region)} {confidence}")
+        said.append(f"region {format_label(analysis.region.region)} {confidence}")
     return "; ".join(said)
 
 

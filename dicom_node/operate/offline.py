@@ -50,9 +50,10 @@ def analyse_files(
 
 
 def _show(console: Console, record: dict[str, Any]) -> None:
-    probability = record["fracture_probability"]
+    probability, named = record["fracture_probability"], record["fracture_type"]
     said = "" if probability is None else f"probability of a fracture {probability:.0%}"
-    lines = [record["path"], ", ".join(filter(None, [record["region"], said])), record["reason"]]
+    typed = f"most probable type {named} {record['fracture_type_probability']:.0%}" if named else ""
+    lines = [record["path"], ", ".join(filter(None, [record["region"], said, typed])), record["reason"]]
     print_entry(console, record["decision"], lines, style=_COLOURS[record["decision"]], column=14)
 
 
@@ -113,6 +114,8 @@ def to_record(path: Path, analysis: RadiographAnalysis) -> dict[str, Any]:
         "region": analysis.region.region if analysis.region else None,
         "region_confidence": round(analysis.region.confidence, 6) if analysis.region else None,
         "fracture_probability": round(analysis.fracture.probability, 6) if analysis.fracture else None,
+        "fracture_type": analysis.fracture_type.label if analysis.fracture_type else None,
+        "fracture_type_probability": round(analysis.fracture_type.confidence, 6) if analysis.fracture_type else None,
         "decision": str(analysis.decision),
         "reason": analysis.reason,
         "rois": [[roi.x, roi.y, roi.width, roi.height] for roi in analysis.rois],

@@ -26,32 +26,33 @@ from reportlab.platypus import (
 from dicom_node import __version__
 from dicom_node.encode.provenance import Origin
 from dicom_node.encode.report import wording
-from dicom_node.encode.report.bars import Bar, ProbabilityBars
 from dicom_node.encode.report.pictures import ImagePictures, Picture
+from dicom_node.encode.report.probabilities import lay_out_probabilities
 from dicom_node.encode.report.typesetting import (
     ACCENT,
     ALERT,
+    FLUSH,
     INK,
     QUIET,
     RULE,
     SANS,
     SHADE,
     WARNING,
+    build_table,
     load_font,
     set_paragraph,
+    set_row,
 )
 from dicom_node.identity import DISCLAIMER, MANUFACTURER_MODEL_NAME
 from dicom_node.values import AnalysedInstance, StudyAnalysis
-from inference.overlay import HEADLINES, HEATMAP_WITHHELD, format_probability, format_region
-from inference.types import Decision, FracturePrediction, RadiographAnalysis
+from inference.overlay import HEADLINES, HEATMAP_WITHHELD, format_label, format_probability
+from inference.types import Decision
 
 _TITLE = "Fracture AI report"
 _WIDTH = A4[0] - 30 * mm
 _PICTURE_HEIGHTS = (98 * mm, 84 * mm, 70 * mm, 56 * mm)
-_REGIONS = 5
-_FLUSH = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)]
 _DENSE = [
-    *_FLUSH,
+    *FLUSH,
     ("VALIGN", (0, 0), (-1, -1), "TOP"),
     ("TOPPADDING", (0, 0), (-1, -1), 1.6),
     ("BOTTOMPADDING", (0, 0), (-1, -1), 1.6),
@@ -109,13 +110,13 @@ def _lay_out_answer(analysis: StudyAnalysis) -> list[Flowable]:
     decision, summary = wording.summarise_study(analysis)
     version = wording.describe_version(analysis)
     beside = stringWidth(version, load_font(SANS).fontName, 8) + 1 * mm
-    title = _build_table(
+    title = build_table(
         [[set_paragraph(_TITLE, 15, bold=True), set_paragraph(version, 8, QUIET)]],
         [_WIDTH - beside, beside],
         ("VALIGN", (0, 0), (-1, -1), "BOTTOM"),
-        *_FLUSH,
+        *FLUSH,
     )
-    answer = _build_table(
+    answer = build_table(
         [[set_paragraph(summary, 12, white, bold=True)], [set_paragraph(wording.count_images(analysis), 8.5, white)]],
         [_WIDTH],
         ("BACKGROUND", (0, 0), (-1, -1), _COLOURS[decision]),
@@ -132,7 +133,7 @@ def _lay_out_identification(origin: Origin) -> Table:
     ]
     rows = [[*left, *right] for left, right in zip(cells[::2], cells[1::2], strict=True)]
     widths = [33 * mm, 67 * mm, 27 * mm, _WIDTH - 127 * mm]
-    return _build_table(
+    return build_table(
         rows, widths, *_DENSE, ("BACKGROUND", (0, 0), (-1, -1), SHADE), ("LEFTPADDING", (0, 0), (-1, -1), 6)
     )
 
@@ -141,9 +142,9 @@ def _lay_out_images(analysis: StudyAnalysis) -> list[Flowable]:
     images = wording.list_analysed(analysis)
     if not images:
         return []
-    rows = [_set_row(["", "Image", "Finding", "Probability", "Region"], QUIET)]
+    rows = [set_row(["", "Image", "Finding", "Probability", "Region"], QUIET)]
     rows += [_list_image(number, image) for number, image in enumerate(images, start=1)]
-    return [_set_heading("Images"), _build_table(rows, [8 * mm, 62 * mm, 40 * mm, 24 * mm, _WIDTH - 134 * mm], *_DENSE)]
+    return [_set_heading("Images"), build_table(rows, [8 * mm, 62 * mm, 40 * mm, 24 * mm, _WIDTH - 134 * mm], *_DENSE)]
 
 
 def _list_image(number: int, image: AnalysedInstance) -> list[Flowable]:
@@ -156,7 +157,7 @@ def _list_image(number: int, image: AnalysedInstance) -> list[Flowable]:
         set_paragraph(HEADLINES[analysis.decision], 8.5, _COLOURS[analysis.decision], bold=True),
         set_paragraph(said),
         set_paragraph(
-            f"{format_region(region.region)} {format_probability(region.confidence)}" if region else "unknown"
+            f"{format_label(region.region)} {format_probability(region.confidence)}" if region else "unknown"
         ),
     ]
 
@@ -165,17 +166,17 @@ def _lay_out_not_analysed(analysis: StudyAnalysis) -> list[Flowable]:
     missing = wording.list_not_analysed(analysis)
     if not missing:
         return []
-    rows = [_set_row(["Image", "Reason"], QUIET)]
+    rows = [set_row(["Image", "Reason"], QUIET)]
     rows += [[set_paragraph(image), set_paragraph(reason, bold=True)] for image, reason in missing]
-    return [_set_heading("Not analysed", WARNING), _build_table(rows, [62 * mm, _WIDTH - 62 * mm], *_DENSE)]
+    return [_set_heading("Not analysed", WARNING), build_table(rows, [62 * mm, _WIDTH - 62 * mm], *_DENSE)]
 
 
 def _lay_out_models(analysis: StudyAnalysis) -> list[Flowable]:
     if not analysis.models:
         return []
-    rows = [_set_row(["Model", "Version", "Task", "SHA-256"], QUIET)]
-    rows += [_set_row([model.name, model.version, model.task, model.digest[:16]]) for model in analysis.models]
-    return [_set_heading("Models"), _build_table(rows, [75 * mm, 30 * mm, 30 * mm, _WIDTH - 135 * mm], *_DENSE)]
+    rows = [set_row(["Model", "Version", "Task", "SHA-256"], QUIET)]
+    rows += [set_row([model.name, model.version, model.task, model.digest[:16]]) for model in analysis.models]
+    return [_set_heading("Models"), build_table(rows, [75 * mm, 30 * mm, 30 * mm, _WIDTH - 135 * mm], *_DENSE)]
 
 
 def _lay_out_image(number: int, image: AnalysedInstance, pictures: ImagePictures, height: float) -> list[Flowable]:
@@ -185,7 +186,8 @@ def _lay_out_image(number: int, image: AnalysedInstance, pictures: ImagePictures
     captions = ["As received", "Overlay" if analysis.heatmap is not None else HEATMAP_WITHHELD]
     described = set_paragraph(wording.describe_image(image.instance.header), 8, QUIET)
     block = [_set_heading(heading, _COLOURS[analysis.decision]), described, Spacer(0, 1.5 * mm)]
-    block += [_lay_out_pictures(pictures, height, captions), Spacer(0, 1 * mm), _lay_out_bars(analysis)]
+    block += [_lay_out_pictures(pictures, height, captions), Spacer(0, 1 * mm)]
+    block += lay_out_probabilities(analysis, _WIDTH, _COLOURS[analysis.decision])
     remarks = [analysis.reason, *analysis.flags] if analysis.reason else analysis.flags
     block += [set_paragraph(f"• {remark}", 8.5, WARNING) for remark in remarks]
     return block
@@ -196,46 +198,14 @@ def _lay_out_pictures(pictures: ImagePictures, height: float, captions: Sequence
     shown = min(height, width * pictures.height_to_width)
     jpegs = pictures.original, pictures.overlay
     row = [Picture(jpeg, width=shown / pictures.height_to_width, height=shown) for jpeg in jpegs]
-    style = [("ALIGN", (0, 0), (-1, -1), "LEFT"), ("TOPPADDING", (0, 0), (-1, -1), 0), *_FLUSH]
-    return _build_table([row, _set_row(captions, QUIET)], [_WIDTH / 2] * 2, *style)
-
-
-def _lay_out_bars(analysis: RadiographAnalysis) -> Table:
-    """Fracture probability with its operating points on the left, the most probable regions on the right."""
-    left = [_build_fracture_bar(analysis.fracture, _COLOURS[analysis.decision])] if analysis.fracture else []
-    ranked = sorted(analysis.region.probabilities.items(), key=lambda item: -item[1]) if analysis.region else []
-    right = [
-        Bar(label=format_region(region)[:24], probability=probability, colour=QUIET)
-        for region, probability in ranked[:_REGIONS]
-    ]
-    cells = [ProbabilityBars(left, label_width=24 * mm), ProbabilityBars(right, label_width=28 * mm)]
-    between = [("RIGHTPADDING", (0, 0), (0, -1), 6 * mm), ("VALIGN", (0, 0), (-1, -1), "TOP")]
-    rows = [_set_row(["Fracture", "Region"], QUIET), cells]
-    return _build_table(rows, [_WIDTH / 2] * 2, *_FLUSH, *between)
-
-
-def _build_fracture_bar(fracture: FracturePrediction, colour: Color) -> Bar:
-    marks = (
-        (fracture.sensitive_threshold, f"no fracture below {fracture.sensitive_threshold:.2f}"),
-        (fracture.specific_threshold, f"fracture from {fracture.specific_threshold:.2f}"),
-    )
-    return Bar(label="Probability", probability=fracture.probability, colour=colour, marks=marks)
+    style = [("ALIGN", (0, 0), (-1, -1), "LEFT"), ("TOPPADDING", (0, 0), (-1, -1), 0), *FLUSH]
+    return build_table([row, set_row(captions, QUIET)], [_WIDTH / 2] * 2, *style)
 
 
 def _set_heading(text: str, colour: Color = INK) -> Table:
     rule = HRFlowable(width=_WIDTH, thickness=0.6, color=RULE, spaceBefore=0, spaceAfter=0)
     tight = [("TOPPADDING", (0, 1), (0, 1), 0), ("BOTTOMPADDING", (0, 0), (0, -1), 1)]
-    return _build_table([[set_paragraph(text, 10.5, colour, bold=True)], [rule]], [_WIDTH], *_FLUSH, *tight)
-
-
-def _set_row(texts: Sequence[str], colour: Color = INK) -> list[Flowable]:
-    return [set_paragraph(text, 7.5 if colour is QUIET else 8.5, colour) for text in texts]
-
-
-def _build_table(rows: Sequence[Sequence[Flowable]], widths: Sequence[float], *style: Any) -> Table:
-    """Build a table whose own font, though no cell uses it, is an embedded one."""
-    embedded = ("FONTNAME", (0, 0), (-1, -1), load_font(SANS).fontName)
-    return Table(rows, colWidths=widths, style=[embedded, *style], hAlign="LEFT")
+    return build_table([[set_paragraph(text, 10.5, colour, bold=True)], [rule]], [_WIDTH], *FLUSH, *tight)
 
 
 def _draw_footer(canvas: Any, template: Any) -> None:

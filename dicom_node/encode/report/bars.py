@@ -7,11 +7,22 @@ from reportlab.lib.colors import Color
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.platypus import Flowable
 
-from dicom_node.encode.report.typesetting import ACCENT, INK, QUIET, RULE, SANS, SHADE, load_font
+from dicom_node.encode.report.typesetting import (
+    ACCENT,
+    INK,
+    QUIET,
+    RULE,
+    SANS,
+    SHADE,
+    load_font,
+    order_for_drawing,
+    split_runs,
+)
 from inference.overlay import format_probability
 
 _ROW = 12.0
 _BAR = 6.5
+_SIZE = 7.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +60,9 @@ class ProbabilityBars(Flowable):  # type: ignore[misc]  # reportlab ships no typ
 
     def _draw_bar(self, bar: Bar, bottom: float) -> None:
         canvas, start, length = self.canv, self._label_width, self.width - self._label_width - 32
-        canvas.setFont(SANS, 7.5)
         canvas.setFillColor(INK)
-        canvas.drawString(0, bottom + 2.2, bar.label)
+        self._draw_label(bar.label, bottom + 2.2)
+        canvas.setFont(SANS, _SIZE)
         canvas.drawRightString(self.width, bottom + 2.2, format_probability(bar.probability))
         canvas.setFillColor(SHADE)
         canvas.rect(start, bottom + 1.5, length, _BAR, stroke=0, fill=1)
@@ -62,6 +73,14 @@ class ProbabilityBars(Flowable):  # type: ignore[misc]  # reportlab ships no typ
         for number, (where, words) in enumerate(bar.marks):
             self._draw_mark(start + length * where, bottom, words, before=number == 0)
 
+    def _draw_label(self, label: str, baseline: float) -> None:
+        """Draw a label in any script, cut where it would run into its bar."""
+        x = 0.0
+        for font, run in split_runs(_fit(order_for_drawing(label), self._label_width - 4), SANS):
+            self.canv.setFont(font, _SIZE)
+            self.canv.drawString(x, baseline, run)
+            x += stringWidth(run, font, _SIZE)
+
     def _draw_mark(self, x: float, bottom: float, words: str, *, before: bool) -> None:
         """Mark an operating point with a line through the bar, its words on one side of the foot."""
         canvas, width = self.canv, stringWidth(words, SANS, 6)
@@ -70,3 +89,16 @@ class ProbabilityBars(Flowable):  # type: ignore[misc]  # reportlab ships no typ
         canvas.setFont(SANS, 6)
         canvas.setFillColor(QUIET)
         canvas.drawString(max(0, x - 2 - width) if before else min(x + 2, self.width - width), bottom - 5.5, words)
+
+
+def _fit(label: str, width: float) -> str:
+    """Cut a label that is wider than `width`, and show that it was cut."""
+
+    def measure(text: str) -> float:
+        return float(sum(stringWidth(run, font, _SIZE) for font, run in split_runs(text, SANS)))
+
+    if measure(label) <= width:
+        return label
+    while label and measure(f"{label}…") > width:
+        label = label[:-1]
+    return f"{label.rstrip()}…"

@@ -5,10 +5,11 @@ character that neither has is printed as U+FFFD, the replacement character: visi
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 from arabic_reshaper import reshape  # type: ignore[import-untyped]  # ships no types
@@ -17,7 +18,7 @@ from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.platypus import Paragraph
+from reportlab.platypus import Flowable, Paragraph, Table
 
 SANS, BOLD, WIDE = "node-sans", "node-sans-bold", "node-sans-wide"
 _FILES = {SANS: "DejaVuSans.ttf", BOLD: "DejaVuSans-Bold.ttf", WIDE: "DroidSansFallback.ttf"}
@@ -27,6 +28,8 @@ _LONGEST = 200
 
 INK, QUIET, WARNING, ALERT = HexColor(0x16202B), HexColor(0x5A6672), HexColor(0x9A5B00), HexColor(0xB3261E)
 RULE, SHADE, ACCENT = HexColor(0xC9D0D6), HexColor(0xEEF1F4), HexColor(0x1F6F8B)
+FLUSH = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)]
+"""Of a table whose cells begin and end with their columns."""
 
 
 @cache
@@ -52,9 +55,20 @@ def set_paragraph(text: str, size: float = 8.5, colour: Color = INK, *, bold: bo
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     runs = (
         f'<font name="{font}">{escape(run)}</font>' if font != style.fontName else escape(run)
-        for font, run in split_runs(_order(shown), style.fontName)
+        for font, run in split_runs(order_for_drawing(shown), style.fontName)
     )
     return Paragraph("".join(runs), style)
+
+
+def set_row(texts: Sequence[str], colour: Color = INK) -> list[Flowable]:
+    """Set the cells of a table's row; quiet ones, those of its head, are smaller."""
+    return [set_paragraph(text, 7.5 if colour is QUIET else 8.5, colour) for text in texts]
+
+
+def build_table(rows: Sequence[Sequence[Flowable]], widths: Sequence[float], *style: Any) -> Table:
+    """Build a table whose own font, though no cell uses it, is an embedded one."""
+    embedded = ("FONTNAME", (0, 0), (-1, -1), load_font(SANS).fontName)
+    return Table(rows, colWidths=widths, style=[embedded, *style], hAlign="LEFT")
 
 
 def split_runs(text: str, font: str) -> Iterator[tuple[str, str]]:
@@ -70,7 +84,7 @@ def split_runs(text: str, font: str) -> Iterator[tuple[str, str]]:
         yield (chosen, run) if chosen else (font, _REPLACEMENT * len(run))
 
 
-def _order(text: str) -> str:
+def order_for_drawing(text: str) -> str:
     """Put right-to-left text into the order it is drawn in, Arabic letters joined; drop invisible controls."""
     visible = "".join(character for character in text if unicodedata.category(character) not in {"Cc", "Cf", "Cs"})
     if any(unicodedata.bidirectional(character) in {"R", "AL"} for character in visible):

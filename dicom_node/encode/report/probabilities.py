@@ -1,0 +1,68 @@
+"""Lay out the probabilities of an image as bars: of a fracture, of the regions, and of its types."""
+
+from collections.abc import Mapping, Sequence
+
+from reportlab.lib.colors import Color
+from reportlab.lib.units import mm
+from reportlab.platypus import Flowable, Table
+
+from dicom_node.encode.report.bars import Bar, ProbabilityBars
+from dicom_node.encode.report.typesetting import FLUSH, QUIET, build_table, set_paragraph, set_row
+from inference.overlay import format_label, format_probability
+from inference.types import FracturePrediction, RadiographAnalysis, TypePrediction
+
+_REGIONS = 5
+_TYPES = 12
+_LEFT, _RIGHT = 24 * mm, 28 * mm
+_TYPE = 40 * mm
+"""Widths of the labels."""
+
+
+def lay_out_probabilities(analysis: RadiographAnalysis, width: float, colour: Color) -> list[Flowable]:
+    """Lay out fracture beside regions, below them the types where a type model spoke; `colour` is the decision's."""
+    bars = [_lay_out_fracture_and_region(analysis, width, colour)]
+    return bars + _lay_out_types(analysis.fracture_type, width, colour) if analysis.fracture_type else bars
+
+
+def _lay_out_fracture_and_region(analysis: RadiographAnalysis, width: float, colour: Color) -> Table:
+    """Fracture probability with its operating points on the left, the most probable regions on the right."""
+    left = [_build_fracture_bar(analysis.fracture, colour)] if analysis.fracture else []
+    right = _build_bars(analysis.region.probabilities, QUIET)[:_REGIONS] if analysis.region else []
+    return _set_beside(("Fracture", "Region"), (left, right), (_LEFT, _RIGHT), width)
+
+
+def _lay_out_types(prediction: TypePrediction, width: float, colour: Color) -> list[Flowable]:
+    """Every type, the most probable first, down the left column and then down the right one."""
+    bars = _build_bars(prediction.probabilities, colour)
+    shown, others = bars[:_TYPES], bars[_TYPES:]
+    half = (len(shown) + 1) // 2
+    heads = "Type of the fracture, if there is one", ""
+    block: list[Flowable] = [_set_beside(heads, (shown[:half], shown[half:]), (_TYPE, _TYPE), width)]
+    if others:
+        together = format_probability(sum(bar.probability for bar in others))
+        block.append(set_paragraph(f"{len(others)} less probable types, together {together}", 7.5, QUIET))
+    return block
+
+
+def _build_bars(probabilities: Mapping[str, float], first: Color) -> list[Bar]:
+    """Build a bar for each label, the most probable first and in a colour of its own."""
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])
+    return [
+        Bar(label=format_label(label), probability=probability, colour=QUIET if rank else first)
+        for rank, (label, probability) in enumerate(ranked)
+    ]
+
+
+def _build_fracture_bar(fracture: FracturePrediction, colour: Color) -> Bar:
+    marks = (
+        (fracture.sensitive_threshold, f"no fracture below {fracture.sensitive_threshold:.2f}"),
+        (fracture.specific_threshold, f"fracture from {fracture.specific_threshold:.2f}"),
+    )
+    return Bar(label="Probability", probability=fracture.probability, colour=colour, marks=marks)
+
+
+def _set_beside(heads: Sequence[str], columns: Sequence[Sequence[Bar]], labels: Sequence[float], width: float) -> Table:
+    """Set two columns of bars, each half of `width`, below their heads; `labels` are the widths of their labels."""
+    cells = [ProbabilityBars(bars, label_width=label) for bars, label in zip(columns, labels, strict=True)]
+    between = [("RIGHTPADDING", (0, 0), (0, -1), 6 * mm), ("VALIGN", (0, 0), (-1, -1), "TOP")]
+    return build_table([set_row(heads, QUIET), cells], [width / 2] * 2, *FLUSH, *between)
