@@ -1,6 +1,6 @@
 """Figures with intervals, from predictions on radiographs the model did not see."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypedDict
 
 import numpy as np
@@ -32,17 +32,39 @@ def bootstrap(figure: Callable[[IntArray], float], size: int, *, clusters: IntAr
 
     Views of one patient share a cluster; resampling them one by one would make the interval too narrow.
     """
+    return bootstrap_all({"": figure}, size, clusters=clusters, level=level)[""]
+
+
+def bootstrap_all(
+    figures: Mapping[str, Callable[[IntArray], float]], size: int, *, clusters: IntArray, level: float = 0.95
+) -> dict[str, Figure]:
+    """Return several figures of the same rows, each as `bootstrap` gives it, from the same resampled clusters."""
     everything = np.arange(size)
-    value = figure(everything) if size else float("nan")
-    if not np.isfinite(value):
-        return Figure(value=None, low=None, high=None)
+    values = {name: figure(everything) if size else float("nan") for name, figure in figures.items()}
+    defined = [name for name, value in values.items() if np.isfinite(value)]
+    drawn: dict[str, list[float]] = {name: [] for name in defined}
+    for rows in _resample(clusters) if defined else ():
+        for name in defined:
+            drawn[name].append(figures[name](rows))
+    return {name: _figure(value, drawn.get(name, []), level) for name, value in values.items()}
+
+
+def _resample(clusters: IntArray) -> Iterator[IntArray]:
+    """Yield the rows of clusters drawn with replacement, as many as there are, `RESAMPLES` times."""
     rng = np.random.default_rng(0)
-    members = [np.flatnonzero(clusters == cluster) for cluster in np.unique(clusters)]
-    drawn = (
-        np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))]) for _ in range(RESAMPLES)
-    )
-    values = [figure(rows) for rows in drawn]
-    finite = [item for item in values if np.isfinite(item)]
+    order = np.argsort(clusters, kind="stable")
+    _, starts, sizes = np.unique(clusters[order], return_index=True, return_counts=True)
+    for _ in range(RESAMPLES):
+        drawn = rng.integers(0, len(starts), len(starts))
+        lengths = sizes[drawn]
+        before = np.cumsum(lengths) - lengths
+        yield order[np.arange(lengths.sum()) + np.repeat(starts[drawn] - before, lengths)]
+
+
+def _figure(value: float, drawn: list[float], level: float) -> Figure:
+    finite = [item for item in drawn if np.isfinite(item)]
+    if not finite:
+        return Figure(value=None, low=None, high=None)
     low, high = np.percentile(finite, [50 - 50 * level, 50 + 50 * level])
     return Figure(value=round(float(value), 4), low=round(float(low), 4), high=round(float(high), 4))
 
@@ -56,9 +78,14 @@ def area_under_curve(scores: FloatArray, positive: BoolArray) -> float:
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
 
 
-def share(hits: BoolArray) -> float:
-    """Return the share of True, nan of nothing."""
+def share(hits: BoolArray | FloatArray) -> float:
+    """Return the share of True, or the mean; nan of nothing."""
     return float(hits.mean()) if hits.size else float("nan")
+
+
+def ratio(part: float, whole: float) -> float:
+    """Return `part / whole`, nan where there is no whole."""
+    return float(part / whole) if whole else float("nan")
 
 
 def points_inside(cam: Float32Array, sample: Sample, *, rows: int, columns: int, size: int) -> bool:
@@ -78,8 +105,3 @@ def confusion(predicted: IntArray, actual: IntArray, *, classes: int) -> list[li
     table = np.zeros((classes, classes), int)
     np.add.at(table, (actual, predicted), 1)
     return [[int(count) for count in row] for row in table]
-
-
-def number_clusters(groups: Sequence[int]) -> IntArray:
-    """Return consecutive cluster numbers for any hashable-by-value integers."""
-    return np.asarray(np.unique(np.asarray(groups), return_inverse=True)[1], np.int64)

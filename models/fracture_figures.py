@@ -1,0 +1,108 @@
+"""Figures of fracture predictions: the one way they are computed, in training, evaluation and verification."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+
+from models.calibration import brier_score, expected_calibration_error
+from models.datasets import REGIONS
+from models.evaluation import BoolArray, Figure, IntArray, area_under_curve, bootstrap, bootstrap_all, ratio, share
+from models.predictions import FracturePredictions
+
+Box = tuple[float, float, float, float]
+Figures = dict[str, Callable[[IntArray], float]]
+
+
+def fracture_figures(predictions: FracturePredictions, regions: Sequence[str] = REGIONS) -> dict[str, Any]:
+    """Return the figures of all answered radiographs together, under `all`, and of each region, under `regions`.
+
+    Radiographs that no output answers, and those whose twins carry the other label, take no part.
+    """
+    answered = select_answered(predictions)
+    return {
+        "all": _figures(answered),
+        "regions": {region: _figures(answered.select(answered.region == region)) for region in regions},
+    }
+
+
+def select_answered(predictions: FracturePredictions) -> FracturePredictions:
+    """Return the rows that figures rest on."""
+    return predictions.select(predictions.usable & (predictions.output != ""))
+
+
+def play_pointing_game(
+    predictions: FracturePredictions, boxes: Mapping[str, Sequence[Box]], regions: Sequence[str] = REGIONS
+) -> dict[str, Figure]:
+    """Return the share of outlined fractures' radiographs whose strongest activation lies in a radiologist's box.
+
+    `boxes` are (x, y, width, height) in pixels of the file, by the name of the image. Under `all`, and under each
+    region that has such radiographs (Zhang et al., IJCV 126, 2018).
+    """
+    answered = select_answered(predictions)
+    outlined = np.array([bool(boxes.get(name)) for name in answered.image], bool)
+    played = answered.select(answered.fractured & outlined)
+    peaks = zip(played.image, played.peak_x, played.peak_y, strict=True)
+    hits = np.array([lies_inside((int(x), int(y)), boxes[name]) for name, x, y in peaks], bool)
+    places = {"all": np.arange(len(played))} | {name: np.flatnonzero(played.region == name) for name in regions}
+    return {
+        name: bootstrap(lambda at, hit=hits[rows]: share(hit[at]), len(rows), clusters=played.cluster[rows])  # type: ignore[misc]  # a bound default
+        for name, rows in places.items()
+        if name == "all" or rows.size
+    }
+
+
+def lies_inside(peak: tuple[int, int], boxes: Sequence[Box]) -> bool:
+    """Tell whether the middle of a pixel lies in one of the boxes; (-1, -1), no peak, lies in none."""
+    x, y = peak[0] + 0.5, peak[1] + 0.5
+    inside = (left <= x <= left + width and top <= y <= top + height for left, top, width, height in boxes)
+    return min(peak) >= 0 and any(inside)
+
+
+def _figures(rows: FracturePredictions) -> dict[str, Any]:
+    fractured, probability = rows.fractured, rows.probability.astype(np.float64)
+    flagged, affirmed = rows.probability >= rows.sensitive, rows.probability >= rows.specific
+    figures: Figures = {
+        "auc": lambda at: area_under_curve(probability[at], fractured[at]),
+        "average_precision": lambda at: _average_precision(probability[at], fractured[at]),
+        **_at_point("sensitive", flagged, fractured),
+        **_at_point("specific", affirmed, fractured),
+        **_coverage(flagged, affirmed, fractured),
+        "brier_score": lambda at: brier_score(probability[at], fractured[at]),
+        "expected_calibration_error": lambda at: expected_calibration_error(probability[at], fractured[at]),
+    }
+    counts = {"radiographs": len(rows), "fractures": int(fractured.sum())}
+    return counts | bootstrap_all(figures, len(rows), clusters=rows.cluster)
+
+
+def _at_point(point: str, alarm: BoolArray, fractured: BoolArray) -> Figures:
+    """Return what holds when everything from an operating point on counts as a fracture."""
+    right = alarm == fractured
+    figures: Figures = {
+        "sensitivity": lambda at: share(alarm[at][fractured[at]]),
+        "specificity": lambda at: share(~alarm[at][~fractured[at]]),
+        "accuracy": lambda at: share(right[at]),
+        "precision": lambda at: share(fractured[at][alarm[at]]),
+        "f1": lambda at: ratio(2 * (alarm & fractured)[at].sum(), alarm[at].sum() + fractured[at].sum()),
+    }
+    return {f"{name}_at_{point}_point": figure for name, figure in figures.items()}
+
+
+def _coverage(flagged: BoolArray, affirmed: BoolArray, fractured: BoolArray) -> Figures:
+    """Return what `uncertain`, the answer between the operating points, is worth.
+
+    Covered: the answer is right or leaves the question open.
+    """
+    uncertain = flagged & ~affirmed
+    covered = uncertain | (affirmed == fractured)
+    return {
+        "uncertain": lambda at: share(uncertain[at]),
+        "fractures_among_uncertain": lambda at: share(fractured[at][uncertain[at]]),
+        "coverage": lambda at: share(covered[at]),
+        "accuracy_when_decided": lambda at: share(covered[at][~uncertain[at]]),
+    }
+
+
+def _average_precision(probability: np.ndarray[Any, Any], fractured: BoolArray) -> float:
+    return float(average_precision_score(fractured, probability)) if fractured.any() else float("nan")

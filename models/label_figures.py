@@ -1,0 +1,92 @@
+"""Figures of predictions that name one of several labels: a region or a type."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from models.calibration import expected_calibration_error
+from models.datasets import REGIONS
+from models.evaluation import BoolArray, IntArray, bootstrap_all, confusion, ratio, share
+from models.predictions import NumberColumn, Predictions, RegionPredictions, TextColumn, TypePredictions
+
+
+def region_figures(predictions: RegionPredictions, regions: Sequence[str] = REGIONS) -> dict[str, Any]:
+    """Return the figures over radiographs whose own region is one of `regions`; those of each under `regions`."""
+    figures = _figures(predictions, predictions.region, predictions.predicted, predictions.confidence, regions)
+    figures["regions"] = figures.pop("labels")
+    return figures
+
+
+def type_figures(predictions: TypePredictions, types: Sequence[str]) -> dict[str, Any]:
+    """Return the figures over radiographs whose own type is one of `types`; those of each under `types`."""
+    figures = _figures(predictions, predictions.type, predictions.predicted, predictions.confidence, types)
+    figures["types"] = figures.pop("labels")
+    return figures
+
+
+def scope_figures(
+    predictions: RegionPredictions, *, threshold: float, least_confidence: float, regions: Sequence[str] = REGIONS
+) -> dict[str, float]:
+    """Return the scope's two limits, and the share of radiographs they refuse, in named regions and in others."""
+    refused = (predictions.distance > threshold) | (predictions.confidence < least_confidence)
+    named = np.isin(predictions.region, regions)
+    return {
+        "threshold": round(threshold, 4),
+        "least_confidence": round(least_confidence, 4),
+        "refused_of_named_regions": round(share(refused[named]), 4) if named.any() else 0.0,
+        "refused_of_other_regions": round(share(refused[~named]), 4) if (~named).any() else 0.0,
+    }
+
+
+def _figures(
+    predictions: Predictions, actual: TextColumn, predicted: TextColumn, confidence: NumberColumn, labels: Sequence[str]
+) -> dict[str, Any]:
+    known = np.isin(actual, labels)
+    actual, predicted, shares = actual[known], predicted[known], confidence[known].astype(np.float64)
+    right = actual == predicted
+    is_actual, is_predicted = (np.array([names == label for label in labels]) for names in (actual, predicted))
+    figures: dict[str, Callable[[IntArray], float]] = {
+        "accuracy": lambda at: share(right[at]),
+        "macro_f1": lambda at: _macro_f1(is_actual[:, at], is_predicted[:, at]),
+        "expected_calibration_error": lambda at: expected_calibration_error(shares[at], right[at]),
+    }
+    for index, label in enumerate(labels):
+        figures |= _of_one(label, is_actual[index], is_predicted[index])
+    found = bootstrap_all(figures, len(right), clusters=predictions.cluster[known])
+    apart = {
+        label: {"radiographs": int(is_actual[index].sum())}
+        | {name: found.pop(f"{name} {label}") for name in ("recall", "precision", "f1")}
+        for index, label in enumerate(labels)
+    }
+    # A label that the model names and the data set does not know has a column of its own.
+    columns = [*labels, *sorted(set(predicted.tolist()) - set(labels))]
+    places = {label: place for place, label in enumerate(columns)}
+    table = confusion(
+        np.array([places[name] for name in predicted], np.int64),
+        np.array([places[name] for name in actual], np.int64),
+        classes=len(columns),
+    )
+    return {
+        "radiographs": len(right),
+        **found,
+        "mean_confidence": round(share(shares), 4) if len(shares) else None,
+        "labels": apart,
+        "confusion": {"labels": columns, "rows_are_actual": table},
+    }
+
+
+def _of_one(label: str, is_actual: BoolArray, is_predicted: BoolArray) -> dict[str, Callable[[IntArray], float]]:
+    both = is_actual & is_predicted
+    return {
+        f"recall {label}": lambda at: ratio(both[at].sum(), is_actual[at].sum()),
+        f"precision {label}": lambda at: ratio(both[at].sum(), is_predicted[at].sum()),
+        f"f1 {label}": lambda at: ratio(2 * both[at].sum(), is_actual[at].sum() + is_predicted[at].sum()),
+    }
+
+
+def _macro_f1(is_actual: BoolArray, is_predicted: BoolArray) -> float:
+    """Return the mean F1 over the labels that occur."""
+    occurring = is_actual.any(axis=1)
+    right, said = (is_actual & is_predicted).sum(axis=1), is_actual.sum(axis=1) + is_predicted.sum(axis=1)
+    return share(2 * right[occurring] / said[occurring])

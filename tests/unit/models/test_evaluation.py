@@ -1,0 +1,161 @@
+"""Figures of predictions, on tables whose figures are known."""
+
+import numpy as np
+import pytest
+
+from models.evaluation import bootstrap, bootstrap_all, share
+from models.fracture_figures import fracture_figures, lies_inside, play_pointing_game
+from models.label_figures import region_figures, scope_figures, type_figures
+from models.predictions import FracturePredictions, RegionPredictions, TypePredictions
+
+# Ten hands, five fractures and then five without one; one in the middle of each tenth.
+PROBABILITIES = np.array([0.95, 0.85, 0.65, 0.45, 0.15, 0.75, 0.55, 0.35, 0.25, 0.05])
+FRACTURED = np.arange(10) < 5
+
+
+def build_table(**changed: object) -> FracturePredictions:
+    count = len(PROBABILITIES)
+    columns = {
+        "image": [f"{index}.jpg" for index in range(count)],
+        "fold": np.zeros(count),
+        "cluster": np.arange(count),
+        "region": ["HAND"] * count,
+        "fractured": FRACTURED,
+        "usable": np.ones(count),
+        "output": ["ANY"] * count,
+        "logit": np.log(PROBABILITIES / (1 - PROBABILITIES)),
+        "probability": PROBABILITIES,
+        "sensitive": np.full(count, 0.3),
+        "specific": np.full(count, 0.7),
+        "peak_x": np.zeros(count),
+        "peak_y": np.zeros(count),
+        "final_logit": np.zeros(count),
+    }
+    return FracturePredictions(**{**columns, **changed})
+
+
+def test_figures_of_ten_hands() -> None:
+    figures = fracture_figures(build_table(), regions=("HAND", "LEG"))
+    found = {name: item["value"] if isinstance(item, dict) else item for name, item in figures["all"].items()}
+    assert found == {
+        "radiographs": 10,
+        "fractures": 5,
+        # Pairs in order: 0.95 and 0.85 beat all five, 0.65 beats four, 0.45 three, 0.15 one.
+        "auc": 18 / 25,
+        "average_precision": pytest.approx((1 + 1 + 3 / 4 + 4 / 6 + 5 / 9) / 5, abs=1e-4),
+        "sensitivity_at_sensitive_point": 0.8,
+        "specificity_at_sensitive_point": 0.4,
+        "accuracy_at_sensitive_point": 0.6,
+        "precision_at_sensitive_point": pytest.approx(4 / 7, abs=1e-4),
+        "f1_at_sensitive_point": pytest.approx(8 / 12, abs=1e-4),
+        "sensitivity_at_specific_point": 0.4,
+        "specificity_at_specific_point": 0.8,
+        "accuracy_at_specific_point": 0.6,
+        "precision_at_specific_point": pytest.approx(2 / 3, abs=1e-4),
+        "f1_at_specific_point": 0.5,
+        # Between 0.3 and 0.7 lie 0.65 and 0.45 (fractures), 0.55 and 0.35.
+        "uncertain": 0.4,
+        "fractures_among_uncertain": 0.5,
+        # Wrong and sure: the fracture at 0.15 and the hand without one at 0.75.
+        "coverage": 0.8,
+        "accuracy_when_decided": pytest.approx(4 / 6, abs=1e-4),
+        "brier_score": pytest.approx(np.mean((PROBABILITIES - FRACTURED) ** 2), abs=1e-4),
+        "expected_calibration_error": pytest.approx(np.abs(PROBABILITIES - FRACTURED).mean(), abs=1e-4),
+    }
+    assert figures["regions"]["HAND"] == figures["all"]
+    assert figures["regions"]["LEG"]["radiographs"] == 0
+    assert figures["regions"]["LEG"]["auc"] == {"value": None, "low": None, "high": None}
+
+
+def test_radiographs_that_nothing_answers_or_whose_twin_disagrees_take_no_part() -> None:
+    usable, output = np.ones(10, bool), np.array(["ANY"] * 10)
+    usable[5], output[4] = False, ""
+    figures = fracture_figures(build_table(usable=usable, output=output))["all"]
+    assert (figures["radiographs"], figures["fractures"]) == (8, 4)
+    # 0.45 loses against 0.55 alone.
+    assert figures["auc"]["value"] == 15 / 16
+
+
+def test_every_row_is_judged_by_its_own_operating_points() -> None:
+    own = build_table(sensitive=np.where(FRACTURED, 0.0, 1.0), specific=np.where(FRACTURED, 0.0, 1.0))
+    found = fracture_figures(own)["all"]
+    assert found["sensitivity_at_sensitive_point"]["value"] == 1.0
+    assert found["specificity_at_specific_point"]["value"] == 1.0
+
+
+def test_pointing_game_counts_outlined_fractures_whose_peak_lies_in_a_box() -> None:
+    # 0 in its first box, 1 in none, 2 without a peak, 3 without a box, 5 with a box but without a fracture.
+    boxes = {"0.jpg": [(8.0, 8.0, 4.0, 4.0), (50.0, 50.0, 9.0, 9.0)], "1.jpg": [(20.0, 0.0, 5.0, 5.0)]}
+    boxes |= {"2.jpg": [(-5.0, -5.0, 90.0, 90.0)], "5.jpg": [(0.0, 0.0, 90.0, 90.0)]}
+    peaks = {"peak_x": np.array([10, 10, -1, *[10] * 7]), "peak_y": np.array([9, 9, -1, *[9] * 7])}
+    found = play_pointing_game(build_table(**peaks), boxes, regions=("HAND", "LEG"))
+    assert found["all"]["value"] == pytest.approx(1 / 3, abs=1e-4)
+    assert found["HAND"] == found["all"]
+    assert "LEG" not in found
+
+
+@pytest.mark.parametrize(
+    ("peak", "inside"),
+    [((10, 20), True), ((13, 20), True), ((14, 20), False), ((10, 27), True), ((10, 28), False), ((9, 20), False)],
+)
+def test_a_peak_is_the_middle_of_its_pixel(peak: tuple[int, int], inside: bool) -> None:
+    assert lies_inside(peak, [(10.0, 20.0, 4.0, 8.0)]) is inside
+
+
+def build_regions() -> RegionPredictions:
+    return RegionPredictions(
+        image=[f"{index}.jpg" for index in range(6)],
+        fold=np.zeros(6),
+        cluster=np.arange(6),
+        region=["HAND", "HAND", "HAND", "LEG", "LEG", "OTHER"],
+        predicted=["HAND", "HAND", "LEG", "LEG", "KNEE", "HAND"],
+        confidence=[0.95, 0.85, 0.45, 0.75, 0.35, 0.25],
+        distance=[1.0, 1.0, 1.0, 1.0, 3.0, 3.0],
+        final_region=["HAND"] * 6,
+        final_confidence=np.ones(6),
+    )
+
+
+def test_figures_of_named_regions() -> None:
+    figures = region_figures(build_regions(), regions=("HAND", "LEG"))
+    assert figures["radiographs"] == 5
+    assert figures["accuracy"]["value"] == 0.6
+    values = {name: figures["regions"]["HAND"][name]["value"] for name in ("recall", "precision", "f1")}
+    assert values == {"recall": pytest.approx(2 / 3, abs=1e-4), "precision": 1.0, "f1": 0.8}
+    assert figures["macro_f1"]["value"] == pytest.approx((0.8 + 0.5) / 2, abs=1e-4)
+    assert figures["confusion"] == {
+        "labels": ["HAND", "LEG", "KNEE"],
+        "rows_are_actual": [[2, 1, 0], [0, 1, 1], [0, 0, 0]],
+    }
+    stated, right = np.array([0.95, 0.85, 0.45, 0.75, 0.35]), np.array([1, 1, 0, 1, 0])
+    assert figures["expected_calibration_error"]["value"] == pytest.approx(np.abs(stated - right).mean(), abs=1e-4)
+
+
+def test_scope_refuses_by_distance_and_by_confidence() -> None:
+    found = scope_figures(build_regions(), threshold=2.0, least_confidence=0.5, regions=("HAND", "LEG"))
+    assert found == {
+        "threshold": 2.0,
+        "least_confidence": 0.5,
+        "refused_of_named_regions": 0.4,
+        "refused_of_other_regions": 1.0,
+    }
+
+
+def test_figures_of_types() -> None:
+    table = TypePredictions(
+        image=["a", "b"], fold=[0, 0], cluster=[0, 1], type=["SPIRAL", "OBLIQUE"], predicted=["SPIRAL", "SPIRAL"],
+        confidence=[0.9, 0.6], final_type=["SPIRAL"] * 2, final_confidence=[1.0, 1.0],
+    )  # fmt: skip
+    figures = type_figures(table, ("OBLIQUE", "SPIRAL"))
+    assert figures["types"]["SPIRAL"]["precision"]["value"] == 0.5
+    assert figures["confusion"]["rows_are_actual"] == [[0, 1], [0, 1]]
+
+
+def test_figures_of_the_same_rows_come_from_the_same_resampled_clusters() -> None:
+    values = np.random.default_rng(0).random(60)
+    clusters = np.arange(60) // 3
+    together = bootstrap_all(
+        {"mean": lambda at: share(values[at]), "twice": lambda at: 2 * share(values[at])}, 60, clusters=clusters
+    )
+    assert together["mean"] == bootstrap(lambda at: share(values[at]), 60, clusters=clusters)
+    assert together["twice"]["low"] == pytest.approx(2 * together["mean"]["low"], abs=2e-4)
