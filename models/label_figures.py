@@ -7,8 +7,11 @@ import numpy as np
 
 from models.calibration import expected_calibration_error
 from models.datasets import REGIONS
-from models.evaluation import BoolArray, IntArray, bootstrap_all, confusion, ratio, share
+from models.evaluation import BoolArray, IntArray, bootstrap, bootstrap_all, confusion, ratio, share
 from models.predictions import NumberColumn, Predictions, RegionPredictions, TextColumn, TypePredictions
+
+TOP = 3
+"""Beside the accuracy: how often the radiograph's own type is among so many of the most probable."""
 
 
 def region_figures(predictions: RegionPredictions, regions: Sequence[str] = REGIONS) -> dict[str, Any]:
@@ -22,6 +25,9 @@ def type_figures(predictions: TypePredictions, types: Sequence[str]) -> dict[str
     """Return the figures over radiographs whose own type is one of `types`; those of each under `types`."""
     figures = _figures(predictions, predictions.type, predictions.predicted, predictions.confidence, types)
     figures["types"] = figures.pop("labels")
+    known = predictions.select(np.isin(predictions.type, types))
+    near = (known.rank >= 1) & (known.rank <= TOP)
+    figures[f"top_{TOP}_accuracy"] = bootstrap(lambda at: share(near[at]), len(near), clusters=known.cluster)
     return figures
 
 

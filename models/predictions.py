@@ -109,6 +109,8 @@ class TypePredictions(Predictions):
     predicted: TextColumn
     confidence: NumberColumn
     """Probability of `predicted`, by a temperature from the other folds."""
+    rank: WholeColumn
+    """Place of the radiograph's own type among all by their probability: 1 where it is `predicted`; 0 if unknown."""
     final_type: TextColumn
     final_confidence: NumberColumn
     """Of the shipped model, which has seen the radiograph."""

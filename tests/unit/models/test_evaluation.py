@@ -142,13 +142,22 @@ def test_scope_refuses_by_distance_and_by_confidence() -> None:
 
 
 def test_figures_of_types() -> None:
+    types = ("IMPACTED", "OBLIQUE", "SPIRAL", "TRANSVERSE")
     table = TypePredictions(
-        image=["a", "b"], fold=[0, 0], cluster=[0, 1], type=["SPIRAL", "OBLIQUE"], predicted=["SPIRAL", "SPIRAL"],
-        confidence=[0.9, 0.6], final_type=["SPIRAL"] * 2, final_confidence=[1.0, 1.0],
+        image=["a", "b", "c", "d"], fold=[0] * 4, cluster=[0, 1, 2, 3],
+        type=["SPIRAL", "OBLIQUE", "OBLIQUE", "IMPACTED"], predicted=["SPIRAL"] * 4, confidence=[0.9, 0.6, 0.6, 0.7],
+        rank=[1, 3, 4, 2], final_type=["SPIRAL"] * 4, final_confidence=[1.0] * 4,
     )  # fmt: skip
-    figures = type_figures(table, ("OBLIQUE", "SPIRAL"))
-    assert figures["types"]["SPIRAL"]["precision"]["value"] == 0.5
-    assert figures["confusion"]["rows_are_actual"] == [[0, 1], [0, 1]]
+    figures = type_figures(table, types)
+    assert figures["types"]["SPIRAL"]["precision"]["value"] == 0.25
+    assert figures["types"]["SPIRAL"]["recall"]["value"] == 1.0
+    assert figures["types"]["SPIRAL"]["f1"]["value"] == 0.4
+    assert figures["types"]["TRANSVERSE"]["recall"] == {"value": None, "low": None, "high": None}
+    assert figures["confusion"]["rows_are_actual"] == [[0, 0, 1, 0], [0, 0, 2, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert figures["accuracy"]["value"] == 0.25
+    assert figures["top_3_accuracy"]["value"] == 0.75
+    assert figures["top_3_accuracy"]["low"] < 0.75 < figures["top_3_accuracy"]["high"]
+    assert "labels" not in figures
 
 
 def test_figures_of_the_same_rows_come_from_the_same_resampled_clusters() -> None:

@@ -39,7 +39,7 @@ def build_fractures(count: int = 7) -> FracturePredictions:
 
 
 REGION = {"region": ["HAND"], "predicted": ["LEG"], "confidence": [0.1], "distance": [1 / 3]}
-TYPE = {"type": ["OBLIQUE"], "predicted": ["SPIRAL"], "confidence": [0.1]}
+TYPE = {"type": ["OBLIQUE"], "predicted": ["SPIRAL"], "confidence": [0.1], "rank": [2]}
 TABLES = [
     build_fractures(),
     RegionPredictions(**ONE, **REGION, final_region=["HAND"], final_confidence=[0.7]),
