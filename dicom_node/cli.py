@@ -97,7 +97,8 @@ def analyse(
     - decision: fracture, no fracture, uncertain or not analysed
     - reason
     - rois: x, y, width, height of each, in source pixels
-    - heatmap_peak: x, y
+    - heatmap_peak: x, y, or null
+    - flags: remarks, such as why the heat map is withheld
     - models
     """
     from dicom_node.operate.offline import analyse_files

@@ -56,7 +56,8 @@ def render_overlay(radiograph: Radiograph, analysis: RadiographAnalysis, *, disc
     """Render heat map, boxes, arrow and legend over the radiograph: shape (rows, columns, 3), RGB, 0 to 255.
 
     Colours lie only where the heat is above 0.3. Boxes are solid when the decision is `fracture`, dashed otherwise.
-    The arrow's tip stops just before the strongest activation, so that the pixels there stay visible.
+    The arrow's tip stops just before the strongest activation, so that the pixels there stay visible; where no fracture
+    was found there is no arrow, for it would point at one.
     """
     grey = render_original(radiograph)
     picture = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
@@ -66,7 +67,7 @@ def render_overlay(radiograph: Radiograph, analysis: RadiographAnalysis, *, disc
     strips = _place_strips(radiograph, analysis, disclaimer, size)
     for roi in analysis.rois:
         _draw_box(picture, roi, size, dashed=analysis.decision is not Decision.FRACTURE)
-    if analysis.heatmap_peak is not None:
+    if analysis.heatmap_peak is not None and analysis.decision is not Decision.NO_FRACTURE:
         _draw_arrow(picture, grey, analysis.heatmap_peak, radiograph.pixel_aspect, strips)
     for strip, start in zip(strips, (0, radiograph.rows - len(strips[1])), strict=True):
         under = picture[start : start + len(strip)]

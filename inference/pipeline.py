@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from inference.bundle import SCOPE, Answer, load_bundles
 from inference.errors import BundleError
 from inference.grad_cam import find_peak, spread_over_source
 from inference.model import Look, Model
+from inference.quality import measure_quality
 from inference.roi import find_rois
 from inference.scope import Scope
 from inference.types import (
@@ -156,12 +158,10 @@ class Pipeline:
         output = model.bundle.manifest.labels.index(answer.output)
         probability = calibrate(float(look.logits[output]), answer)
         decision = decide(probability, answer)
-        cam = look.cam[..., output]
-        heatmap = spread_over_source(cam, box, rows=radiograph.rows, columns=radiograph.columns)
         # Probabilities of types are given that there is a fracture: beside any other decision they would affirm one.
         typing = self._typing.get(region.region) if decision is Decision.FRACTURE else None
         spoke = (self.region_model, model, *([typing] if typing else []))
-        return RadiographAnalysis(
+        analysis = RadiographAnalysis(
             decision=decision,
             reason=_explain(decision),
             region=region,
@@ -169,12 +169,25 @@ class Pipeline:
                 probability=probability, sensitive_threshold=answer.sensitive, specific_threshold=answer.specific
             ),
             fracture_type=_name_type(typing, radiograph) if typing else None,
-            heatmap=heatmap,
-            rois=() if decision is Decision.NO_FRACTURE else find_rois(heatmap),
-            heatmap_peak=find_peak(heatmap),
             models=tuple(one.bundle.identity for one in spoke),
             flags=flags,
         )
+        objection = measure_quality(look.views.cam[..., output], radiograph).objection(model.bundle.manifest.quality)
+        heatmap = spread_over_source(look.cam[..., output], box, rows=radiograph.rows, columns=radiograph.columns)
+        return _add_heat(analysis, heatmap, objection)
+
+
+def _add_heat(analysis: RadiographAnalysis, heatmap: Float32Array, objection: str) -> RadiographAnalysis:
+    """Add heat map, boxes and peak, or the reason why they are withheld.
+
+    Where no fracture is found there is nothing to point at, so that a useless map is left blank without a word.
+    """
+    if not objection:
+        rois = () if analysis.decision is Decision.NO_FRACTURE else find_rois(heatmap)
+        return replace(analysis, heatmap=heatmap, rois=rois, heatmap_peak=find_peak(heatmap))
+    if analysis.decision is Decision.NO_FRACTURE:
+        return replace(analysis, heatmap=np.zeros_like(heatmap))
+    return replace(analysis, flags=(*analysis.flags, f"The heat map is withheld: {objection}."))
 
 
 def share_out(logits: Float32Array, labels: Sequence[str], temperature: float) -> dict[str, float]:

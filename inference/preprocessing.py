@@ -60,6 +60,11 @@ class Letterbox:
             top=(size - height) // 2,
         )
 
+    def window(self, rows: int, columns: int) -> tuple[slice, slice]:
+        """Return the rows and columns of the square that a picture of this shape covers."""
+        top, left = int(self.top), int(self.left)
+        return slice(top, top + round(rows * self.scale_y)), slice(left, left + round(columns * self.scale_x))
+
     def draw(self, pixels: Float32Array, *, padding: float) -> Float32Array:
         """Return the square, float32, shape (size, size)."""
         rows, columns = pixels.shape
@@ -68,8 +73,7 @@ class Letterbox:
         shrinks = width <= columns and height <= rows
         resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         square = np.full((self.size, self.size), padding, np.float32)
-        left, top = int(self.left), int(self.top)
-        square[top : top + height, left : left + width] = np.clip(resized, 0.0, 1.0)
+        square[self.window(rows, columns)] = np.clip(resized, 0.0, 1.0)
         return square
 
 

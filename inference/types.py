@@ -131,11 +131,14 @@ class RadiographAnalysis:
     fracture_type: TypePrediction | None = None
     """Only where the decision is `fracture` and a type bundle speaks for the region."""
     heatmap: Float32Array | None = field(default=None, repr=False)
-    """Grad-CAM, shape of the source (rows, columns), range [0, 1]; None when withheld."""
+    """Grad-CAM, shape of the source (rows, columns), range [0, 1]; None when withheld (a flag says why).
+
+    All 0 where no fracture was found and nothing stands out.
+    """
     rois: tuple[Roi, ...] = ()
-    """Hot areas, hottest first."""
+    """Hot areas, hottest first; none where no fracture was found or the heat map is withheld."""
     heatmap_peak: tuple[int, int] | None = None
-    """(x, y) of the strongest activation."""
+    """(x, y) of the strongest activation; None where there is no heat or the heat map is withheld."""
     models: tuple[ModelIdentity, ...] = ()
     """The models that spoke, in order."""
     flags: tuple[str, ...] = ()

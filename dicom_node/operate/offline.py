@@ -120,5 +120,6 @@ def to_record(path: Path, analysis: RadiographAnalysis) -> dict[str, Any]:
         "reason": analysis.reason,
         "rois": [[roi.x, roi.y, roi.width, roi.height] for roi in analysis.rois],
         "heatmap_peak": list(analysis.heatmap_peak) if analysis.heatmap_peak else None,
+        "flags": list(analysis.flags),
         "models": [{"name": one.name, "version": one.version, "digest": one.digest} for one in analysis.models],
     }

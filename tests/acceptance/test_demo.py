@@ -93,6 +93,9 @@ def test_analyse_prints_one_json_object_for_each_image():
         "reason",
         "rois",
         "heatmap_peak",
+        "flags",
+        "fracture_type",
+        "fracture_type_probability",
         "models",
     }
     assert tibia["region"] in {"LEG", "ANKLE_FOOT"}

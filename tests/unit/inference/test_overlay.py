@@ -80,6 +80,12 @@ def test_the_arrow_points_at_the_peak_and_does_not_cover_it():
     assert np.array_equal(with_arrow[y, x], without[y, x])
 
 
+def test_no_arrow_points_at_anything_where_no_fracture_was_found():
+    analysis = replace(build_analysis(), decision=Decision.NO_FRACTURE, rois=())
+    without = replace(analysis, heatmap_peak=None)
+    assert np.array_equal(overlay(build_radiograph(), analysis), overlay(build_radiograph(), without))
+
+
 @pytest.mark.parametrize("peak", [(0, 0), (399, 0), (0, 511), (399, 511)])
 def test_a_peak_in_the_corner_still_gets_its_arrow(peak):
     analysis = replace(build_analysis(), rois=())

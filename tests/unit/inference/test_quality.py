@@ -1,0 +1,183 @@
+"""A heat map that misleads is withheld, says why, and leaves the prediction alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from inference.bundle import MANIFEST, QualityLimits
+from inference.limb import SIDE, find_limb
+from inference.model import Model
+from inference.pipeline import Pipeline
+from inference.quality import Quality, measure_quality
+from inference.runtime import Scores
+from inference.testing import build_tiny_bundles
+from inference.types import Decision, Float32Array, Radiograph
+
+CELLS = 20
+LIMITS = QualityLimits()
+ON_LIMB = (10, 8)
+
+
+def build_radiograph(*, aspect: float = 1.0) -> Radiograph:
+    """Draw a limb with its bone from top to bottom, air on both sides, a letter in it, a black border at the bottom.
+
+    In the square of 400 the picture lies from column 60 to 340.
+    """
+    pixels = np.full((400, 280), 0.12, np.float32)
+    pixels[:, 60:160] = 0.35
+    pixels[:, 90:130] = 0.8
+    pixels[cv2.putText(np.zeros((400, 280), np.uint8), "R", (225, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.2, 1, 4) > 0] = 1
+    pixels[330:] = 0
+    noisy = np.clip(pixels + np.random.default_rng(2).normal(0, 0.01, pixels.shape), 0, 1).astype(np.float32)
+    shape = 280, round(400 / aspect)
+    return Radiograph(pixels=cv2.resize(noisy, shape, interpolation=cv2.INTER_AREA), pixel_aspect=aspect)
+
+
+def place_heat(*spots: tuple[int, int], cells: int = CELLS) -> Float32Array:
+    """Return a map with a hot spot at each (row, column) of 20 x 20 cells."""
+    y, x = np.indices((cells, cells)) * CELLS / cells
+    return np.maximum.reduce([np.exp(-((y - row) ** 2 + (x - column) ** 2) / 4) for row, column in spots]).astype(
+        np.float32
+    )
+
+
+def measure(*views: Float32Array) -> Quality:
+    return measure_quality(np.stack(views), build_radiograph())
+
+
+def test_one_spot_on_the_limb_that_both_views_show_is_worth_showing() -> None:
+    quality = measure(place_heat(ON_LIMB), place_heat(ON_LIMB) * 0.7)
+    assert quality.objection(LIMITS) == ""
+    assert quality.flatness < 0.05
+    assert quality.inside > 0.9
+    assert quality.agreement == pytest.approx(1)
+
+
+@pytest.mark.parametrize("heat", [0.0, 0.3], ids=["empty", "even"])
+def test_a_map_in_which_nothing_stands_out_is_withheld(heat: float) -> None:
+    even = np.full((CELLS, CELLS), heat, np.float32)
+    quality = measure(even)
+    assert quality.objection(LIMITS) == "no place in it stands out"
+    assert quality.flatness == pytest.approx(0.5 if heat else 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_is_withheld(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    assert measure(*rng.exponential(size=(2, CELLS, CELLS)).astype(np.float32)).objection(LIMITS)
+
+
+@pytest.mark.parametrize(
+    "spot",
+    [(10, 1), (10, 15), (19, 8), (2, 15)],
+    ids=["padding", "air", "black border", "marker"],
+)
+def test_heat_beside_the_limb_is_withheld(spot: tuple[int, int]) -> None:
+    quality = measure(place_heat(spot), place_heat(spot))
+    assert quality.inside < 0.3
+    assert quality.objection(LIMITS) == f"only {quality.inside:.0%} of the heat lies on the limb"
+
+
+def test_two_views_that_point_to_different_places_are_withheld() -> None:
+    quality = measure(place_heat((4, 8)), place_heat((15, 8)))
+    assert quality.inside > 0.9
+    assert quality.objection(LIMITS) == "that of the mirror image shows another place"
+
+
+def test_two_spots_that_both_views_show_are_no_contradiction() -> None:
+    spots = (4, 8), (15, 8)
+    assert measure(place_heat(*spots), place_heat(*spots)[:, ::-1][:, ::-1] * 2).objection(LIMITS) == ""
+
+
+def test_a_model_that_looks_once_cannot_contradict_itself() -> None:
+    assert measure(place_heat(ON_LIMB)).agreement is None
+
+
+def test_the_figures_do_not_depend_on_how_fine_the_map_is() -> None:
+    coarse, fine = (measure(place_heat(ON_LIMB, cells=cells), place_heat((11, 8), cells=cells)) for cells in (10, 40))
+    assert coarse.flatness == pytest.approx(fine.flatness, abs=0.02)
+    assert coarse.inside == pytest.approx(fine.inside, abs=0.05)
+    assert coarse.agreement == pytest.approx(fine.agreement, abs=0.05)
+
+
+@pytest.mark.parametrize("aspect", [0.5, 1.0, 2.0])
+def test_the_limb_is_found_where_it_was_drawn(aspect: float) -> None:
+    limb = find_limb(build_radiograph(aspect=aspect))
+    y, x = np.argwhere(limb).T / SIDE * 400
+    # Margin of a twentieth of the side on each side of the limb, columns 120 to 220 of the square of 400.
+    assert (x.min(), x.max()) == pytest.approx((100, 240), abs=8)
+    assert y.min() < 4
+    assert y.max() == pytest.approx(350, abs=8)
+
+
+def test_the_limb_follows_a_turned_radiograph() -> None:
+    pixels = build_radiograph().pixels
+    limb = find_limb(Radiograph(pixels=pixels))
+    for turn in (np.fliplr, np.flipud, np.transpose):
+        turned = find_limb(Radiograph(pixels=np.ascontiguousarray(turn(pixels))))
+        assert np.mean(turned != turn(limb)) < 0.03
+
+
+def test_where_nothing_can_be_told_apart_all_of_the_picture_is_limb() -> None:
+    limb = find_limb(Radiograph(pixels=np.full((100, 50), 0.4, np.float32)))
+    assert limb[:, SIDE // 4 : 3 * SIDE // 4].all()
+    assert limb.sum() == SIDE * SIDE // 2
+
+
+class Scripted:
+    """Answers every pair with the same logit and these maps."""
+
+    def __init__(self, logit: float, views: Float32Array) -> None:
+        self._scores = Scores(
+            logits=np.full((2, 1), logit, np.float32), cam=views[..., np.newaxis], embedding=np.ones((2, 1), np.float32)
+        )
+
+    def run(self, tensor: Float32Array) -> Scores:
+        assert tensor.shape[0] == 2
+        return self._scores
+
+
+def script(folder: Path, logit: float, *views: Float32Array) -> Pipeline:
+    """Return a pipeline whose fracture model answers so; `views` lie as the radiograph."""
+    path = build_tiny_bundles(folder) / "tiny_fracture" / MANIFEST
+    path.write_text("mirrored = true\n" + path.read_text())
+    pipeline = Pipeline.load(folder, threads=1)
+    (fracture,) = pipeline.fracture_models
+    runtime = Scripted(logit, np.stack([views[0], views[1][:, ::-1]]))
+    scripted = Model(bundle=fracture.bundle, runtime=runtime)
+    return Pipeline(pipeline.region_model, (scripted,), pipeline._scope)  # noqa: SLF001 - all else stays
+
+
+@pytest.mark.parametrize(("logit", "decision"), [(4.0, Decision.FRACTURE), (0.0, Decision.UNCERTAIN)])
+def test_a_withheld_map_is_said_and_the_prediction_stays(tmp_path: Path, logit: float, decision: Decision) -> None:
+    good = script(tmp_path / "good", logit, place_heat(ON_LIMB), place_heat(ON_LIMB)).analyse(build_radiograph())
+    bad = script(tmp_path / "bad", logit, place_heat((4, 8)), place_heat((15, 8))).analyse(build_radiograph())
+    assert good.decision is bad.decision is decision
+    assert good.heatmap is not None
+    assert good.rois
+    assert good.heatmap_peak is not None
+    assert (bad.heatmap, bad.rois, bad.heatmap_peak) == (None, (), None)
+    assert bad.flags == ("The heat map is withheld: that of the mirror image shows another place.",)
+    assert bad == replace(good, heatmap=None, rois=(), heatmap_peak=None, flags=bad.flags)
+
+
+def test_where_no_fracture_is_found_a_useless_map_is_blank_without_a_word(tmp_path: Path) -> None:
+    analysis = script(tmp_path, -9.0, place_heat((4, 8)), place_heat((15, 8))).analyse(build_radiograph())
+    assert analysis.decision is Decision.NO_FRACTURE
+    assert analysis.heatmap is not None
+    assert not analysis.heatmap.any()
+    assert (analysis.rois, analysis.heatmap_peak, analysis.flags) == ((), None, ())
+
+
+def test_a_bundle_carries_its_own_limits(tmp_path: Path) -> None:
+    pipeline = script(tmp_path, 4.0, place_heat((4, 8)), place_heat((15, 8)))
+    path = tmp_path / "tiny_fracture" / MANIFEST
+    path.write_text(path.read_text() + "\n[quality]\nagreement = -1.0\n")
+    (tolerant,) = Pipeline.load(tmp_path, threads=1).fracture_models
+    lenient = Model(bundle=tolerant.bundle, runtime=pipeline.fracture_models[0].runtime)
+    analysis = Pipeline(pipeline.region_model, (lenient,), pipeline._scope).analyse(build_radiograph())  # noqa: SLF001 - as above
+    assert analysis.heatmap is not None
+    assert analysis.flags == ()
