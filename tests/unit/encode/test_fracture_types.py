@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from analyses import TYPE_MODEL, build_analysis, build_image, build_radiograph, build_study, name_types
 from pydicom import dcmread
-from pypdf import PdfReader
+from report_pages import measure_bar, open_pages, read_page
 
 from dicom_node.encode.results import encode_study
 from dicom_node.identity import DISCLAIMER
@@ -28,42 +28,19 @@ def encode(image):
     return results
 
 
-def open_pages(image):
-    report = encode(image)[-1]
-    return PdfReader(BytesIO(report.EncapsulatedDocument[: report.EncapsulatedDocumentLength])).pages
+def read_report(image):
+    (page,) = open_pages(encode(image)[-1])
+    return read_page(page)
 
 
-def read_page(image):
-    """Return a page's lines of text and its filled boxes, each with where it begins: (x, y), x, y and width."""
-    (page,) = open_pages(image)
-    texts, boxes = {}, []
-
-    def take_text(text, cm, tm, _font, _size):
-        if text.strip():
-            # The matrix of the text within that of the page; neither turns or scales here.
-            texts[text.strip()] = round(tm[4] + cm[4], 1), round(tm[5] + cm[5], 1)
-
-    def take_box(operator, operands, cm, _tm):
-        if operator == b"re":
-            x, y, width, _ = (float(value) for value in operands)
-            boxes.append((x + cm[4], y + cm[5], width))
-
-    page.extract_text(visitor_text=take_text, visitor_operand_before=take_box)
-    return texts, boxes
-
-
-def measure_bar(label, texts, boxes):
-    """Return the filled share of the bar beside a label: the shade, the bar itself and the outline lie in one row."""
-    x, y = texts[label]
-    row = [width for left, bottom, width in boxes if 0 < left - x < 200 and abs(bottom - y) < 3]
-    shade, filled, outline = row
-    assert shade == outline
-    return filled / shade
+def read_words(image):
+    (page,) = open_pages(encode(image)[-1])
+    return page.extract_text()
 
 
 @pytest.mark.parametrize("types", [TYPES, {"ONLY": 1.0}, {f"type_{n}": (12 - n) / 78 for n in range(12)}])
 def test_the_report_shows_a_bar_for_every_type_as_long_as_it_is_probable(types):
-    texts, boxes = read_page(build_image(**name_types(**types)))
+    texts, boxes = read_report(build_image(**name_types(**types)))
     assert HEAD in texts
     for label, probability in types.items():
         shown = label.replace("_", " ").capitalize()
@@ -71,7 +48,7 @@ def test_the_report_shows_a_bar_for_every_type_as_long_as_it_is_probable(types):
 
 
 def test_the_most_probable_type_is_first_and_the_columns_are_read_downwards():
-    texts, _ = read_page(build_image(**name_types(**dict(reversed(TYPES.items())))))
+    texts, _ = read_report(build_image(**name_types(**dict(reversed(TYPES.items())))))
     places = [texts[label] for label in ("Oblique", "Spiral", "Greenstick", "Fracture dislocation", "Avulsion")]
     left, right = places[:3], places[3:]
     assert left == sorted(left, key=lambda place: -place[1])
@@ -82,8 +59,7 @@ def test_the_most_probable_type_is_first_and_the_columns_are_read_downwards():
 
 def test_more_than_a_dozen_types_are_summed_up():
     types = {f"KIND_{n:02}": 0.08 for n in range(12)} | {"RARE_ONE": 0.03, "RARE_TWO": 0.01}
-    (page,) = open_pages(build_image(**name_types(**types)))
-    text = page.extract_text()
+    text = read_words(build_image(**name_types(**types)))
     assert "2 less probable types, together 0.04" in text
     assert "Kind 11" in text
     assert "Rare" not in text
@@ -91,7 +67,7 @@ def test_more_than_a_dozen_types_are_summed_up():
 
 def test_labels_in_any_script_and_of_any_length_stay_beside_their_bars():
     types = {"螺旋形骨折": 0.5, "Спиральный": 0.3, "compression_crush_of_the_whole_bone_and_more": 0.15, "كسر": 0.05}
-    texts, boxes = read_page(build_image(**name_types(**types)))
+    texts, boxes = read_report(build_image(**name_types(**types)))
     assert "螺旋形骨折" in texts
     assert "Спиральный" in texts
     (cut,) = (text for text in texts if text.startswith("Compression crush") and text.endswith("…"))
@@ -100,8 +76,7 @@ def test_labels_in_any_script_and_of_any_length_stay_beside_their_bars():
 
 
 def test_a_report_with_types_says_on_its_page_what_it_is_for():
-    (page,) = open_pages(build_image(**name_types(**TYPES), flags=("One remark.", "And another.")))
-    text = page.extract_text()
+    text = read_words(build_image(**name_types(**TYPES), flags=("One remark.", "And another.")))
     assert HEAD in text
     assert text.count(DISCLAIMER) == 2
 
@@ -112,7 +87,7 @@ def test_the_type_model_is_named_as_the_others_are():
         described = ds.ContributingEquipmentSequence[-1]
         assert (described.ManufacturerModelName, described.SoftwareVersions) == ("drawn-type", "0.2.0")
         assert f"type model, SHA-256 {TYPE_MODEL.digest}" in described.ContributionDescription
-    text = open_pages(build_image(**name_types(**TYPES)))[0].extract_text()
+    text = read_words(build_image(**name_types(**TYPES)))
     for said in ("drawn-type", "0.2.0", TYPE_MODEL.digest[:16]):
         assert said in text
 
@@ -149,7 +124,7 @@ def test_a_line_of_json_gives_the_most_probable_type():
 def test_without_a_type_model_nothing_is_said_of_types():
     image = build_image()
     capture, report = encode(image)
-    text = open_pages(image)[0].extract_text()
+    text = read_words(image)
     assert "type" not in text.lower()
     assert "type" not in capture.ImageComments
     assert not any("type model" in item.ContributionDescription for item in report.ContributingEquipmentSequence)
@@ -158,5 +133,5 @@ def test_without_a_type_model_nothing_is_said_of_types():
 
 
 def test_a_probability_is_never_shown_as_a_certainty_in_a_bar():
-    texts, _ = read_page(build_image(**name_types(SURE=1.0, NEVER=0.0)))
+    texts, _ = read_report(build_image(**name_types(SURE=1.0, NEVER=0.0)))
     assert {format_probability(1.0), format_probability(0.0)} <= set(texts)
