@@ -52,6 +52,19 @@ class Answer(_Table):
     sensitive: float = Field(ge=0, le=1)
     specific: float = Field(ge=0, le=1)
     """Operating points on the calibrated probability."""
+    coverage: float | None = Field(default=None, gt=0, lt=1)
+    """Share of each class whose true answer conformal prediction promises to keep; None where it was not fitted."""
+    fracture_at_least: float | None = Field(default=None, ge=0, le=1)
+    """From this calibrated probability on, "fracture" is kept."""
+    no_fracture_at_most: float | None = Field(default=None, ge=0, le=1)
+    """Up to this calibrated probability, "no fracture" is kept."""
+
+    @model_validator(mode="after")
+    def _conformal_as_a_whole(self) -> "Answer":
+        given = {self.coverage is None, self.fracture_at_least is None, self.no_fracture_at_most is None}
+        if len(given) > 1:
+            raise ValueError("coverage, fracture_at_least and no_fracture_at_most belong together")
+        return self
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> "Answer":

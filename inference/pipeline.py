@@ -1,7 +1,6 @@
 """The hierarchy: one model names the region, that of the region looks for a fracture, and one may name its type."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from inference.types import (
     Task,
     TypePrediction,
 )
+from inference.uncertainty import calibrate, compare_views, decide, explain_doubt, share_out
 
 DOUBTFUL_REGION = 0.5
 """Below this confidence the reader is told that the region is in doubt."""
@@ -163,14 +163,14 @@ class Pipeline:
         spoke = (self.region_model, model, *([typing] if typing else []))
         analysis = RadiographAnalysis(
             decision=decision,
-            reason=_explain(decision),
+            reason=explain_doubt(probability, answer),
             region=region,
             fracture=FracturePrediction(
                 probability=probability, sensitive_threshold=answer.sensitive, specific_threshold=answer.specific
             ),
             fracture_type=_name_type(typing, radiograph) if typing else None,
             models=tuple(one.bundle.identity for one in spoke),
-            flags=flags,
+            flags=(*flags, *filter(None, [compare_views(look.views.logits[:, output], answer)])),
         )
         objection = measure_quality(look.views.cam[..., output], radiograph).objection(model.bundle.manifest.quality)
         heatmap = spread_over_source(look.cam[..., output], box, rows=radiograph.rows, columns=radiograph.columns)
@@ -190,36 +190,12 @@ def _add_heat(analysis: RadiographAnalysis, heatmap: Float32Array, objection: st
     return replace(analysis, flags=(*analysis.flags, f"The heat map is withheld: {objection}."))
 
 
-def share_out(logits: Float32Array, labels: Sequence[str], temperature: float) -> dict[str, float]:
-    """Return the probability of every label, `softmax(logits / temperature)`, in the order of the labels."""
-    scaled = logits.astype(np.float64) / temperature
-    shares = np.exp(scaled - scaled.max())
-    return {label: float(share) for label, share in zip(labels, shares / shares.sum(), strict=True)}
-
-
-def calibrate(logit: float, answer: Answer) -> float:
-    """Return the calibrated probability of a logit (Platt, Advances in Large Margin Classifiers, 1999)."""
-    score = answer.slope * logit + answer.intercept
-    return 1 / (1 + math.exp(-score)) if score >= 0 else math.exp(score) / (1 + math.exp(score))
-
-
-def decide(probability: float, answer: Answer) -> Decision:
-    """Return the decision by the two operating points."""
-    if probability >= answer.specific:
-        return Decision.FRACTURE
-    return Decision.NO_FRACTURE if probability < answer.sensitive else Decision.UNCERTAIN
-
-
 def _name_type(model: Model, radiograph: Radiograph) -> TypePrediction:
     manifest = model.bundle.manifest
     assert manifest.type is not None  # noqa: S101 - the manifest of a type bundle always has its table
     probabilities = share_out(model.run(radiograph)[0].logits, manifest.labels, manifest.type.temperature)
     best = max(probabilities, key=probabilities.__getitem__)
     return TypePrediction(label=best, confidence=probabilities[best], probabilities=probabilities)
-
-
-def _explain(decision: Decision) -> str:
-    return "between the sensitive and the specific operating point" if decision is Decision.UNCERTAIN else ""
 
 
 def _doubts(region: RegionPrediction) -> tuple[str, ...]:
