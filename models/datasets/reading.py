@@ -1,0 +1,92 @@
+"""Image files into grey pixels; what cannot be one radiograph is refused with its reason."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inference.types import Float32Array
+
+UInt8Array = NDArray[np.uint8]
+
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
+"""Of the files that are looked at, in lower case."""
+THUMBNAIL = 64
+"""Side of a thumbnail, pixels."""
+_SMALLEST = 16
+"""A side of fewer pixels shows no bone."""
+_DEEP = ("I", "I;16", "I;16B", "I;16L")
+"""Pillow's modes of more than eight bits, which its own conversion to eight would clip."""
+
+
+class UnreadableImageError(Exception):
+    """Why the file gives no radiograph."""
+
+
+def read_pixels(path: Path) -> UInt8Array:
+    """Decode a grey image, shape (rows, columns), bone bright."""
+    with Image.open(path) as image:
+        return np.asarray(_grey(image))
+
+
+def read_unit_pixels(path: Path) -> Float32Array:
+    """Decode a grey image as serving sees it: float32, range [0, 1], bone bright."""
+    with Image.open(path) as image:
+        if image.mode in _DEEP:
+            return _scale_deep(image)
+        return np.asarray(np.asarray(_grey(image)) / np.float32(255), np.float32)
+
+
+def read_thumbnail(path: Path) -> UInt8Array:
+    """Decode every block of the file, shape (64, 64) whatever its aspect; a JPEG at a fraction of its cost.
+
+    Raises
+    ------
+    UnreadableImageError
+        The file is missing, empty, damaged, ends early, is too small or too large, or has no grey values.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on metadata; damage to the pixels is an exception
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return _shrink(path)
+    except FileNotFoundError as error:
+        raise UnreadableImageError("missing") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(f"more than {Image.MAX_IMAGE_PIXELS} pixels") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # SyntaxError: Pillow's word for a broken PNG
+        reason = "empty" if path.is_file() and not path.stat().st_size else f"unreadable: {type(error).__name__}"
+        raise UnreadableImageError(reason) from error
+
+
+def _shrink(path: Path) -> UInt8Array:
+    with Image.open(path) as image:
+        if min(image.size) < _SMALLEST:
+            raise UnreadableImageError(f"smaller than {_SMALLEST} pixels")
+        draft = image.draft("L", (2 * THUMBNAIL, 2 * THUMBNAIL))
+        image.load()
+        # A JPEG decoded at a fraction of its size is padded to whole pixels; the box leaves the padding out.
+        box = draft[1] if draft else None
+        return np.asarray(_grey(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, box=box))
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise UnreadableImageError("floating point pixels, whose range is not known")
+    if image.mode in _DEEP:
+        return Image.fromarray(np.rint(255 * _scale_deep(image)).astype(np.uint8))
+    return image.convert("L")
+
+
+def _scale_deep(image: Image.Image) -> Float32Array:
+    """Scale by the bits in use: the fewest of 8, 10, 12, 14, 16, … that hold the brightest pixel.
+
+    Detectors of 10 to 14 bits are stored in 16; scaled by 65535 their radiographs would be all but black.
+    """
+    pixels = np.asarray(image)
+    if pixels.min() < 0:
+        raise UnreadableImageError("negative pixels, whose range is not known")
+    bits = max(8, 2 * -(-int(pixels.max()).bit_length() // 2))
+    return np.asarray(pixels / np.float32(2**bits - 1), np.float32)
