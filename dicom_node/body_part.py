@@ -6,27 +6,36 @@ from pydicom import Dataset
 
 from dicom_node.header import code, items
 
+_LIMBS: tuple[tuple[str, str, str], ...] = (
+    ("FINGER FINGERS THUMB", "HAND", ""),
+    ("HAND HANDS CARPUS SCAPHOID", "HAND", "FOREARM"),
+    ("WRIST WRISTS", "", "HAND FOREARM"),
+    ("FOREARM RADIUS ULNA RADIUSULNA LOWERARM", "FOREARM", "ELBOW HAND"),
+    ("ELBOW ELBOWS", "ELBOW", "FOREARM HUMERUS"),
+    ("HUMERUS HUMERAL UPPERARM", "HUMERUS", "ELBOW SHOULDER FOREARM"),
+    ("ARM", "", "HUMERUS ELBOW SHOULDER FOREARM"),
+    ("SHOULDER SHOULDERS CLAVICLE SCAPULA ACJOINT", "SHOULDER", "HUMERUS"),
+    ("UPPEREXTREMITY UPPERLIMB UPEXM", "", "HAND FOREARM ELBOW HUMERUS SHOULDER"),
+    ("HIP HIPS HIPJOINT PELVIS ACETABULUM", "HIP", "FEMUR"),
+    ("FEMUR FEMORAL THIGH UPPERLEG", "FEMUR", "HIP KNEE"),
+    ("KNEE KNEES PATELLA", "KNEE", "LEG FEMUR"),
+    ("TIBIA FIBULA TIBIAFIBULA LOWERLEG CALF", "LEG", "KNEE ANKLE_FOOT FEMUR"),
+    ("LEG LEGS", "", "LEG KNEE ANKLE_FOOT FEMUR"),
+    ("ANKLE ANKLES", "ANKLE_FOOT", "LEG"),
+    ("FOOT FEET TOE TOES HEEL CALCANEUS HINDFOOT FOREFOOT", "ANKLE_FOOT", ""),
+    ("LOWEREXTREMITY LOWERLIMB LOWEXM", "", "HIP FEMUR KNEE LEG ANKLE_FOOT"),
+)
+"""Body parts, the one region each is, and the others in the field of view.
+
+No single region is what lies between two of them, and what is said of a whole limb as often as of a part of it.
+"""
+
 REGIONS: dict[str, frozenset[str]] = {
-    term: frozenset(regions.split())
-    for terms, regions in (
-        ("FINGER FINGERS THUMB", "HAND"),
-        ("HAND HANDS WRIST WRISTS CARPUS SCAPHOID", "HAND FOREARM"),
-        ("FOREARM RADIUS ULNA RADIUSULNA LOWERARM", "FOREARM ELBOW HAND"),
-        ("ELBOW ELBOWS", "ELBOW FOREARM HUMERUS"),
-        ("ARM HUMERUS HUMERAL UPPERARM", "HUMERUS ELBOW SHOULDER FOREARM"),
-        ("SHOULDER SHOULDERS CLAVICLE SCAPULA ACJOINT", "SHOULDER HUMERUS"),
-        ("UPPEREXTREMITY UPPERLIMB UPEXM", "HAND FOREARM ELBOW HUMERUS SHOULDER"),
-        ("HIP HIPS HIPJOINT PELVIS ACETABULUM", "HIP FEMUR"),
-        ("FEMUR FEMORAL THIGH UPPERLEG", "FEMUR HIP KNEE"),
-        ("KNEE KNEES PATELLA", "KNEE LEG FEMUR"),
-        ("LEG LEGS TIBIA FIBULA TIBIAFIBULA LOWERLEG CALF", "LEG KNEE ANKLE_FOOT FEMUR"),
-        ("ANKLE ANKLES", "ANKLE_FOOT LEG"),
-        ("FOOT FEET TOE TOES HEEL CALCANEUS HINDFOOT FOREFOOT", "ANKLE_FOOT"),
-        ("LOWEREXTREMITY LOWERLIMB LOWEXM", "HIP FEMUR KNEE LEG ANKLE_FOOT"),
-    )
-    for term in terms.split()
+    term: frozenset(f"{own} {others}".split()) for terms, own, others in _LIMBS for term in terms.split()
 }
 """The regions that a radiograph of a body part may show: the part itself and the neighbours in the field of view."""
+
+_OWN: dict[str, str] = {term: own for terms, own, _ in _LIMBS for term in terms.split()}
 
 OUTSIDE = frozenset(
     term
@@ -55,6 +64,13 @@ def contradicts(header: Dataset, region: str) -> str | None:
         if term in REGIONS:
             return None if region in REGIONS[term] else term
     return None
+
+
+def name_region(header: Dataset) -> str | None:
+    """Return the region that the header names; None when it names none, several, or what is no single region."""
+    whole, *words = _terms(header)
+    named = {_OWN[term] for term in ([whole] if whole in _OWN else words) if term in _OWN}
+    return (named.pop() or None) if len(named) == 1 else None
 
 
 def _terms(header: Dataset) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from dicom_node.durable import write_durably
 from dicom_node.encode.results import encode_study
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import tolerate
-from dicom_node.settings import NodeSettings
+from dicom_node.settings import HeaderPolicy, NodeSettings
 from dicom_node.store import Finding, Revision, Store, StoredResult
 from dicom_node.values import ExcludedInstance, ResultObject, ResultReference, Study, StudyAnalysis
 
@@ -27,12 +27,19 @@ class ResultSets:
     """Makes the result set of a revision: the same objects with the same UIDs however often it is asked."""
 
     def __init__(
-        self, node: NodeSettings, store: Store, pipeline: RadiographPipeline, destinations: tuple[str, ...]
+        self,
+        node: NodeSettings,
+        store: Store,
+        pipeline: RadiographPipeline,
+        destinations: tuple[str, ...],
+        *,
+        policy: HeaderPolicy = HeaderPolicy.TRUST_PIXELS,
     ) -> None:
         self._node = node
         self._store = store
         self._pipeline = pipeline
         self._destinations = destinations
+        self._policy = policy
 
     def make(self, study_instance_uid: str, digest: str, *, cautious: bool = False) -> None:
         """Analyse a revision; write its result objects durably, then record them.
@@ -51,7 +58,8 @@ class ResultSets:
 
     def _answer(self, study: Study) -> tuple[list[StoredResult], list[Finding]]:
         try:
-            return self._encode(analyse_study(study, select_radiographs(study), self._pipeline))
+            selection = select_radiographs(study)
+            return self._encode(analyse_study(study, selection, self._pipeline, policy=self._policy))
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:  # pydicom's own have no number
                 raise  # a full or broken disk: nothing can be made now, all of it later

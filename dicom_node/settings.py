@@ -4,6 +4,7 @@ Units are in the names: `_s` seconds, `_mb` 10**6 bytes, `_bytes` bytes, `_days`
 """
 
 import tomllib
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -150,12 +151,25 @@ class CompletionSettings(_Table):
         return self
 
 
+class HeaderPolicy(StrEnum):
+    """What is done with an image that shows another region than its header names; it is flagged in any case."""
+
+    TRUST_PIXELS = "trust pixels"
+    """The model of the region that the image shows answers."""
+    TRUST_HEADER = "trust header"
+    """The model of the region that the header names answers, also where the image leaves the region in doubt."""
+    ABSTAIN = "abstain"
+    """The image is not analysed."""
+
+
 class ModelSettings(_Table):
     """`[models]`: which bundles analyse, and with what."""
 
     bundles: Path = _DEFAULT_BUNDLES
     runtime: Literal["onnx", "tensorflow"] = "onnx"
     threads: Annotated[StrictInt, Field(ge=1, le=64)] = 2
+    when_header_disagrees: HeaderPolicy = HeaderPolicy.TRUST_PIXELS
+    """About the region of the body: what the image shows, and what its header names."""
 
 
 class WebSettings(_Table):

@@ -46,7 +46,9 @@ def run_worker(settings: Settings) -> int:
         with suppress(JobLookupError):  # the scheduler has stopped: so will everything
             scheduler.modify_job(_SWEEP, next_run_time=datetime.now(UTC))
 
-    workflow = StudyWorkflow(settings, store, ResultSets(settings.node, store, pipeline, destinations), wake=wake)
+    policy = settings.models.when_header_disagrees
+    results = ResultSets(settings.node, store, pipeline, destinations, policy=policy)
+    workflow = StudyWorkflow(settings, store, results, wake=wake)
     sweep = Sweep(settings, store, workflow)
     scheduler.add_job(sweep, "interval", seconds=settings.completion.sweep_s, id=_SWEEP, max_instances=1, coalesce=True)
     with running_workflows(settings):

@@ -26,9 +26,6 @@ from inference.types import (
 )
 from inference.uncertainty import calibrate, compare_views, decide, explain_doubt, share_out
 
-DOUBTFUL_REGION = 0.5
-"""Below this confidence the reader is told that the region is in doubt."""
-
 
 class Pipeline:
     """One region model, the fracture and type models it leads to, and the way from one radiograph to its analysis."""
@@ -91,8 +88,10 @@ class Pipeline:
         """The regions that have a fracture model, in the order of the region model's labels."""
         return tuple(label for label in self.region_model.bundle.manifest.labels if label in self._serving)
 
-    def analyse(self, radiograph: Radiograph) -> RadiographAnalysis:
+    def analyse(self, radiograph: Radiograph, *, region: str | None = None) -> RadiographAnalysis:
         """Return everything the models say about one radiograph.
+
+        With `region` the model of that region is asked, whichever stage 1 names; what stage 1 names is still reported.
 
         Raises
         ------
@@ -101,17 +100,15 @@ class Pipeline:
         """
         look, _ = self.region_model.run(radiograph)
         spoke = (self.region_model.bundle.identity,)
-        region = self._name_region(look)
-        if objection := self._objection(look, region):
+        seen = self._name_region(look)
+        if objection := self._objection(look, seen, told=region is not None):
             reason = f"outside scope: {objection}"
             return RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=reason, models=spoke)
-        flags = _doubts(region)
-        if region.region not in self._serving:
-            reason = f"no validated model for region {region.region}"
-            return RadiographAnalysis(
-                decision=Decision.NOT_ANALYSED, reason=reason, region=region, models=spoke, flags=flags
-            )
-        return self._look_for_fracture(radiograph, region, flags)
+        found = RadiographAnalysis(decision=Decision.NOT_ANALYSED, region=seen, models=spoke, flags=_doubts(seen))
+        region = region or seen.region
+        if region not in self._serving:
+            return replace(found, reason=f"no validated model for region {region}")
+        return self._look_for_fracture(radiograph, region, found)
 
     def name_region(self, radiograph: Radiograph) -> RegionPrediction:
         """Return stage 1's answer alone, whatever the scope."""
@@ -133,14 +130,15 @@ class Pipeline:
         if region not in self.region_model.bundle.manifest.labels:
             raise BundleError(f"{model.bundle.folder.name} serves {region}, which the region model never names")
 
-    def _objection(self, look: Look, region: RegionPrediction) -> str:
+    def _objection(self, look: Look, seen: RegionPrediction, *, told: bool) -> str:
+        """Return why the radiograph is outside scope, or nothing; a region that was `told` need not be recognised."""
         table = self.region_model.bundle.manifest.region
         assert table is not None  # noqa: S101 - the manifest of a region bundle always has its table
         distance, limit = self._scope.distance(look.embedding), table.scope_threshold
         if distance > limit:
             return f"not like the limb radiographs the models know (distance {distance:.2f}, limit {limit:.2f})"
-        if region.confidence < table.least_confidence:
-            return f"no region recognised (at best {region.region} with a confidence of {region.confidence:.0%})"
+        if not told and seen.confidence < table.least_confidence:
+            return f"no region recognised (at best {seen.region} with a confidence of {seen.confidence:.0%})"
         return ""
 
     def _name_region(self, look: Look) -> RegionPrediction:
@@ -150,27 +148,26 @@ class Pipeline:
         best = max(probabilities, key=probabilities.__getitem__)
         return RegionPrediction(region=best, confidence=probabilities[best], probabilities=probabilities)
 
-    def _look_for_fracture(
-        self, radiograph: Radiograph, region: RegionPrediction, flags: tuple[str, ...]
-    ) -> RadiographAnalysis:
-        model, answer = self._serving[region.region]
+    def _look_for_fracture(self, radiograph: Radiograph, region: str, found: RadiographAnalysis) -> RadiographAnalysis:
+        """Add to what stage 1 has found what the model of `region` says."""
+        model, answer = self._serving[region]
         look, box = model.run(radiograph)
         output = model.bundle.manifest.labels.index(answer.output)
         probability = calibrate(float(look.logits[output]), answer)
         decision = decide(probability, answer)
         # Probabilities of types are given that there is a fracture: beside any other decision they would affirm one.
-        typing = self._typing.get(region.region) if decision is Decision.FRACTURE else None
-        spoke = (self.region_model, model, *([typing] if typing else []))
-        analysis = RadiographAnalysis(
+        typing = self._typing.get(region) if decision is Decision.FRACTURE else None
+        spoke = (model, typing) if typing else (model,)
+        analysis = replace(
+            found,
             decision=decision,
             reason=explain_doubt(probability, answer),
-            region=region,
             fracture=FracturePrediction(
                 probability=probability, sensitive_threshold=answer.sensitive, specific_threshold=answer.specific
             ),
             fracture_type=_name_type(typing, radiograph) if typing else None,
-            models=tuple(one.bundle.identity for one in spoke),
-            flags=(*flags, *filter(None, [compare_views(look.views.logits[:, output], answer)])),
+            models=(*found.models, *(one.bundle.identity for one in spoke)),
+            flags=(*found.flags, *filter(None, [compare_views(look.views.logits[:, output], answer)])),
         )
         objection = measure_quality(look.views.cam[..., output], radiograph).objection(model.bundle.manifest.quality)
         heatmap = spread_over_source(look.cam[..., output], box, rows=radiograph.rows, columns=radiograph.columns)
@@ -199,6 +196,6 @@ def _name_type(model: Model, radiograph: Radiograph) -> TypePrediction:
 
 
 def _doubts(region: RegionPrediction) -> tuple[str, ...]:
-    if region.confidence >= DOUBTFUL_REGION:
+    if not region.in_doubt:
         return ()
     return (f"The region is in doubt: {region.region} with a confidence of {region.confidence:.0%}.",)

@@ -10,6 +10,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+DOUBTFUL_REGION = 0.5
+"""Below this confidence a region is in doubt."""
+
 Float32Array = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]
 
@@ -81,6 +84,11 @@ class RegionPrediction:
     """Probability of `region`, 0 to 1."""
     probabilities: Mapping[str, float]
     """Probability of every label; they sum to 1."""
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the reader should be told that the region is in doubt."""
+        return self.confidence < DOUBTFUL_REGION
 
 
 @dataclass(frozen=True, kw_only=True)

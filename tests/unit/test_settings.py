@@ -62,6 +62,7 @@ def test_every_default_shown_in_the_shipped_configuration_is_the_default(tmp_pat
         ("quiet_s = 10 ", 'quiet_s = "10" ', "table [completion], key 'quiet_s': must be a number, without quotes"),
         ("port = 4242", 'port = "4242"', "table [[destinations]] number 1, key 'port': must be a whole number"),
         ("port = 4242", "port = true", "table [[destinations]] number 1, key 'port': must be a whole number"),
+        ('# when_header_disagrees = "trust pixels"', 'when_header_disagrees = "trust me"', "'when_header_disagrees'"),
         ("# pin_to_cores = true", 'pin_to_cores = "yes"', "table [receive], key 'pin_to_cores': must be true or false"),
         ("# port = 8080", "port = 11112", "table [web], key 'port': is the port of [node] too"),
         ('# host = "127.0.0.1"\n# port = 8080', 'host = "0.0.0.0"\nport = 11112', "table [web], key 'port'"),

@@ -6,7 +6,8 @@ from result_bench import build_small_dx, patient_id_bytes
 
 from dicom_node.assemble.study import ALTERED, MISSING, read_study
 from dicom_node.identity import is_own_result
-from dicom_node.result_sets import CRASHED, UNFORESEEN
+from dicom_node.result_sets import CRASHED, UNFORESEEN, ResultSets
+from dicom_node.settings import HeaderPolicy
 from inference.types import Decision
 
 
@@ -29,6 +30,15 @@ def test_a_sound_study_is_analysed_and_made_once(node):
     assert [ds.Modality for ds in made] == ["OT", "OT", "DOC"]
     assert all(decision != Decision.NOT_ANALYSED for decision, _ in decisions(node).values())
     assert set(decisions(node)) == {first.SOPInstanceUID, second.SOPInstanceUID}
+
+
+def test_what_the_configuration_says_of_header_against_pixels_is_done(node, pipeline):
+    ds = build_small_dx(BodyPartExamined="HAND")  # the models here see a leg in everything
+    node.receive(ds)
+    node.results = ResultSets(node.settings, node.store, pipeline, ("archive",), policy=HeaderPolicy.ABSTAIN)
+    assert [made.Modality for made in node.make(ds.StudyInstanceUID)] == ["DOC"]
+    said = "The header says HAND, but the image looks like LEG: not analysed, as configured"
+    assert decisions(node) == {ds.SOPInstanceUID: ("not analysed", said)}
 
 
 def test_a_flipped_bit_keeps_its_image_from_the_models_and_the_report_says_so(node):

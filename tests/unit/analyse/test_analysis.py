@@ -31,7 +31,8 @@ class ScriptedPipeline:
         self._answer = answer
         self.shown: list[tuple[int, int]] = []
 
-    def analyse(self, radiograph: Radiograph) -> RadiographAnalysis:
+    def analyse(self, radiograph: Radiograph, *, region: str | None = None) -> RadiographAnalysis:
+        assert region is None
         self.shown.append((radiograph.rows, radiograph.columns))
         return self._answer(radiograph)
 

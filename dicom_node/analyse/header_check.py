@@ -1,0 +1,100 @@
+"""The header against the pixels: what is said, and which model is asked, where they name different regions.
+
+Of the side of the body the pixels of one limb say nothing that a model here has learned, so that a wrong Laterality
+cannot be seen in them. What can be checked is whether the header contradicts itself about the side.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from pydicom import Dataset
+
+from dicom_node.body_part import contradicts, name_region
+from dicom_node.header import code, items, texts
+from dicom_node.settings import HeaderPolicy
+from inference.types import Decision, RadiographAnalysis, Task
+
+_SIDES = {"L": "left", "R": "right"}
+_WORDS = {"LEFT": "left", "LT": "left", "RIGHT": "right", "RT": "right"}
+
+
+def analyse_by_policy(
+    header: Dataset, policy: HeaderPolicy, analyse: Callable[[str | None], RadiographAnalysis]
+) -> RadiographAnalysis:
+    """Return the analysis that the policy asks for, flagged wherever header and pixels disagree.
+
+    `analyse` asks the models, with a region in place of the one that stage 1 names or with None.
+    """
+    analysis = analyse(None)
+    seen = analysis.region
+    body_part = contradicts(header, seen.region) if seen else None
+    if seen and body_part:
+        said = f"The header says {body_part}, but the image looks like {seen.region}"
+        return _settle(analysis, said, policy, name_region(header), analyse)
+    region = name_region(header)
+    in_doubt = seen is None or (seen.in_doubt and seen.region != region)
+    if policy is not HeaderPolicy.TRUST_HEADER or region is None or not in_doubt:
+        return analysis
+    told = analyse(region)
+    if told.region is None:  # outside scope, whatever the region
+        return told
+    return _flag(told, f"The image does not show the region beyond doubt: taken as {region}, as the header says.")
+
+
+def _settle(
+    analysis: RadiographAnalysis,
+    said: str,
+    policy: HeaderPolicy,
+    region: str | None,
+    analyse: Callable[[str | None], RadiographAnalysis],
+) -> RadiographAnalysis:
+    """Settle a disagreement, which `said` puts into words; `region` is the one that the header names, if it is one."""
+    if policy is HeaderPolicy.ABSTAIN:
+        return _abstain(analysis, f"{said}: not analysed, as configured")
+    if policy is HeaderPolicy.TRUST_PIXELS:
+        return _flag(analysis, f"{said}.")
+    if region is None:
+        return _abstain(analysis, f"{said}: not analysed, for the header is trusted but names no single region")
+    return _flag(analyse(region), f"{said}: taken as {region}, for the header is trusted.")
+
+
+def _flag(analysis: RadiographAnalysis, remark: str) -> RadiographAnalysis:
+    return replace(analysis, flags=(*analysis.flags, remark))
+
+
+def _abstain(analysis: RadiographAnalysis, reason: str) -> RadiographAnalysis:
+    """Keep what stage 1 saw and nothing else."""
+    return RadiographAnalysis(
+        decision=Decision.NOT_ANALYSED,
+        reason=reason,
+        region=analysis.region,
+        models=tuple(model for model in analysis.models if model.task is Task.REGION),
+    )
+
+
+def describe_laterality_conflict(header: Dataset) -> str | None:
+    """Return a remark where the header gives two sides for one image, else None.
+
+    Compared are Laterality of the series (PS3.3 C.7.3.1), Image Laterality (C.8.11.2), Frame Laterality (C.7.6.16.2.8),
+    and the words left, right, LT and RT in Series Description and Protocol Name where only one side is named.
+    """
+    named = dict(_name_sides(header))
+    if len(set(named.values())) < 2:
+        return None
+    listed = ", ".join(f"{side} in {where}" for where, side in named.items())
+    return f"The header contradicts itself about the side: {listed}. The pixels do not tell it."
+
+
+def _name_sides(header: Dataset) -> Iterator[tuple[str, str]]:
+    groups = items(header, "SharedFunctionalGroupsSequence")
+    frames = [frame for group in groups for frame in items(group, "FrameAnatomySequence")]
+    coded = [(header, "Laterality"), (header, "ImageLaterality"), *((frame, "FrameLaterality") for frame in frames)]
+    for ds, keyword in coded:
+        if side := _SIDES.get(code(ds, keyword)):
+            yield keyword, side
+    for keyword in ("SeriesDescription", "ProtocolName"):
+        words = re.findall("[A-Z]+", " ".join(texts(header, keyword)).upper())
+        sides = {_WORDS[word] for word in words if word in _WORDS}
+        if len(sides) == 1:
+            yield keyword, sides.pop()
