@@ -78,6 +78,16 @@ def area_under_curve(scores: FloatArray, positive: BoolArray) -> float:
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
 
 
+def average_precision(scores: FloatArray, positive: BoolArray) -> float:
+    """Return the area under the steps of the precision-recall curve, nan without a positive; ties share a step."""
+    if not positive.any():
+        return float("nan")
+    order = np.argsort(-scores)
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    found = np.cumsum(positive[order])[last]
+    return float((np.diff(found, prepend=0) * found / (last + 1)).sum() / positive.sum())
+
+
 def share(hits: BoolArray | FloatArray) -> float:
     """Return the share of True, or the mean; nan of nothing."""
     return float(hits.mean()) if hits.size else float("nan")

@@ -1,59 +1,138 @@
 """Pictures beside the numbers."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.metrics import roc_curve
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating]
 
 
-def draw_roc(path: Path, probabilities: FloatArray, fractured: FloatArray, *, title: str) -> None:
-    """Draw the ROC curve of out-of-fold predictions."""
+def draw_roc(
+    path: Path,
+    probabilities: FloatArray,
+    fractured: NDArray[Any],
+    *,
+    title: str,
+    points: Mapping[str, Any] | None = None,
+) -> None:
+    """Draw the ROC curve; `points` are operating points to mark, name to (1 - specificity, sensitivity)."""
     alarms, found, _ = roc_curve(fractured, probabilities)
-    figure, axes = plt.subplots(figsize=(5, 5), dpi=120)
+    figure, axes = _square(title, "1 - specificity", "sensitivity")
     axes.plot([0, 1], [0, 1], color="0.7", linestyle=":")
-    axes.plot(alarms, found, color="tab:blue")
-    axes.set(xlabel="1 - specificity", ylabel="sensitivity", title=title, xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.plot(alarms, found, label=f"AUC {roc_auc_score(fractured, probabilities):.3f}")
+    for (name, (x, y)), marker in zip((points or {}).items(), "osD^", strict=False):
+        axes.plot(x, y, marker=marker, linestyle="", label=f"{name} point: {y:.2f} sensitive, {1 - x:.2f} specific")
+    axes.legend(loc="lower right", fontsize=9)
     _save(figure, path)
 
 
-def draw_reliability(path: Path, probabilities: FloatArray, fractured: FloatArray, *, title: str) -> None:
+def draw_precision_recall(path: Path, probabilities: FloatArray, fractured: NDArray[Any], *, title: str) -> None:
+    """Draw precision against recall, and the precision of saying fracture always."""
+    precision, recall, _ = precision_recall_curve(fractured, probabilities)
+    prevalence = float(np.mean(fractured))
+    figure, axes = _square(title, "recall (sensitivity)", "precision")
+    axes.axhline(prevalence, color="0.7", linestyle=":", label=f"all called fractures: {prevalence:.2f}")
+    # Steps: precision between two thresholds is that of the lower one, never better.
+    label = f"average precision {average_precision_score(fractured, probabilities):.3f}"
+    axes.step(recall, precision, where="post", label=label)
+    axes.legend(loc="best", fontsize=9)
+    _save(figure, path)
+
+
+def draw_reliability(path: Path, probabilities: FloatArray, fractured: NDArray[Any], *, title: str) -> None:
     """Draw observed frequency against calibrated probability, ten bins, with the number in each."""
     places = np.minimum((probabilities * 10).astype(int), 9)
-    figure, axes = plt.subplots(figsize=(5, 5), dpi=120)
+    figure, axes = _square(title, "calibrated probability", "share with a fracture")
     axes.plot([0, 1], [0, 1], color="0.7", linestyle=":")
     filled = [place for place in range(10) if (places == place).any()]
-    stated = [probabilities[places == place].mean() for place in filled]
-    observed = [fractured[places == place].mean() for place in filled]
-    axes.plot(stated, observed, color="tab:blue", marker="o")
+    stated = [float(probabilities[places == place].mean()) for place in filled]
+    observed = [float(fractured[places == place].mean()) for place in filled]
+    axes.plot(stated, observed, marker="o")
     for place, x, y in zip(filled, stated, observed, strict=True):
-        axes.annotate(f"{(places == place).sum()}", (x, y), textcoords="offset points", xytext=(6, -10), fontsize=8)
-    axes.set(xlabel="calibrated probability", ylabel="share with a fracture", title=title, xlim=(0, 1), ylim=(0, 1))
-    axes.set_aspect("equal")
+        offset = (-8, 8) if y < 0.9 else (-8, -14)
+        axes.annotate(f"{(places == place).sum()}", (x, y), textcoords="offset points", xytext=offset, fontsize=8)
     _save(figure, path)
 
 
-def draw_confusion(path: Path, counts: list[list[int]], labels: list[str], *, title: str) -> None:
-    """Draw a confusion matrix, rows actual, columns predicted, coloured by the share of the row."""
+def draw_confusion(
+    path: Path, counts: list[list[int]], labels: list[str], *, title: str, columns: list[str] | None = None
+) -> None:
+    """Draw a confusion matrix, rows actual, columns predicted (`labels` too, unless given), coloured by row shares."""
     table = np.array(counts, float)
+    predicted = columns or labels
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    figure, axes = plt.subplots(figsize=(7, 6.5), dpi=120)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    size = (2.2 + 0.5 * len(predicted), 1.8 + 0.45 * len(labels))
+    figure, axes = plt.subplots(figsize=(max(size[0], 4.5), max(size[1], 3.0)), dpi=120)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), count in np.ndenumerate(table):
         if count:
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{count:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right")
+    if len(predicted) > 4:
+        axes.set_xticks(range(len(predicted)), predicted, rotation=60, ha="right")
+    else:
+        axes.set_xticks(range(len(predicted)), [name.replace(" ", "\n") for name in predicted])
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="predicted", ylabel="actual", title=title)
     _save(figure, path)
+
+
+def draw_history(path: Path, history: Sequence[Mapping[str, Any]], *, title: str) -> None:
+    """Draw every figure of training against the epoch, a thin line for each fold and a thick one for their mean.
+
+    `history` has a row for each fold and epoch: `fold`, `epoch`, and figures by name. Losses (names that end in `loss`)
+    share the first panel, all other figures the second.
+    """
+    names = sorted({name for row in history for name in row} - {"fold", "epoch"})
+    panels = [[name for name in names if name.endswith("loss") is loss] for loss in (True, False)]
+    shown = [(words, panel) for words, panel in zip(("loss", "accuracy"), panels, strict=True) if panel]
+    figure, places = plt.subplots(1, len(shown), figsize=(5.5 * len(shown), 4), dpi=120, squeeze=False)
+    for axes, (words, panel) in zip(places[0], shown, strict=True):
+        for index, name in enumerate(panel):
+            _draw_epochs(axes, [row for row in history if name in row], name, f"C{index}")
+        axes.set(xlabel="epoch", ylabel=words if words == "loss" else "")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(fontsize=9)
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def draw_grid(path: Path, pictures: Sequence[Callable[[Axes], None]], *, title: str, most: int = 3) -> None:
+    """Draw pictures side by side, at most `most` in a row, each by a function that is given its place."""
+    columns = min(most, len(pictures))
+    rows = -(-len(pictures) // columns)
+    figure, places = plt.subplots(rows, columns, figsize=(4 * columns, 4.4 * rows + 0.4), dpi=120, squeeze=False)
+    for axes in places.flat:
+        axes.axis("off")
+    for axes, picture in zip(places.flat, pictures, strict=False):
+        picture(axes)
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def _draw_epochs(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, colour: str) -> None:
+    for fold in sorted({row["fold"] for row in rows}):
+        curve = sorted((row["epoch"], row[name]) for row in rows if row["fold"] == fold)
+        axes.plot(*zip(*curve, strict=True), color=colour, linewidth=0.7, alpha=0.5)
+    epochs = sorted({row["epoch"] for row in rows})
+    means = [np.mean([row[name] for row in rows if row["epoch"] == epoch]) for epoch in epochs]
+    axes.plot(epochs, means, color=colour, linewidth=2, marker="." if len(epochs) < 40 else "", label=name)
+
+
+def _square(title: str, across: str, up: str) -> tuple[Figure, Axes]:
+    figure, axes = plt.subplots(figsize=(5, 5), dpi=120)
+    axes.set(xlabel=across, ylabel=up, title=title, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    return figure, axes
 
 
 def _save(figure: Figure, path: Path) -> None:

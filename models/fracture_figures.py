@@ -4,11 +4,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
 from models.calibration import brier_score, expected_calibration_error
 from models.datasets import REGIONS
-from models.evaluation import BoolArray, Figure, IntArray, area_under_curve, bootstrap, bootstrap_all, ratio, share
+from models.evaluation import (
+    BoolArray,
+    Figure,
+    IntArray,
+    area_under_curve,
+    average_precision,
+    bootstrap,
+    bootstrap_all,
+    ratio,
+    share,
+)
 from models.predictions import FracturePredictions
 
 Box = tuple[float, float, float, float]
@@ -65,10 +74,10 @@ def _figures(rows: FracturePredictions) -> dict[str, Any]:
     flagged, affirmed = rows.probability >= rows.sensitive, rows.probability >= rows.specific
     figures: Figures = {
         "auc": lambda at: area_under_curve(probability[at], fractured[at]),
-        "average_precision": lambda at: _average_precision(probability[at], fractured[at]),
+        "average_precision": lambda at: average_precision(probability[at], fractured[at]),
         **_at_point("sensitive", flagged, fractured),
         **_at_point("specific", affirmed, fractured),
-        **_coverage(flagged, affirmed, fractured),
+        **coverage_figures(flagged & ~affirmed, affirmed, fractured),
         "brier_score": lambda at: brier_score(probability[at], fractured[at]),
         "expected_calibration_error": lambda at: expected_calibration_error(probability[at], fractured[at]),
     }
@@ -89,12 +98,8 @@ def _at_point(point: str, alarm: BoolArray, fractured: BoolArray) -> Figures:
     return {f"{name}_at_{point}_point": figure for name, figure in figures.items()}
 
 
-def _coverage(flagged: BoolArray, affirmed: BoolArray, fractured: BoolArray) -> Figures:
-    """Return what `uncertain`, the answer between the operating points, is worth.
-
-    Covered: the answer is right or leaves the question open.
-    """
-    uncertain = flagged & ~affirmed
+def coverage_figures(uncertain: BoolArray, affirmed: BoolArray, fractured: BoolArray) -> Figures:
+    """Return what the answer `uncertain` is worth. Covered: the answer is right or leaves the question open."""
     covered = uncertain | (affirmed == fractured)
     return {
         "uncertain": lambda at: share(uncertain[at]),
@@ -102,7 +107,3 @@ def _coverage(flagged: BoolArray, affirmed: BoolArray, fractured: BoolArray) -> 
         "coverage": lambda at: share(covered[at]),
         "accuracy_when_decided": lambda at: share(covered[at][~uncertain[at]]),
     }
-
-
-def _average_precision(probability: np.ndarray[Any, Any], fractured: BoolArray) -> float:
-    return float(average_precision_score(fractured, probability)) if fractured.any() else float("nan")

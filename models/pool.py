@@ -1,13 +1,16 @@
 """Which radiographs a bundle was made from, in its `metrics.json`."""
 
+import csv
 import hashlib
+import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from models.datasets import Dataset, Sample
+from models.predictions import TABLE
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -41,6 +44,34 @@ def digest_names(samples: Sequence[Sample]) -> str:
     return hashlib.sha256("\n".join(sorted(name_images(samples))).encode()).hexdigest()
 
 
-def was_made_from(metrics: Mapping[str, Any], dataset: Dataset) -> bool:
-    """Tell whether the bundle of these metrics was made from exactly this data set."""
-    return bool(metrics.get("data", {}).get("digest") == digest_names(dataset.samples))
+def warn_of_seen(bundle: Path, dataset: Dataset) -> str:
+    """Return a warning where the bundle's model has seen radiographs of this data set in training; nothing otherwise.
+
+    Known by the pool's digest in `metrics.json` and by the names in the bundle's table of predictions.
+    """
+    seen = _names_seen(bundle) & set(name_images(dataset.samples))
+    if _digest_of(bundle) == digest_names(dataset.samples) or len(seen) == len(dataset.samples):
+        return f"{bundle.name} was trained on these very radiographs: its figures flatter. Honest ones are on its card."
+    if seen:
+        return (
+            f"{bundle.name} was trained on {len(seen)} of these {len(dataset.samples)} radiographs, by their names: "
+            "its figures flatter."
+        )
+    return ""
+
+
+def _digest_of(bundle: Path) -> str | None:
+    try:
+        metrics = json.loads((bundle / "metrics.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    found = metrics.get("data", {}).get("digest")
+    return str(found) if found else None
+
+
+def _names_seen(bundle: Path) -> set[str]:
+    try:
+        with (bundle / TABLE).open(encoding="utf-8", newline="") as table:
+            return {row["image"] for row in csv.DictReader(table)}
+    except FileNotFoundError:
+        return set()

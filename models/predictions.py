@@ -76,6 +76,11 @@ class RegionPredictions(Predictions):
     final_confidence: NumberColumn
     """Of the shipped model, which has seen the radiograph: no figure rests on it, but the model must still say it."""
 
+    @property
+    def final_label(self) -> TextColumn:
+        """The label that the shipped model gives."""
+        return self.final_region
+
 
 @dataclass(frozen=True, kw_only=True)
 class FracturePredictions(Predictions):
@@ -114,6 +119,11 @@ class TypePredictions(Predictions):
     final_type: TextColumn
     final_confidence: NumberColumn
     """Of the shipped model, which has seen the radiograph."""
+
+    @property
+    def final_label(self) -> TextColumn:
+        """The label that the shipped model gives."""
+        return self.final_type
 
 
 T = TypeVar("T", bound=Predictions)

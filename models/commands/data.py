@@ -1,12 +1,13 @@
 """The data set a command reads: its options, and how it is loaded."""
 
-from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
+from inference.types import Task
 from models.commands.progress import console
 from models.datasets import LAYOUTS, Dataset, DatasetError
 
@@ -15,16 +16,24 @@ FRACATLAS = Layout("fracatlas")
 
 DataOption = Annotated[Path, typer.Option(help="Folder of the data set.", exists=True, file_okay=False)]
 LayoutOption = Annotated[Layout, typer.Option(help="How the data set is laid out.")]
+RegionOption = Annotated[
+    str | None, typer.Option(help="Region that all radiographs show, e.g. HAND; stage 1 is not asked.")
+]
+BundleArgument = Annotated[
+    Path, typer.Argument(help="Folder of one bundle, or of several.", exists=True, file_okay=False)
+]
 
 
-def load_data(layout: Layout, folder: Path) -> Dataset:
-    """Load a data set and say which files were left out; a folder of another layout ends the command with code 2."""
+def load_data(layout: Layout, folder: Path, task: Task | None = None) -> Dataset:
+    """Load a data set and print its remarks; one that is not as it should be ends the command with code 2.
+
+    `task` decides how classes named by folders are read; without it their names decide.
+    """
     try:
-        dataset = LAYOUTS[layout.value](folder)
+        dataset = LAYOUTS[layout.value](folder, task)
     except DatasetError as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(f"[red]{escape(str(error))}[/red]")
         raise typer.Exit(2) from error
-    for reason, count in Counter(dataset.left_out.values()).items():
-        names = [name for name, why in dataset.left_out.items() if why == reason]
-        console.print(f"left out, {reason}: {count} ({', '.join(names[:5])}{', …' if count > 5 else ''})")
+    for remark in dataset.remarks():
+        console.print(remark, markup=False)
     return dataset

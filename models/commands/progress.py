@@ -1,8 +1,11 @@
 """The console and the progress bars every command shows."""
 
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
+import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,6 +26,12 @@ def show_progress(steps: Sequence[int], title: str) -> Iterator[int]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn())
     with Progress(*columns, _RateColumn(), TimeRemainingColumn(), console=console) as bars:
         yield from bars.track(steps, description=title)
+
+
+def refuse(reason: Exception | str) -> NoReturn:
+    """Say why the command ends, with code 1."""
+    console.print(f"[red]refused[/red]: {escape(str(reason))}")
+    raise typer.Exit(1)
 
 
 class _RateColumn(ProgressColumn):

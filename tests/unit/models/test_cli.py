@@ -31,7 +31,7 @@ def test_verify_refuses_a_changed_model(tmp_path: Path) -> None:
 
 
 def test_a_layout_that_does_not_exist_is_not_offered(tmp_path: Path) -> None:
-    options = ["--data", str(tmp_path), "--task", "region", "--out", str(tmp_path / "out"), "--layout", "mura"]
+    options = ["--data", str(tmp_path), "--task", "region", "--out", str(tmp_path / "out"), "--layout", "shelves"]
     result = runner.invoke(app, ["train", *options])
     assert result.exit_code == 2
     assert "fracatlas" in result.output

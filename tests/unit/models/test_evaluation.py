@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
-from models.evaluation import bootstrap, bootstrap_all, share
+from models.evaluation import average_precision, bootstrap, bootstrap_all, share
 from models.fracture_figures import fracture_figures, lies_inside, play_pointing_game
 from models.label_figures import region_figures, scope_figures, type_figures
 from models.predictions import FracturePredictions, RegionPredictions, TypePredictions
@@ -65,6 +66,14 @@ def test_figures_of_ten_hands() -> None:
     assert figures["regions"]["HAND"] == figures["all"]
     assert figures["regions"]["LEG"]["radiographs"] == 0
     assert figures["regions"]["LEG"]["auc"] == {"value": None, "low": None, "high": None}
+
+
+def test_average_precision_is_that_of_scikit_learn_ties_included() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        scores, positive = rng.integers(0, 8, 30) / 8, rng.random(30) < 0.4
+        assert average_precision(scores, positive) == pytest.approx(average_precision_score(positive, scores))
+    assert np.isnan(average_precision(np.zeros(3), np.zeros(3, bool)))
 
 
 def test_radiographs_that_nothing_answers_or_whose_twin_disagrees_take_no_part() -> None:

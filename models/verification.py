@@ -1,0 +1,131 @@
+"""Compute a bundle's figures again, from its table of predictions, and ask its model again about some of the pool."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from inference.bundle import Bundle
+from inference.model import Model
+from inference.types import Radiograph, Task
+from inference.uncertainty import share_out
+from models.datasets import Sample, read_unit_pixels
+from models.fracture_figures import Box, fracture_figures, play_pointing_game
+from models.label_figures import region_figures, scope_figures, type_figures
+from models.predictions import (
+    TABLE,
+    FracturePredictions,
+    Predictions,
+    PredictionsError,
+    RegionPredictions,
+    TypePredictions,
+    read_predictions,
+)
+from models.recipe import Progress
+
+KINDS: Mapping[Task, type[Predictions]] = {
+    Task.REGION: RegionPredictions,
+    Task.FRACTURE: FracturePredictions,
+    Task.TYPE: TypePredictions,
+}
+ROUNDED = 1.1e-4
+"""Figures are written with four decimals: one may be rounded up and its like down."""
+TOLERANCE = 1e-3
+"""Of what the model answers, relative to its size where that is above 1."""
+
+
+class Compared(NamedTuple):
+    """A number that the bundle states, and the one found."""
+
+    name: str
+    stated: float | str | None
+    found: float | str | None
+    agrees: bool
+
+
+def read_table(bundle: Bundle) -> Predictions | None:
+    """Return the bundle's predictions, None where it carries none; raises PredictionsError for a table that is none."""
+    path = bundle.folder / TABLE
+    return read_predictions(path, KINDS[bundle.manifest.task]) if path.is_file() else None
+
+
+def compare_figures(
+    bundle: Bundle, table: Predictions, boxes: Mapping[str, Sequence[Box]] | None = None
+) -> list[Compared]:
+    """Return every figure of `metrics.json` that follows from the table; the pointing game only with `boxes`."""
+    metrics = json.loads((bundle.folder / "metrics.json").read_text(encoding="utf-8"))
+    return list(_compare(compute_figures(bundle, table, boxes), metrics["figures"], ""))
+
+
+def compute_figures(
+    bundle: Bundle, table: Predictions, boxes: Mapping[str, Sequence[Box]] | None = None
+) -> dict[str, Any]:
+    """Return the figures as training computes them."""
+    if isinstance(table, FracturePredictions):
+        figures = fracture_figures(table)
+        return figures if boxes is None else {**figures, "grad_cam_peak_in_box": play_pointing_game(table, boxes)}
+    if isinstance(table, TypePredictions):
+        return type_figures(table, bundle.manifest.labels)
+    assert isinstance(table, RegionPredictions)  # noqa: S101 - the last of the three kinds
+    limits = bundle.manifest.region
+    assert limits is not None  # noqa: S101 - the manifest of a region bundle always has its table
+    scope = scope_figures(table, threshold=limits.scope_threshold, least_confidence=limits.least_confidence)
+    return {**region_figures(table), "scope": scope}
+
+
+def ask_again(
+    model: Model, table: Predictions, samples: Mapping[str, Sample], *, count: int, progress: Progress
+) -> list[Compared]:
+    """Return what the shipped model says about `count` of the samples, by name, beside what it said in training."""
+    known = np.flatnonzero([name in samples for name in table.image])
+    if isinstance(table, FracturePredictions):
+        known = known[np.isin(table.output[known], model.bundle.manifest.labels)]
+    if not known.size:
+        raise PredictionsError(f"none of the data set's radiographs is in {TABLE}")
+    chosen = np.sort(np.random.default_rng(0).permutation(known)[:count])
+    found: list[Compared] = []
+    for row in progress(chosen.tolist(), "radiographs"):
+        radiograph = Radiograph(pixels=read_unit_pixels(samples[table.image[row]].path))
+        found += _ask(model, table, row, radiograph)
+    return found
+
+
+def _ask(model: Model, table: Predictions, row: int, radiograph: Radiograph) -> Iterator[Compared]:
+    logits, manifest = model.run(radiograph)[0].logits, model.bundle.manifest
+    name = str(table.image[row])
+    if isinstance(table, FracturePredictions):
+        logit = float(logits[manifest.labels.index(table.output[row])])
+        yield _compare_answers(f"{name}: logit", float(table.final_logit[row]), logit)
+        return
+    assert isinstance(table, RegionPredictions | TypePredictions)  # noqa: S101 - the other two kinds
+    shares = share_out(logits, manifest.labels, _trained_temperature(model.bundle))
+    best, stated = max(shares, key=shares.__getitem__), str(table.final_label[row])
+    yield Compared(f"{name}: label", stated, best, stated == best)
+    yield _compare_answers(f"{name}: confidence", float(table.final_confidence[row]), shares[best])
+
+
+def _compare_answers(name: str, stated: float, found: float) -> Compared:
+    return Compared(name, stated, found, abs(stated - found) <= TOLERANCE * max(1.0, abs(stated)))
+
+
+def _compare(found: Any, stated: Any, name: str) -> Iterator[Compared]:
+    """Yield the leaves of `found`, each beside that of the same place in `stated`, which may say more."""
+    if isinstance(found, Mapping):
+        for key, value in found.items():
+            inner = stated.get(key) if isinstance(stated, Mapping) else None
+            yield from _compare(value, inner, f"{name} {key}".strip())
+    elif isinstance(found, list):
+        yield Compared(name, str(stated), str(found), stated == found)
+    elif isinstance(found, float) and isinstance(stated, int | float):
+        yield Compared(name, stated, found, abs(found - stated) <= ROUNDED)
+    else:
+        yield Compared(name, stated, found, stated == found)
+
+
+def _trained_temperature(bundle: Bundle) -> float:
+    """Return the temperature that training chose: a later calibration changes no weight and tells the former one."""
+    table = bundle.manifest.region or bundle.manifest.type
+    assert table is not None  # noqa: S101 - the bundle names labels
+    metrics = json.loads((bundle.folder / "metrics.json").read_text(encoding="utf-8"))
+    return float(metrics.get("calibration", {}).get("temperature_in_training", table.temperature))
