@@ -39,7 +39,13 @@ def stage_lengths(depth: float) -> list[int]:
     return [math.ceil(stage.repeats * depth) if stage.scaled else stage.repeats for stage in _STAGES]
 
 
-def build_efficientnet_lite(image_size: int, *, depth: float) -> keras.Model:
+def scale_channels(channels: int, width: float) -> int:
+    """Return the channels at this width scale: the nearest multiple of 8 that is not more than a tenth too few."""
+    scaled = max(8, int(channels * width + 4) // 8 * 8)
+    return scaled if scaled >= 0.9 * channels * width else scaled + 8
+
+
+def build_efficientnet_lite(image_size: int, *, width: float, depth: float) -> keras.Model:
     """Build the backbone from (image_size, image_size, 1) to 1280 channels at stride 32.
 
     Layers are named as in `stem_conv`, `block3b_depthwise`, `block3b_out`, `top_conv`; `block3_out` ends stage 3.
@@ -51,7 +57,8 @@ def build_efficientnet_lite(image_size: int, *, depth: float) -> keras.Model:
             last = index == length - 1
             name = f"block{number}{chr(ord('a') + index)}"
             end = f"block{number}_out" if last else f"{name}_out"
-            x = _block(x, stage, stride=stage.stride if index == 0 else 1, name=name, end=end)
+            stride = stage.stride if index == 0 else 1
+            x = _block(x, stage, channels=scale_channels(stage.channels, width), stride=stride, name=name, end=end)
     x = _convolve(x, 1280, 1, stride=1, name="top")
     return keras.Model(inputs, x, name="efficientnet_lite")
 
@@ -62,15 +69,16 @@ def _convolve(x: keras.KerasTensor, channels: int, kernel: int, *, stride: int, 
     return keras.layers.ReLU(6.0, name=f"{name}_activation")(normalised)
 
 
-def _block(x: keras.KerasTensor, stage: _Stage, *, stride: int, name: str, end: str) -> keras.KerasTensor:
+def _block(
+    x: keras.KerasTensor, stage: _Stage, *, channels: int, stride: int, name: str, end: str
+) -> keras.KerasTensor:
     entering = x
-    channels = x.shape[-1]
     if stage.expansion != 1:
-        x = _convolve(x, channels * stage.expansion, 1, stride=1, name=f"{name}_expand")
+        x = _convolve(x, entering.shape[-1] * stage.expansion, 1, stride=1, name=f"{name}_expand")
     x = keras.layers.DepthwiseConv2D(stage.kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
     x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_depthwise_bn")(x)
     x = keras.layers.ReLU(6.0, name=f"{name}_depthwise_activation")(x)
-    residual = stride == 1 and channels == stage.channels
-    x = keras.layers.Conv2D(stage.channels, 1, padding="same", use_bias=False, name=f"{name}_project")(x)
+    residual = stride == 1 and entering.shape[-1] == channels
+    x = keras.layers.Conv2D(channels, 1, padding="same", use_bias=False, name=f"{name}_project")(x)
     x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_project_bn" if residual else end)(x)
     return keras.layers.Add(name=end)([x, entering]) if residual else x
