@@ -29,6 +29,7 @@ from inference.grad_cam import find_peak, spread_over_source
 from inference.overlay import render_overlay
 from inference.pipeline import Pipeline
 from inference.preprocessing import prepare
+from inference.quality import measure_quality
 from inference.roi import find_rois
 from inference.types import Radiograph
 
@@ -47,6 +48,10 @@ def analysis_stages(pipeline: Pipeline, radiograph: Radiograph, region: str) -> 
     return [
         ("region", lambda _: stage1.run(radiograph)),
         ("fracture and Grad-CAM", lambda _: stage2.run(radiograph)),
+        (
+            "is the heat map good?",
+            lambda done: measure_quality(done["fracture and Grad-CAM"][0].views.cam[..., output], radiograph),
+        ),
         (
             "heat map at source size",
             lambda done: spread_over_source(
@@ -159,9 +164,10 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--bundles", type=Path, default=BUNDLES)
     parser.add_argument("--no-keras", action="store_true")
     options = parser.parse_args()
-    pipeline = Pipeline.load(BUNDLES, threads=options.threads)
+    pipeline = Pipeline.load(options.bundles, threads=options.threads)
     with tempfile.TemporaryDirectory() as folder:
         path = write_source(Path(folder), options.rows, options.columns)
         radiograph = load_radiograph(path)
