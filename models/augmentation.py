@@ -1,6 +1,7 @@
-"""Random variations of a radiograph: another position, another exposure, another machine.
+"""Random variations of a radiograph: another position, another exposure, another machine, another hospital.
 
-Everything is drawn from a `numpy.random.Generator`, so a seed reproduces it.
+The training pool shows whole plates at one contrast; radiographs elsewhere are collimated, zoomed, windowed and marked
+differently. Everything is drawn from a `numpy.random.Generator`, so a seed reproduces it.
 """
 
 from dataclasses import dataclass
@@ -13,29 +14,49 @@ from PIL import Image
 from inference.preprocessing import Letterbox
 from inference.types import Float32Array
 
+Polygons = tuple[tuple[tuple[float, float], ...], ...]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Strength:
     """How far the variations go."""
 
-    rotation_deg: float = 20.0
-    quarter_turns: float = 0.1
+    rotation_deg: float = 25.0
+    quarter_turns: float = 0.08
     """Probability of a turn by 90, 180 or 270 degrees."""
-    zoom: tuple[float, float] = (0.8, 1.5)
-    stretch: float = 0.1
+    zoom: tuple[float, float] = (0.8, 1.3)
+    """Of an ordinary variation."""
+    close_ups: float = 0.35
+    """Probability of a close-up, which shows part of the plate as a collimated radiograph does."""
+    close_up: tuple[float, float] = (1.2, 2.4)
+    """Zoom of a close-up."""
+    stretch: float = 0.12
     """Largest relative change of the ratio of width to height."""
     shift: float = 0.12
     """Largest shift, as a fraction of the square."""
-    gamma: tuple[float, float] = (0.6, 1.6)
+    gamma: tuple[float, float] = (0.5, 2.0)
+    inverted: float = 0.05
+    marks: float = 0.3
+    """Probability of printed marks: letters, arrows, lines, boxes."""
 
 
-def draw_affine(box: Letterbox, rng: np.random.Generator, strength: Strength) -> Float32Array:
-    """Return a 2 x 3 matrix from source pixels to the square: the letterbox, then a random movement."""
+SHIFTED = Strength(close_ups=0.7, gamma=(0.45, 2.2), marks=0.5, inverted=0.0)
+"""Stands for radiographs from elsewhere when a model is tested on held-out ones."""
+
+
+def draw_affine(
+    box: Letterbox, rng: np.random.Generator, strength: Strength, *, centre: tuple[float, float] | None = None
+) -> Float32Array:
+    """Return a 2 x 3 matrix from source pixels to the square: the letterbox, then a random movement.
+
+    A close-up is centred near `centre` (x, y; source pixels), or near a random place of the middle half.
+    """
     half = box.size / 2
     angle = np.deg2rad(rng.uniform(-strength.rotation_deg, strength.rotation_deg))
     if rng.random() < strength.quarter_turns:
         angle += rng.integers(1, 4) * np.pi / 2
-    zoom = np.exp(rng.uniform(*np.log(strength.zoom)))
+    close = rng.random() < strength.close_ups
+    zoom = np.exp(rng.uniform(*np.log(strength.close_up if close else strength.zoom)))
     stretch = 1 + rng.uniform(-strength.stretch, strength.stretch)
     mirror = rng.choice([-1.0, 1.0])
     scale = np.diag([zoom * stretch * mirror, zoom / stretch])
@@ -43,9 +64,21 @@ def draw_affine(box: Letterbox, rng: np.random.Generator, strength: Strength) ->
     linear = turn @ scale
     shift = rng.uniform(-strength.shift, strength.shift, 2) * box.size
     fitted = np.array([[box.scale_x, 0, box.left - half], [0, box.scale_y, box.top - half]])
+    if close:
+        fitted[:, 2] -= _place_of_interest(fitted, box, rng, centre)
     moved = linear @ fitted
     moved[:, 2] += half + shift
     return np.asarray(moved, np.float32)
+
+
+def _place_of_interest(
+    fitted: Float32Array, box: Letterbox, rng: np.random.Generator, centre: tuple[float, float] | None
+) -> Float32Array:
+    """Return where a close-up looks, relative to the middle of the square."""
+    if centre is not None and rng.random() < 0.7:
+        return np.asarray(fitted @ np.array([*centre, 1.0]), np.float32)
+    wide, high = box.size - 2 * box.left, box.size - 2 * box.top
+    return np.asarray(rng.uniform(-0.25, 0.25, 2) * (wide, high), np.float32)
 
 
 def place(pixels: Float32Array, affine: Float32Array, *, size: int, padding: float) -> Float32Array:
@@ -69,15 +102,28 @@ def place(pixels: Float32Array, affine: Float32Array, *, size: int, padding: flo
 def vary_exposure(square: Float32Array, rng: np.random.Generator, strength: Strength) -> Float32Array:
     """Return the square under another gamma, window, sharpness, noise and compression, range [0, 1]."""
     varied = square ** np.float32(np.exp(rng.uniform(*np.log(strength.gamma))))
-    low, high = rng.uniform(-0.1, 0.15), rng.uniform(0.7, 1.1)
-    varied = np.clip((varied - low) / (high - low), 0, 1)
-    if rng.random() < 0.25:
-        varied = cv2.GaussianBlur(varied, (0, 0), rng.uniform(0.3, 0.9))
+    low, high = rng.uniform(-0.1, 0.2), rng.uniform(0.65, 1.15)
+    varied = np.clip((varied - low) / (high - low), 0, 1).astype(np.float32)
+    if rng.random() < 0.2:
+        varied = _equalise(varied, limit=rng.uniform(1.0, 4.0))
+    sharpness = rng.random()
+    if sharpness < 0.2:
+        varied = np.asarray(cv2.GaussianBlur(varied, (0, 0), rng.uniform(0.3, 1.0)), np.float32)
+    elif sharpness < 0.35:
+        varied = np.clip(varied + rng.uniform(0.5, 1.5) * (varied - cv2.GaussianBlur(varied, (0, 0), 1.5)), 0, 1)
     if rng.random() < 0.25:
         varied = np.clip(varied + rng.normal(0, rng.uniform(0.005, 0.03), varied.shape), 0, 1)
+    if rng.random() < strength.inverted:
+        varied = 1 - varied
     if rng.random() < 0.25:
         varied = _compress(varied, quality=int(rng.integers(40, 90)))
     return np.asarray(varied, np.float32)
+
+
+def _equalise(square: Float32Array, *, limit: float) -> Float32Array:
+    """Flatten the contrast locally, as many consoles do (CLAHE)."""
+    flat = cv2.createCLAHE(clipLimit=limit, tileGridSize=(8, 8)).apply(np.rint(square * 255).astype(np.uint8))
+    return np.asarray(flat / np.float32(255), np.float32)
 
 
 def _compress(square: Float32Array, *, quality: int) -> Float32Array:
@@ -87,20 +133,43 @@ def _compress(square: Float32Array, *, quality: int) -> Float32Array:
 
 
 def collimate(square: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """Return the square with a black or white shutter over part of its border, as collimators and plates leave."""
-    covered = square.copy()
-    value = rng.choice([0.0, 1.0])
-    left, right, top, bottom = (rng.integers(1, square.shape[0] // 6) if rng.random() < 0.5 else 0 for _ in range(4))
-    covered[:, :left] = value
-    covered[:, covered.shape[1] - right :] = value
-    covered[:top] = value
-    covered[covered.shape[0] - bottom :] = value
-    return covered
+    """Return the square with a straight-edged shutter over part of its border, as collimators and plates leave."""
+    size = square.shape[0]
+    left, right, top, bottom = (rng.uniform(0, size / 5) if rng.random() < 0.5 else 0.0 for _ in range(4))
+    corners = np.array([[left, top], [size - right, top], [size - right, size - bottom], [left, size - bottom]])
+    angle = np.deg2rad(rng.uniform(-8, 8) if rng.random() < 0.5 else 0.0)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    open_part = np.zeros(square.shape, np.uint8)
+    cv2.fillPoly(open_part, [np.rint((corners - size / 2) @ turn.T + size / 2).astype(np.int32)], 1)
+    value = rng.choice([0.0, 0.0, rng.uniform(0, 0.3), 1.0])
+    return np.where(open_part > 0, square, np.float32(value)).astype(np.float32)
 
 
-def draw_cells(
-    polygons: tuple[tuple[tuple[float, float], ...], ...], affine: Float32Array, *, size: int, cells: int
-) -> Float32Array:
+def mark(square: Float32Array, rng: np.random.Generator) -> Float32Array:
+    """Return the square with printed marks: letters, arrows, circles, boxes or rulers, bright or dark."""
+    marked = np.rint(square * 255).astype(np.uint8)
+    size = square.shape[0]
+    for _ in range(rng.integers(1, 4)):
+        shade = int(rng.choice(np.array([255, 255, 0, rng.integers(128, 256)])))
+        x, y = (int(value) for value in rng.integers(0, size, 2))
+        dx, dy = (int(value) for value in rng.integers(-size // 6, size // 6, 2))
+        thickness = int(rng.integers(1, 4))
+        kind = rng.integers(0, 5)
+        if kind <= 1:
+            text = "".join(rng.choice(list("LRPADXW0123456789"), rng.integers(1, 5)))
+            font = int(rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_PLAIN]))
+            cv2.putText(marked, text, (x, y), font, rng.uniform(0.4, 1.6), shade, thickness, cv2.LINE_AA)
+        elif kind == 2:
+            cv2.arrowedLine(marked, (x, y), (x + dx, y + dy), shade, thickness, cv2.LINE_AA, tipLength=0.3)
+        elif kind == 3:
+            cv2.ellipse(marked, (x, y), (abs(dx) // 2 + 3, abs(dy) // 2 + 3), 0, 0, 360, shade, thickness, cv2.LINE_AA)
+        else:
+            filled = -1 if rng.random() < 0.4 else thickness
+            cv2.rectangle(marked, (x, y), (x + dx // 2, y + dy // 2), shade, filled)
+    return np.asarray(marked / np.float32(255), np.float32)
+
+
+def draw_cells(polygons: Polygons, affine: Float32Array, *, size: int, cells: int) -> Float32Array:
     """Return how much of each cell (cells, cells) the outlined fractures cover, a quarter counting as all of it."""
     mask = np.zeros((size, size), np.float32)
     for polygon in polygons:
@@ -108,3 +177,12 @@ def draw_cells(
         cv2.fillPoly(mask, [np.round(moved).astype(np.int32)], 1.0)
     coverage = cv2.resize(mask, (cells, cells), interpolation=cv2.INTER_AREA)
     return np.asarray(np.clip(4 * coverage, 0, 1), np.float32)
+
+
+def seen_share(polygons: Polygons, affine: Float32Array, *, size: int) -> float:
+    """Return the share of the outlines' points that lie inside the square; 1 when nothing is outlined."""
+    points = np.array([point for polygon in polygons for point in polygon], np.float32)
+    if not points.size:
+        return 1.0
+    moved = points @ affine[:, :2].T + affine[:, 2]
+    return float(((moved >= 0) & (moved < size)).all(axis=1).mean())

@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,39 @@ from inference.bundle import KERAS, ONNX, SCOPE, Manifest, write_manifest
 from inference.scope import Scope
 from models.card import render_card
 from models.export import export_onnx
+from models.predictions import TABLE, Predictions, write_predictions
 
 
-def write_bundle(
-    folder: Path,
-    model: keras.Model,
-    fields: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    *,
-    command: str,
-    scope: Scope | None = None,
-) -> Manifest:
-    """Write model, scope, manifest, metrics and card; the figures are drawn by the caller."""
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A trained model with everything that a bundle says about it."""
+
+    model: keras.Model
+    fields: dict[str, Any]
+    """Of the manifest, those that the task decides."""
+    figures: dict[str, Any]
+    """Of `metrics.json`."""
+    predictions: Predictions
+    """Out of fold; every figure can be computed from them."""
+    scope: Scope | None = None
+    """Only of a region model."""
+
+
+def write_bundle(folder: Path, made: Made, fields: Mapping[str, Any], metrics: Mapping[str, Any]) -> Manifest:
+    """Write model, scope, manifest, predictions, metrics and card; the pictures are drawn by the caller."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ONNX).write_bytes(export_onnx(model).SerializeToString(deterministic=True))
-    model.save(folder / KERAS)
+    (folder / ONNX).write_bytes(export_onnx(made.model).SerializeToString(deterministic=True))
+    made.model.save(folder / KERAS)
     _compress(folder / KERAS)
     files = [ONNX, KERAS]
-    if scope is not None:
-        scope.save(folder / SCOPE)
+    if made.scope is not None:
+        made.scope.save(folder / SCOPE)
         files.append(SCOPE)
-    manifest = write_manifest(folder, fields, tuple(files))
+    manifest = write_manifest(folder, {**fields, **made.fields}, tuple(files))
+    write_predictions(folder / TABLE, made.predictions)
+    metrics = {**metrics, "figures": made.figures}
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    (folder / "card.md").write_text(render_card(manifest, metrics, command), encoding="utf-8")
+    (folder / "card.md").write_text(render_card(manifest, metrics), encoding="utf-8")
     return manifest
 
 

@@ -6,37 +6,33 @@ from typing import Any
 from inference.bundle import ONNX, Manifest
 from inference.types import Task
 
-_DATA = """\
-## Data
-
+_FRACATLAS = """\
 FracAtlas (Abedeen I. et al., *FracAtlas: A Dataset for Fracture Classification, Localization and Segmentation of
 Musculoskeletal Radiographs*, Scientific Data 10, 521, 2023, doi 10.1038/s41597-023-02432-4), licence CC BY 4.0; grey
 JPEG of at most 640 pixels a side, region labels read by eye. Whoever publishes something made with this model cites it.
+"""
+_LITE = """\
 Backbone: EfficientNet-Lite weights from ImageNet, Apache-2.0.
 """
 _FAILURES = """\
 ## Known failures
 
-- Trained on one pool of whole plates at one contrast: zoomed, collimated or otherwise windowed radiographs are answered
-  less well (a quick study of this kind of model saw the AUC for fractures fall from 0.93 at home to 0.71 elsewhere).
+- Trained on one pool at one hospital's contrast. Radiographs from elsewhere are answered less well; no such set was
+  there to measure it, only the pool's own radiographs made to look so (see the figures).
 - The model was trained on every radiograph after the cross-validation: figures on the same pool would flatter it.
 - Research use only, not for diagnosis.
 """
 _REGION_FAILURES = """\
-- Scarce regions are named after their neighbours: elbows as forearms, shoulders as humeri, legs as ankles.
-- Half of a chest passes as a shoulder: the pool's shoulders show ribs and lung. A whole chest is refused.
+- Scarce regions are named after their neighbours: elbows as forearms, shoulders as humeri, femora as hips or knees.
 """
 _FRACTURE_FAILURES = """\
 - Hardware, casts, growth plates and another person's holding hand are likely to mislead it; not measured apart.
-- The peak of the map lies in a radiologist's box in few of the fractured radiographs (table above): it hints at what
-  moved the model, it does not localise.
 - Probabilities are calibrated to the share of fractures in the pool (about one in six), which no clinic shares.
 """
 
 
-def render_card(manifest: Manifest, metrics: Mapping[str, Any], command: str) -> str:
+def render_card(manifest: Manifest, metrics: Mapping[str, Any]) -> str:
     """Return the card in Markdown."""
-    tables = _region_tables(metrics) if manifest.task is Task.REGION else _fracture_tables(metrics)
     data, recipe = metrics["data"], metrics["recipe"]
     left_out = "; ".join(f"{count} {reason}" for reason, count in data["left_out"].items()) or "none"
     sections = [
@@ -44,28 +40,37 @@ def render_card(manifest: Manifest, metrics: Mapping[str, Any], command: str) ->
         f"Task: {manifest.task}. Architecture: {manifest.architecture} at {recipe['image_size']} pixels.",
         "Research use only, not for diagnosis.\n",
         f"SHA-256 of `{ONNX}`: `{manifest.digests[ONNX]}`\n",
-        _DATA,
+        "## Data\n",
+        _FRACATLAS
+        if metrics.get("layout") == "fracatlas"
+        else f"A data set of the layout `{metrics.get('layout')}`.\n",
+        _LITE if manifest.architecture.startswith("efficientnet_lite") and recipe["weights"] == "imagenet" else "",
         f"{data['samples']} radiographs used; left out: {left_out}.",
-        f"{data['contradicted']} whose duplicates carry the other label are left out of fracture figures.\n",
+        f"{data['contradicted']} whose duplicates carry another label are left out of the figures.\n",
         _protocol(metrics),
-        tables,
-        _FAILURES + (_REGION_FAILURES if manifest.task is Task.REGION else _FRACTURE_FAILURES),
-        f"## Made by\n\n```\n{command}\n```\n",
+        _TABLES[manifest.task](metrics),
+        _FAILURES + _MORE_FAILURES.get(manifest.task, ""),
+        f"## Made by\n\n```\n{metrics['command']}\n```\n",
     ]
-    return "\n".join(sections)
+    return "\n".join(section for section in sections if section)
 
 
 def _protocol(metrics: Mapping[str, Any]) -> str:
     recipe = metrics["recipe"]
+    frozen = (
+        f"Layers up to `{recipe['frozen_until']}` keep the weights they start with ({recipe['weights']}); those above"
+        if recipe["frozen_until"]
+        else f"All layers, starting from weights that are {recipe['weights']},"
+    )
     return f"""\
 ## Protocol
 
-{metrics["folds"]} folds of contiguous blocks of {metrics["block"]} numbers, duplicates kept together, stratified by
-region and label, seed {recipe["seed"]}. Every figure below comes from predictions on radiographs that the fold's model
-did not see; calibration and operating points behind a figure come from the other folds. Intervals: 95 %, bootstrap over
-blocks. Layers up to `{recipe["frozen_until"]}` keep their ImageNet weights; those above were trained for
-{recipe["epochs"]} epochs at a learning rate of {recipe["learning_rate"]:g} on the radiographs and
-{recipe["variations"]} random variations of each.
+{metrics["folds"]} folds of contiguous blocks of {metrics["block"]} numbers (where the data set is numbered), duplicates
+and patients kept together, stratified by region and label, seed {recipe["seed"]}. Every figure below comes from
+predictions on radiographs that the fold's model did not see (`out_of_fold.csv`; `fracture-models verify` computes them
+again); calibration and operating points behind a figure come from the other folds. Intervals: 95 %, bootstrap over
+blocks. {frozen} were trained for {recipe["epochs"]} epochs at a learning rate of {recipe["learning_rate"]:g} on random
+variations, each drawn once; batch normalisation keeps its statistics.
 """
 
 
@@ -75,9 +80,23 @@ def _show(figure: Mapping[str, float | None]) -> str:
     return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
+def _type_tables(metrics: Mapping[str, Any]) -> str:
+    figures = metrics["figures"]
+    lines = ["## Figures\n", f"Accuracy: {_show(figures['accuracy'])}; macro F1: {_show(figures['macro_f1'])}.\n"]
+    lines += ["| type | radiographs | recall | precision | F1 |", "|---|---|---|---|---|"]
+    for name, row in figures["types"].items():
+        shown = " | ".join(_show(row[figure]) for figure in ("recall", "precision", "f1"))
+        lines.append(f"| {name} | {row['radiographs']} | {shown} |")
+    return "\n".join([*lines, ""])
+
+
 def _region_tables(metrics: Mapping[str, Any]) -> str:
     figures = metrics["figures"]
-    lines = ["## Figures\n", f"Accuracy over ten regions: {_show(figures['accuracy'])}.\n"]
+    lines = [
+        "## Figures\n",
+        f"Accuracy over ten regions: {_show(figures['accuracy'])}.",
+        f"Expected calibration error: {_show(figures['expected_calibration_error'])}.\n",
+    ]
     lines += ["| region | radiographs | recall |", "|---|---|---|"]
     lines += [f"| {name} | {row['radiographs']} | {_show(row['recall'])} |" for name, row in figures["regions"].items()]
     scope = figures["scope"]
@@ -107,8 +126,20 @@ def _fracture_tables(metrics: Mapping[str, Any]) -> str:
     together = figures["all"]
     lines.append(f"\nBrier score {_show(together['brier_score'])}, ")
     lines.append(f"expected calibration error {_show(together['expected_calibration_error'])}.\n")
+    lines.append(_uncertainty(figures))
     lines.append(_routing(figures["regions"]))
     return "\n".join(lines)
+
+
+def _uncertainty(figures: Mapping[str, Any]) -> str:
+    kept = figures["conformal"]
+    return f"""\
+Conformal prediction promises to keep the true answer of {kept["promised"]:.0%} of each class; out of fold it kept
+{kept["fracture"]:.1%} of the fractures and {kept["no_fracture"]:.1%} of the others, and left {kept["both"]:.1%} open.
+
+The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: AUC
+{_show(figures["shifted"]["auc"])}.
+"""
 
 
 def _points(name: str, row: Mapping[str, Any], point: str) -> str:
@@ -130,3 +161,7 @@ def _routing(regions: Mapping[str, Any]) -> str:
         "no validated model for it.\n",
     )
     return "\n".join(lines)
+
+
+_TABLES = {Task.REGION: _region_tables, Task.FRACTURE: _fracture_tables, Task.TYPE: _type_tables}
+_MORE_FAILURES = {Task.REGION: _REGION_FAILURES, Task.FRACTURE: _FRACTURE_FAILURES}

@@ -1,56 +1,40 @@
-"""Make a fracture bundle: cross-validate, decide which region is answered how, then train on everything."""
+"""A fracture bundle: decide which region is answered how, calibrate, and say what it reaches, all out of fold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from inference.types import Float32Array
-from models.calibration import (
-    OperatingPoints,
-    Platt,
-    brier_score,
-    choose_operating_points,
-    expected_calibration_error,
-    fit_platt,
-)
-from models.datasets import REGIONS, Dataset, Sample, inseparable_units, read_pixels
-from models.evaluation import Figure, area_under_curve, bootstrap, points_inside, share
-from models.protocol import Experiment, gather_held_out, keep_outputs
-from models.recipe import Progress, Recipe
-from models.training import UNKNOWN
+from inference.grad_cam import find_peak, spread_over_source
+from inference.preprocessing import Letterbox
+from inference.types import Float32Array, Task
+from models.bundle_writer import Made
+from models.calibration import OperatingPoints, Platt, choose_operating_points, fit_platt
+from models.conformal import ConformalLimits, Coverage, fit_conformal, measure_coverage
+from models.datasets import REGIONS, Dataset, Sample
+from models.evaluation import area_under_curve, bootstrap
+from models.fracture_figures import fracture_figures, play_pointing_game
+from models.lessons import ANY, OWN_FROM, name_outputs
+from models.pool import name_images
+from models.predictions import FracturePredictions
+from models.protocol import Answers, Trained, keep_outputs
 
-BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
-ANY = "ANY"
-"""The output trained on every region."""
-OWN_FROM = 60
-"""Fractures in the pool from which on a region gets an output, a calibration and operating points of its own."""
 CLAIM_FROM = 10
 """Fewer fractures than this support no claim about a region."""
 CLAIM_AUC = 0.6
 """A region is served when the lower end of its AUC's interval reaches this."""
+MISCOVERAGE = 0.05
+"""Share of each class whose true answer may be ruled out."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Validated:
-    """Out-of-fold predictions of the pool, as columns."""
-
-    region: NDArray[np.str_]
-    fractured: BoolArray
-    usable: BoolArray
-    """Without samples whose twins carry the other label."""
-    folds: IntArray
-    clusters: IntArray
-    """Samples that may show one patient."""
-    logits: Float32Array
-    """Shape (samples, outputs)."""
+class NothingToClaimError(Exception):
+    """No region's figures support a claim, so that there is nothing a bundle could answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,180 +45,197 @@ class Group:
     regions: tuple[str, ...]
     platt: Platt
     points: OperatingPoints
-    rows: IntArray
-    probabilities: FloatArray
-    """Of `rows`, calibrated by the other folds."""
-    flagged: BoolArray
-    """Of `rows`: at or above the sensitive point that the other folds chose."""
-    affirmed: BoolArray
-    """Of `rows`: at or above the specific point that the other folds chose."""
+    limits: ConformalLimits
 
 
-def name_outputs(dataset: Dataset) -> tuple[str, ...]:
-    """Return the outputs to train: one for every region together, one for each region with enough fractures."""
-    counts = {region: sum(s.fractured and s.region == region for s in dataset.samples) for region in REGIONS}
-    return (ANY, *(region for region in REGIONS if counts[region] >= OWN_FROM))
-
-
-def build_targets(dataset: Dataset, outputs: tuple[str, ...]) -> Float32Array:
-    """Return targets (samples, outputs): 0, 1, or UNKNOWN for other regions and contradicted samples."""
-    targets = np.full((len(dataset.samples), len(outputs)), UNKNOWN, np.float32)
-    for row, sample in enumerate(dataset.samples):
-        for column, output in enumerate(outputs):
-            if not sample.contradicted and output in {ANY, sample.region}:
-                targets[row, column] = sample.fractured
-    return targets
-
-
-def make(
-    dataset: Dataset, recipe: Recipe, folds: IntArray, *, progress: Progress, store: Path | None
-) -> tuple[keras.Model, dict[str, Any], dict[str, Any], dict[str, FloatArray]]:
-    """Return the model, the manifest's fields, the figures, and the curves' columns."""
+def make(dataset: Dataset, trained: Trained) -> Made:
+    """Turn the answers of all folds into a calibrated model with its figures."""
     outputs = name_outputs(dataset)
-    targets = build_targets(dataset, outputs)
-    experiment = Experiment(dataset.samples, targets, recipe, exclusive=False, progress=progress, store=store)
-    logits, cams = gather_held_out(list(experiment.cross_validate(folds)))
-    validated = Validated(
-        region=np.array([sample.region for sample in dataset.samples]),
-        fractured=np.array([sample.fractured for sample in dataset.samples]),
-        usable=np.array([not sample.contradicted for sample in dataset.samples]),
-        folds=folds,
-        clusters=inseparable_units(dataset.samples),
-        logits=logits,
-    )
-    choice = {region: choose_output(validated, region, outputs) for region in REGIONS}
-    groups = form_groups(validated, choice, outputs)
-    figures = report(validated, groups, choice)
-    figures["grad_cam_peak_in_box"] = play_pointing_game(
-        dataset.samples, validated, groups, cams, outputs, image_size=recipe.image_size
-    )
-    kept = sorted({outputs.index(group.output) for group in groups})
-    model = keep_outputs(experiment.train(validated.usable), recipe.architecture, kept)
+    unseen = trained.unseen(Task.FRACTURE)
+    logits = look_at_both(unseen)
+    table = _tabulate(dataset, trained, outputs)
+    choice = {region: choose_output(table, logits, region, outputs) for region in REGIONS}
+    groups = form_groups(table, logits, choice, outputs)
+    predictions = predict(table, logits, groups, outputs)
+    predictions = _point(predictions, dataset.samples, unseen, outputs, size=trained.recipe.image_size)
+    figures = fracture_figures(predictions)
+    for region, found in figures["regions"].items():
+        low = found["auc"]["low"]
+        found["served"] = found["fractures"] >= CLAIM_FROM and low is not None and low >= CLAIM_AUC
+        found["output"] = choice[region]
+    boxes = dict(zip(predictions.image, (sample.boxes for sample in dataset.samples), strict=True))
+    figures["grad_cam_peak_in_box"] = play_pointing_game(predictions, boxes)
+    figures["conformal"] = cross_coverage(predictions, groups)
+    figures["shifted"] = _figures_of_shifted(table, unseen, groups, outputs)
     served = {region for region in REGIONS if figures["regions"][region]["served"]}
+    kept = sorted({outputs.index(group.output) for group in groups})
     answers = [answer for answer in (_answer(group, served) for group in groups) if answer["regions"]]
-    fields = {"labels": [outputs[index] for index in kept], "answers": answers}
-    return model, fields, figures, _curves(validated, groups)
+    if not answers:
+        raise NothingToClaimError(_explain(figures["all"]))
+    return Made(
+        model=keep_outputs(trained.final, trained.recipe, Task.FRACTURE, kept),
+        fields={"labels": [outputs[index] for index in kept], "answers": answers, "mirrored": True},
+        figures=figures,
+        predictions=predictions,
+    )
 
 
-def choose_output(validated: Validated, region: str, outputs: tuple[str, ...]) -> dict[str, Any]:
+def _explain(together: Mapping[str, Any]) -> str:
+    auc = together["auc"]
+    return (
+        f"no region has {CLAIM_FROM} fractures and an AUC whose interval stays above {CLAIM_AUC} (all together: "
+        f"{together['fractures']} fractures, AUC {auc['value']}, {auc['low']} to {auc['high']}): "
+        "train longer, on more radiographs, or from ImageNet weights"
+    )
+
+
+def look_at_both(answers: Answers) -> Float32Array:
+    """Return the mean logits (samples, outputs) of radiograph and mirror image, as serving answers."""
+    return np.asarray(answers.logits[:, :2].mean(axis=1), np.float32)
+
+
+def _tabulate(dataset: Dataset, trained: Trained, outputs: tuple[str, ...]) -> FracturePredictions:
+    """Return a table with everything but the answers of calibrated outputs; it holds ANY's logits so far."""
+    count = len(dataset.samples)
+    empty = np.full(count, np.nan, np.float32)
+    return FracturePredictions(
+        image=np.array(name_images(dataset.samples)),
+        fold=trained.fold,
+        cluster=trained.cluster,
+        region=np.array([sample.region for sample in dataset.samples]),
+        fractured=np.array([bool(sample.fractured) for sample in dataset.samples]),
+        usable=np.array([not sample.contradicted and sample.fractured is not None for sample in dataset.samples]),
+        output=np.full(count, ""),
+        logit=empty,
+        probability=empty,
+        sensitive=empty,
+        specific=empty,
+        peak_x=np.full(count, -1),
+        peak_y=np.full(count, -1),
+        final_logit=look_at_both(trained.seen[Task.FRACTURE])[:, outputs.index(ANY)],
+    )
+
+
+def choose_output(
+    table: FracturePredictions, logits: Float32Array, region: str, outputs: tuple[str, ...]
+) -> dict[str, Any]:
     """Return which output answers a region, and why: its own only where it beats the shared one beyond doubt."""
     if region not in outputs:
         return {"output": ANY, "why": f"fewer than {OWN_FROM} fractures"}
-    rows = np.flatnonzero(validated.usable & (validated.region == region))
-    own, fractured = outputs.index(region), validated.fractured
+    rows = np.flatnonzero(table.usable & (table.region == region))
+    own, fractured = outputs.index(region), table.fractured
 
     def gain(chosen: IntArray) -> float:
         at = rows[chosen]
-        scores = validated.logits[at]
-        return area_under_curve(scores[:, own], fractured[at]) - area_under_curve(scores[:, 0], fractured[at])
+        return area_under_curve(logits[at, own], fractured[at]) - area_under_curve(logits[at, 0], fractured[at])
 
-    found = bootstrap(gain, len(rows), clusters=validated.clusters[rows], level=0.8)
+    found = bootstrap(gain, len(rows), clusters=table.cluster[rows], level=0.8)
     better = found["low"] is not None and found["low"] > 0
     return {"output": region if better else ANY, "why": "AUC of its own output less that of the shared one", **found}
 
 
 def form_groups(
-    validated: Validated, choice: Mapping[str, Mapping[str, Any]], outputs: tuple[str, ...]
+    table: FracturePredictions,
+    logits: Float32Array,
+    choice: Mapping[str, Mapping[str, Any]],
+    outputs: tuple[str, ...],
 ) -> tuple[Group, ...]:
     """Return a group for each region with enough fractures, and one for the rest together."""
     alone = [region for region in REGIONS if region in outputs]
     rest = tuple(region for region in REGIONS if region not in outputs)
     members = [(choice[region]["output"], (region,)) for region in alone] + ([(ANY, rest)] if rest else [])
-    return tuple(_calibrate(validated, output, regions, outputs.index(output)) for output, regions in members)
+    groups = []
+    for output, regions in members:
+        rows = np.flatnonzero(table.usable & np.isin(table.region, regions))
+        platt, points = calibrate(logits[rows, outputs.index(output)], table.fractured[rows])
+        limits = fit_conformal(
+            platt.apply(logits[rows, outputs.index(output)]), table.fractured[rows], miscoverage=MISCOVERAGE
+        )
+        groups.append(Group(output=output, regions=regions, platt=platt, points=points, limits=limits))
+    return tuple(groups)
 
 
-def _calibrate(validated: Validated, output: str, regions: tuple[str, ...], column: int) -> Group:
-    rows = np.flatnonzero(validated.usable & np.isin(validated.region, regions))
-    logits, fractured, folds = validated.logits[rows, column], validated.fractured[rows], validated.folds[rows]
-    probabilities = np.zeros(len(rows))
-    flagged, affirmed = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-    for fold in np.unique(folds):
-        here = folds == fold
-        platt = fit_platt(logits[~here], fractured[~here])
-        points = choose_operating_points(platt.apply(logits[~here]), fractured[~here])
-        probabilities[here] = platt.apply(logits[here])
-        flagged[here] = probabilities[here] >= points.sensitive
-        affirmed[here] = probabilities[here] >= points.specific
+def calibrate(logits: Float32Array, fractured: NDArray[np.bool_]) -> tuple[Platt, OperatingPoints]:
+    """Return Platt's calibration and the operating points on it."""
     platt = fit_platt(logits, fractured)
-    return Group(
-        output=output,
-        regions=regions,
-        platt=platt,
-        points=choose_operating_points(platt.apply(logits), fractured),
-        rows=rows,
-        probabilities=probabilities,
-        flagged=flagged,
-        affirmed=affirmed,
-    )
+    return platt, choose_operating_points(platt.apply(logits), fractured)
 
 
-def report(validated: Validated, groups: tuple[Group, ...], choice: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the figures of all regions together and of each one."""
-    rows = np.concatenate([group.rows for group in groups])
-    columns = {
-        name: np.concatenate([getattr(group, name) for group in groups])
-        for name in ("probabilities", "flagged", "affirmed")
-    }
-    together = _figures(validated, rows, columns)
-    regions: dict[str, Any] = {}
-    for region in REGIONS:
-        here = validated.region[rows] == region
-        found = _figures(validated, rows[here], {name: column[here] for name, column in columns.items()})
-        low = found["auc"]["low"]
-        served = found["fractures"] >= CLAIM_FROM and low is not None and low >= CLAIM_AUC
-        regions[region] = {**found, "served": served, "output": choice[region]}
-    return {"all": together, "regions": regions}
+def predict(
+    table: FracturePredictions, logits: Float32Array, groups: tuple[Group, ...], outputs: tuple[str, ...]
+) -> FracturePredictions:
+    """Fill in what each group answers, its calibration and operating points taken from the other folds."""
+    columns = {name: getattr(table, name).copy() for name in ("logit", "probability", "sensitive", "specific")}
+    output = table.output.astype(f"<U{max(map(len, outputs))}")
+    for group in groups:
+        here = np.isin(table.region, group.regions)
+        column = logits[:, outputs.index(group.output)]
+        output[here], columns["logit"][here] = group.output, column[here]
+        for fold in np.unique(table.fold):
+            others = here & table.usable & (table.fold != fold)
+            platt, points = calibrate(column[others], table.fractured[others])
+            mine = here & (table.fold == fold)
+            columns["probability"][mine] = platt.apply(column[mine])
+            columns["sensitive"][mine], columns["specific"][mine] = points
+    return _replace(table, output=output, **columns)
 
 
-def _figures(validated: Validated, rows: IntArray, columns: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    fractured, probabilities = validated.fractured[rows], columns["probabilities"]
-    clusters = validated.clusters[rows]
-
-    def interval(figure: Any) -> Figure:
-        return bootstrap(figure, len(rows), clusters=clusters)
-
-    return {
-        "radiographs": len(rows),
-        "fractures": int(fractured.sum()),
-        "auc": interval(lambda at: area_under_curve(probabilities[at], fractured[at])),
-        "sensitivity_at_sensitive_point": interval(lambda at: share(columns["flagged"][at][fractured[at]])),
-        "specificity_at_sensitive_point": interval(lambda at: share(~columns["flagged"][at][~fractured[at]])),
-        "sensitivity_at_specific_point": interval(lambda at: share(columns["affirmed"][at][fractured[at]])),
-        "specificity_at_specific_point": interval(lambda at: share(~columns["affirmed"][at][~fractured[at]])),
-        "brier_score": interval(lambda at: brier_score(probabilities[at], fractured[at])),
-        "expected_calibration_error": interval(
-            lambda at: expected_calibration_error(probabilities[at], fractured[at]),
-        ),
-    }
-
-
-def play_pointing_game(
-    samples: Sequence[Sample],
-    validated: Validated,
-    groups: tuple[Group, ...],
-    cams: Float32Array,
+def _point(
+    predictions: FracturePredictions,
+    samples: tuple[Sample, ...],
+    answers: Answers,
     outputs: tuple[str, ...],
     *,
-    image_size: int,
-) -> dict[str, Figure]:
-    """Return the share of outlined fractures' radiographs whose Grad-CAM peak lies in a box, overall and per region."""
-    rows, hits = [], []
+    size: int,
+) -> FracturePredictions:
+    """Fill in where the strongest activation lies."""
+    peaks = np.full((len(samples), 2), -1)
+    maps = answers.cams.mean(axis=1)
+    for row, sample in enumerate(samples):
+        if output := predictions.output[row]:
+            peaks[row] = find_source_peak(maps[row, ..., outputs.index(output)], sample, size=size) or (-1, -1)
+    return _replace(predictions, peak_x=peaks[:, 0], peak_y=peaks[:, 1])
+
+
+def find_source_peak(cam: Float32Array, sample: Sample, *, size: int) -> tuple[int, int] | None:
+    """Return (x, y) of the strongest activation in pixels of the sample's file, None for a map without heat."""
+    with Image.open(sample.path) as image:
+        columns, rows = image.size
+    box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=1.0, size=size)
+    return find_peak(spread_over_source(cam, box, rows=rows, columns=columns))
+
+
+def cross_coverage(predictions: FracturePredictions, groups: tuple[Group, ...]) -> dict[str, float]:
+    """Return how often conformal limits from the other folds keep the truth of each class."""
+    kept: list[tuple[int, Coverage, int]] = []
     for group in groups:
-        for row in group.rows:
-            sample = samples[row]
-            if sample.fractured and sample.boxes:
-                height, width = read_pixels(sample.path).shape
-                cam = cams[row, ..., outputs.index(group.output)]
-                rows.append(row)
-                hits.append(points_inside(cam, sample, rows=height, columns=width, size=image_size))
-    where, hit = np.array(rows), np.array(hits)
-    found = {"all": bootstrap(lambda at: share(hit[at]), len(hit), clusters=validated.clusters[where])}
-    for region in REGIONS:
-        here = np.flatnonzero(validated.region[where] == region)
-        if here.size:
-            inside, units = hit[here], validated.clusters[where[here]]
-            found[region] = bootstrap(lambda at, inside=inside: share(inside[at]), len(here), clusters=units)  # type: ignore[misc]  # a bound default
-    return found
+        here = predictions.usable & np.isin(predictions.region, group.regions)
+        for fold in np.unique(predictions.fold[here]):
+            others, mine = here & (predictions.fold != fold), here & (predictions.fold == fold)
+            limits = fit_conformal(
+                predictions.probability[others], predictions.fractured[others], miscoverage=MISCOVERAGE
+            )
+            fractured = predictions.fractured[mine]
+            found = measure_coverage(predictions.probability[mine], fractured, limits)
+            kept.append((int(fractured.sum()), found, int((~fractured).sum())))
+    weights = {"fracture": [n for n, _, _ in kept], "no_fracture": [n for _, _, n in kept]}
+    weights["both"] = weights["none"] = [with_ + without for with_, _, without in kept]
+    averages = {
+        name: float(np.average(np.nan_to_num([getattr(found, name) for _, found, _ in kept]), weights=weight))
+        for name, weight in weights.items()
+    }
+    return {"promised": 1 - MISCOVERAGE} | {name: round(value, 4) for name, value in averages.items()}
+
+
+def _figures_of_shifted(
+    table: FracturePredictions, answers: Answers, groups: tuple[Group, ...], outputs: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the figures for the same radiographs zoomed, cropped, windowed and marked as they might come elsewhere."""
+    shifted = predict(table, answers.logits[:, 2], groups, outputs)
+    rows = shifted.select(shifted.usable & (shifted.output != ""))
+    scores, fractured = rows.probability, rows.fractured
+    auc = bootstrap(lambda at: area_under_curve(scores[at], fractured[at]), len(rows), clusters=rows.cluster)
+    return {"auc": auc}
 
 
 def _answer(group: Group, served: set[str]) -> dict[str, Any]:
@@ -245,12 +246,9 @@ def _answer(group: Group, served: set[str]) -> dict[str, Any]:
         "intercept": group.platt.intercept,
         "sensitive": group.points.sensitive,
         "specific": group.points.specific,
+        **group.limits._asdict(),
     }
 
 
-def _curves(validated: Validated, groups: tuple[Group, ...]) -> dict[str, FloatArray]:
-    rows = np.concatenate([group.rows for group in groups])
-    return {
-        "probabilities": np.concatenate([group.probabilities for group in groups]),
-        "fractured": validated.fractured[rows].astype(np.float64),
-    }
+def _replace(table: FracturePredictions, **columns: Any) -> FracturePredictions:
+    return FracturePredictions(**{**vars(table), **columns})

@@ -1,6 +1,6 @@
-"""From a recipe to a bundle folder, for either task."""
+"""From a recipe to bundle folders: one training, a bundle for each task that it learned."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,39 +10,67 @@ from numpy.typing import NDArray
 from inference.bundle import Manifest
 from inference.types import Task
 from models import fracture_bundle, region_bundle
-from models.bundle_writer import write_bundle
+from models.bundle_writer import Made, write_bundle
 from models.datasets import Dataset
-from models.figures import draw_confusion, draw_reliability, draw_roc
-from models.protocol import IMAGENET_OFFSET, IMAGENET_SCALE
+from models.figures import draw_confusion, draw_history, draw_precision_recall, draw_reliability, draw_roc
+from models.fracture_figures import select_answered
+from models.lessons import teach
+from models.predictions import FracturePredictions
+from models.protocol import IMAGENET_OFFSET, IMAGENET_SCALE, Experiment, Trained
 from models.recipe import Progress, Recipe
 
 
-def make_bundle(
-    folder: Path,
+def make_bundles(
+    folders: Mapping[Task, Path],
     dataset: Dataset,
     recipe: Recipe,
     folds: NDArray[np.int64],
     *,
-    fixed: Mapping[str, Any],
-    metrics: dict[str, Any],
-    command: str,
+    version: str,
+    metrics: Mapping[str, Any],
     progress: Progress,
-    store: Path | None = None,
-) -> Manifest:
-    """Make the bundle that `fixed["task"]` asks for, with its figures, metrics and card."""
+    store: Path,
+) -> Sequence[Manifest]:
+    """Train one backbone for all tasks, and write the bundle of each with its figures, metrics and card."""
+    lessons = [teach(task, dataset) for task in folders]
+    trained = Experiment(dataset.samples, lessons, recipe, progress=progress, store=store).run(folds)
     preprocessing = {"image_size": recipe.image_size, "scale": IMAGENET_SCALE, "offset": IMAGENET_OFFSET}
-    known = {**fixed, "architecture": recipe.architecture, "preprocessing": preprocessing}
-    pictures = folder / "figures"
-    if fixed["task"] is Task.REGION:
-        model, scope, fields, figures = region_bundle.make(dataset, recipe, folds, progress=progress, store=store)
-        table = figures["confusion"]
-        draw_confusion(
-            pictures / "confusion.png", table["rows_are_actual"], table["labels"], title="Regions, out of fold"
-        )
-        metrics["figures"] = figures
-        return write_bundle(folder, model, {**known, **fields}, metrics, command=command, scope=scope)
-    model, fields, figures, curves = fracture_bundle.make(dataset, recipe, folds, progress=progress, store=store)
-    draw_roc(pictures / "roc.png", **curves, title="Fracture, out of fold")
-    draw_reliability(pictures / "reliability.png", **curves, title="Fracture, out of fold")
-    metrics["figures"] = figures
-    return write_bundle(folder, model, {**known, **fields}, metrics, command=command)
+    manifests = []
+    for task, folder in folders.items():
+        made = _MAKERS[task](dataset, trained, folder / "figures")
+        fields = {
+            "name": folder.name,
+            "version": version,
+            "task": task,
+            "architecture": recipe.architecture,
+            "preprocessing": preprocessing,
+        }
+        history = {"history": trained.history}
+        draw_history(folder / "figures" / "history.png", trained.history, title="Training")
+        manifests.append(write_bundle(folder, made, fields, {**metrics, **history}))
+    return manifests
+
+
+def _make_region(dataset: Dataset, trained: Trained, pictures: Path) -> Made:
+    made = region_bundle.make(dataset, trained)
+    table = made.figures["confusion"]
+    title = "Regions, out of fold"
+    draw_confusion(pictures / "confusion.png", table["rows_are_actual"], table["labels"], title=title)
+    return made
+
+
+def _make_fracture(dataset: Dataset, trained: Trained, pictures: Path) -> Made:
+    made = fracture_bundle.make(dataset, trained)
+    assert isinstance(made.predictions, FracturePredictions)  # noqa: S101 - narrows the type
+    answered = select_answered(made.predictions)
+    curves = {"probabilities": answered.probability.astype(np.float64), "fractured": answered.fractured.astype(float)}
+    for name, draw in (
+        ("roc", draw_roc),
+        ("precision_recall", draw_precision_recall),
+        ("reliability", draw_reliability),
+    ):
+        draw(pictures / f"{name}.png", **curves, title="Fracture, out of fold")
+    return made
+
+
+_MAKERS = {Task.REGION: _make_region, Task.FRACTURE: _make_fracture}

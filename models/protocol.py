@@ -1,127 +1,221 @@
 """Cross-validation by the rule: every figure comes from predictions on radiographs the fold's model never saw."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from inference.preprocessing import Preprocessing
-from inference.types import Float32Array
-from models.architectures import build
-from models.datasets import Sample
-from models.export import round_kernels
-from models.features import Features, cache_features
-from models.pretrained import load_imagenet_weights
-from models.recipe import Progress, Recipe
-from models.training import fit, split
+from inference.types import Float32Array, Task
+from models.architectures.head import tie_cam
+from models.datasets import Sample, inseparable_units
+from models.export import export_onnx, round_kernels
+from models.features import FeatureCache, Features, digest, name_draws
+from models.network import Network, build_network
+from models.pretrained import load_weights
+from models.recipe import RANDOM, Progress, Recipe
+from models.training import Lesson, fit
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+History = list[dict[str, Any]]
 
 # EfficientNet-Lite reads (x - 127) / 128 of 8-bit pixels.
 IMAGENET_SCALE, IMAGENET_OFFSET = 255 / 128, -127 / 128
+BATCH = 32
+FEW = 3
+"""Of the radiographs a fold's model was trained on, every third is enough to know what its embeddings look like."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What one model says about samples, plain, without variation."""
+    """What the models of all folds say about the radiographs they did not see; the first axis is the sample."""
 
     logits: Float32Array
-    """Shape (samples, outputs)."""
+    """Shape (samples, looks, outputs); looks as in `models.features.LOOKS`."""
     cams: Float32Array
-    """Shape (samples, h, w, outputs)."""
+    """Shape (samples, 2, h, w, outputs): of the radiograph, and of its mirror image, mirrored back."""
     embeddings: Float32Array
     """Shape (samples, channels)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One fold: which samples its model did not see, and what it says about all of them."""
+    """One fold: what its model says about every look of the radiographs it did not see, and its view of the others."""
 
-    held_out: BoolArray
-    answers: Answers
+    number: int
+    held_out: IntArray
+    """Samples the model did not see."""
+    answers: Mapping[Task, Answers]
+    """Of the held-out samples, in that order."""
+    network: Network
+    seen: Mapping[Task, Float32Array]
+    """Embeddings of some of the samples that the model was trained on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A cross-validation and the model trained on everything."""
+
+    recipe: Recipe
+    preprocessing: Preprocessing
+    fold: IntArray
+    """Fold of each sample."""
+    cluster: IntArray
+    """Samples of one number may show one patient."""
+    folds: tuple[Fold, ...]
+    final: Network
+    seen: Mapping[Task, Answers]
+    """What the final model says about the samples, all of which it has seen."""
+    history: History
+    """Losses of each fold and epoch."""
+
+    def unseen(self, task: Task) -> Answers:
+        """Return what each sample's own fold says about it."""
+        gathered: dict[str, Float32Array] = {}
+        for fold in self.folds:
+            for name, values in vars(fold.answers[task]).items():
+                whole = gathered.setdefault(name, np.zeros((len(self.fold), *values.shape[1:]), np.float32))
+                whole[fold.held_out] = values
+        return Answers(**gathered)
 
 
 class Experiment:
-    """Samples, targets and a recipe, with the frozen features computed once for all folds."""
+    """Samples, what is to be learned of them, and a recipe; what is computed is kept in `store`, and read again."""
 
     def __init__(
         self,
         samples: Sequence[Sample],
-        targets: Float32Array,
+        lessons: Sequence[Lesson],
         recipe: Recipe,
         *,
-        exclusive: bool,
         progress: Progress,
-        store: Path | None,
+        store: Path,
     ) -> None:
-        self.samples, self.targets, self.recipe = samples, targets, recipe
+        self.samples, self.lessons, self.recipe = samples, tuple(lessons), recipe
         self.preprocessing = Preprocessing(image_size=recipe.image_size, scale=IMAGENET_SCALE, offset=IMAGENET_OFFSET)
-        self._exclusive, self._progress = exclusive, progress
-        model = self._build()
-        cells = model.output["cam"].shape[1]
-        self._features: Features = cache_features(
-            samples,
-            split(model, recipe.frozen_until)[0],
-            self.preprocessing,
-            recipe,
-            cells=cells,
-            progress=progress,
-            store=store,
+        self._history: History = []
+        self._progress, self._store = progress, store / name_training(samples, lessons, recipe)
+        self._store.mkdir(parents=True, exist_ok=True)
+        network = self.build()
+        outlined = network.models.get(Task.FRACTURE) or next(iter(network.models.values()))
+        cells = outlined.output["cam"].shape[1]
+        cache = FeatureCache(store, network.split(recipe.frozen_until)[0], self.preprocessing, cells=cells)
+        self._features: Features = cache.load(samples, recipe, progress)
+
+    def run(self, folds: IntArray) -> Trained:
+        """Cross-validate, then train on everything that has a target."""
+        validated = tuple(self.cross_validate(folds))
+        final = self.train(np.ones(len(folds), bool))
+        return Trained(
+            recipe=self.recipe,
+            preprocessing=self.preprocessing,
+            fold=folds,
+            cluster=inseparable_units(self.samples),
+            folds=validated,
+            final=final,
+            seen=self._answer(final, np.arange(len(self.samples))),
+            history=self._history,
         )
 
     def cross_validate(self, folds: IntArray) -> Iterator[Fold]:
         """Yield every fold's answers, from a model trained on the others."""
-        for fold in self._progress(range(int(folds.max()) + 1), "folds"):
-            held_out = folds == fold
-            yield Fold(held_out=held_out, answers=self.answer(self.train(~held_out)))
+        for number in self._progress(range(int(folds.max()) + 1), "folds"):
+            held_out = np.flatnonzero(folds == number)
+            network = self.train(folds != number, name=f"fold{number}", fold=number)
+            seen = np.flatnonzero(folds != number)[::FEW]
+            yield Fold(
+                number=number,
+                held_out=held_out,
+                answers=self._answer(network, held_out),
+                network=network,
+                seen={task: self._embed(model, seen) for task, model in network.models.items()},
+            )
 
-    def train(self, chosen: BoolArray) -> keras.Model:
-        """Return the model trained on the chosen samples that have a target, its kernels at half precision."""
-        model = self._build()
-        known = chosen & (self.targets >= 0).any(axis=1)
-        top = split(model, self.recipe.frozen_until)[1]
-        fit(top, self._features, self.targets, np.flatnonzero(known), self.recipe, exclusive=self._exclusive)
-        round_kernels(model)
-        return model
+    def train(self, chosen: BoolArray, *, name: str = "final", fold: int | None = None) -> Network:
+        """Return the network trained on the chosen samples, its kernels at half precision."""
+        network = self.build()
+        _, top = network.split(
+            self.recipe.frozen_until,
+            taught_cells=self.recipe.localisation > 0,
+            fixed_statistics=self.recipe.weights != RANDOM,
+        )
+        weights, curve = self._store / f"{name}.weights.h5", self._store / f"{name}.json"
+        if curve.exists():
+            top.load_weights(weights)
+            history = json.loads(curve.read_text(encoding="utf-8"))
+        else:
+            history = fit(top, self._features, self.lessons, chosen, self.recipe)
+            top.save_weights(weights)
+            curve.write_text(json.dumps(history), encoding="utf-8")
+        if fold is not None:
+            self._history += [{"fold": fold, **epoch} for epoch in history]
+        for model in network.models.values():
+            tie_cam(model)
+            round_kernels(model)
+        return network
 
-    def answer(self, model: keras.Model) -> Answers:
-        """Return what a model trained here says about every sample."""
-        head = keras.Model(model.get_layer(self.recipe.frozen_until).output, model.output)
-        size = 64
-        parts = [
-            head.predict_on_batch(self._features.maps[start : start + size, 0].astype(np.float32))
-            for start in range(0, len(self.samples), size)
-        ]
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return Answers(logits=joined["logits"], cams=joined["cam"], embeddings=joined["embedding"])
-
-    def _build(self) -> keras.Model:
+    def build(self) -> Network:
+        """Return the network that every training starts from."""
         keras.utils.set_random_seed(self.recipe.seed)
-        outputs = self.targets.shape[1]
-        model = build(self.recipe.architecture, image_size=self.recipe.image_size, outputs=outputs)
-        load_imagenet_weights(model, self.recipe.architecture)
-        return model
+        outputs = {lesson.task: lesson.targets.shape[1] for lesson in self.lessons}
+        network = build_network(self.recipe.architecture, image_size=self.recipe.image_size, outputs=outputs)
+        # One of them is enough: they share the backbone.
+        load_weights(next(iter(network.models.values())), self.recipe.architecture, self.recipe.weights)
+        return network
+
+    def _answer(self, network: Network, rows: IntArray) -> dict[Task, Answers]:
+        return {task: self._answer_one(model, rows) for task, model in network.models.items()}
+
+    def _answer_one(self, model: keras.Model, rows: IntArray) -> Answers:
+        looks = [self._predict(model, rows, look) for look in range(self._features.looks.shape[1])]
+        plain, mirrored = looks[0]["cam"], looks[1]["cam"][:, :, ::-1]
+        return Answers(
+            logits=np.stack([look["logits"] for look in looks], axis=1),
+            cams=np.stack([plain, mirrored], axis=1),
+            embeddings=looks[0]["embedding"],
+        )
+
+    def _embed(self, model: keras.Model, rows: IntArray) -> Float32Array:
+        return self._predict(model, rows, 0)["embedding"]
+
+    def _predict(self, model: keras.Model, rows: IntArray, look: int) -> dict[str, Float32Array]:
+        cut = self.recipe.frozen_until
+        head = keras.Model(model.get_layer(cut).output if cut else model.input, model.output)
+        # The export answers several times faster than Keras, and its answers are those that will be served.
+        session = onnxruntime.InferenceSession(
+            export_onnx(head).SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        names = [output.name for output in session.get_outputs()]
+        parts = [
+            session.run(
+                names, {session.get_inputs()[0].name: np.asarray(self._features.looks[batch, look], np.float32)}
+            )
+            for batch in np.array_split(rows, max(1, len(rows) // BATCH))
+        ]
+        return {name: np.concatenate([part[index] for part in parts]) for index, name in enumerate(names)}
 
 
-def keep_outputs(model: keras.Model, architecture: str, kept: Sequence[int]) -> keras.Model:
-    """Return the same model with only some of its outputs, in this order."""
-    smaller = build(architecture, image_size=model.input.shape[1], outputs=len(kept))
+def keep_outputs(network: Network, recipe: Recipe, task: Task, kept: Sequence[int]) -> keras.Model:
+    """Return the task's model with only some of its outputs, in this order."""
+    model = network.models[task]
+    smaller = build_network(recipe.architecture, image_size=recipe.image_size, outputs={task: len(kept)}).models[task]
     for layer in model.layers:
+        wanted = [tuple(weights.shape) for weights in smaller.get_layer(layer.name).weights]
         weights = layer.get_weights()
-        if layer.name == "cells":
-            weights = [weights[0][..., list(kept)]]
+        if [values.shape for values in weights] != wanted:
+            weights = [values[..., list(kept)] for values in weights]
         smaller.get_layer(layer.name).set_weights(weights)
     return smaller
 
 
-def gather_held_out(folds: Sequence[Fold]) -> tuple[Float32Array, Float32Array]:
-    """Return out-of-fold logits (samples, outputs) and maps (samples, h, w, outputs)."""
-    logits, cams = np.zeros_like(folds[0].answers.logits), np.zeros_like(folds[0].answers.cams)
-    for fold in folds:
-        logits[fold.held_out] = fold.answers.logits[fold.held_out]
-        cams[fold.held_out] = fold.answers.cams[fold.held_out]
-    return logits, cams
+def name_training(samples: Sequence[Sample], lessons: Sequence[Lesson], recipe: Recipe) -> str:
+    """Return a folder name that changes with everything that decides the outcome of training."""
+    learned = [(lesson.task.value, lesson.targets.tobytes()) for lesson in lessons]
+    return "training-" + digest((name_draws(samples, recipe), recipe, learned))

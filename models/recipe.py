@@ -6,6 +6,9 @@ from dataclasses import dataclass
 Progress = Callable[[Sequence[int], str], Iterator[int]]
 """Iterate with a progress bar of this title."""
 
+RANDOM = "random"
+"""Weights drawn at random: nothing is learned yet, batch normalisation included."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -13,15 +16,17 @@ class Recipe:
 
     architecture: str
     image_size: int
-    frozen_until: str
-    """The last layer that keeps its ImageNet weights."""
+    weights: str = "imagenet"
+    """What training starts from: `imagenet`, `random`, or the path of a weights file."""
+    frozen_until: str = ""
+    """The last layer that keeps the weights it starts with; none when empty."""
     epochs: int
     batch_size: int
     learning_rate: float
-    variations: int = 6
-    """Random variations of each radiograph beside the plain one."""
     localisation: float = 0.0
-    """Weight of the loss that pulls the cells towards the outlined fractures."""
+    """Weight of the loss on the cells, which the outlined fractures teach."""
     negatives: float | None = None
-    """Negatives drawn an epoch for each positive; None takes every sample."""
+    """Negatives drawn an epoch for each fracture; None takes every sample."""
+    region_weight: float = 1.0
+    """Weight of the region's loss where one backbone learns both tasks."""
     seed: int = 2026

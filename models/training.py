@@ -1,115 +1,196 @@
-"""Train the upper stages of an ImageNet backbone on cached features of its frozen lower stages.
-
-The frozen stages run once over the plain radiograph and a few random variations of it (`models.features`); every epoch
-draws from these. Keras code here is backend-neutral.
-"""
+"""Train what lies above the frozen layers, on their cached features. Keras code here is backend-neutral."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.types import Float32Array
+from inference.types import Float32Array, Task
 from models.features import Features
+from models.network import CELLS
 from models.recipe import Recipe
 
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Targets = dict[str, Float32Array]
 
 UNKNOWN = -1.0
 """A target that a sample says nothing about; it adds nothing to the loss."""
+FRACTURED_CELL = 4.0
+"""Weight of a cell with a fracture against one without: few cells have one."""
+WATCHED = 160
+"""Held-out radiographs on which an epoch's loss is watched."""
 
 
-def split(model: keras.Model, frozen_until: str) -> tuple[keras.Model, keras.Model]:
-    """Return the frozen part and the trainable part, sharing their layers with `model`.
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What one head learns."""
 
-    The trainable part answers `logits` and `cells`; its batch normalisation keeps the ImageNet statistics.
-    """
-    cut = model.get_layer(frozen_until).output
-    top = keras.Model(cut, {"logits": model.output["logits"], "cells": model.get_layer("cells").output})
-    for layer in top.layers:
-        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-    return keras.Model(model.input, cut), top
+    task: Task
+    targets: Float32Array
+    """Shape (samples, outputs): 0, 1 or UNKNOWN."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether exactly one output is true (softmax), or each on its own."""
+        return self.task is not Task.FRACTURE
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras carries no types
-    """One random variation of each drawn sample; a new draw every epoch."""
+    """The draws of chosen samples, epoch after epoch, each with its own variation."""
 
-    def __init__(self, features: Features, targets: Float32Array, chosen: IntArray, recipe: Recipe) -> None:
+    def __init__(
+        self, features: Features, lessons: Sequence[Lesson], chosen: BoolArray, batch_size: int, *, cells: bool
+    ) -> None:
         super().__init__()
-        self._features, self._targets, self._chosen, self._recipe = features, targets, chosen, recipe
-        self._rng = np.random.default_rng(recipe.seed)
-        self.on_epoch_end()
+        self._features, self._lessons, self._batch_size, self._cells = features, lessons, batch_size, cells
+        epochs, draws = features.drawn.shape
+        numbers = np.arange(epochs * draws).reshape(epochs, draws)
+        self._epochs = [numbers[epoch][chosen[features.drawn[epoch]]] for epoch in range(epochs)]
+        self._epoch = 0
 
     def __len__(self) -> int:
-        return math.ceil(len(self._drawn) / self._recipe.batch_size)
+        # Epochs differ by a few draws; the shortest decides, so that the schedule of the learning rate is known.
+        return math.ceil(min(len(epoch) for epoch in self._epochs) / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Float32Array, dict[str, Float32Array]]:
-        size = self._recipe.batch_size
-        rows, copies = self._drawn[index * size : (index + 1) * size], self._copies[index * size : (index + 1) * size]
-        cover = self._features.cells[rows, copies].astype(np.float32)
-        total = cover.sum(axis=(1, 2), keepdims=True)
-        where = np.divide(cover, total, out=np.zeros_like(cover), where=total > 0)
-        targets = {"logits": self._targets[rows], "cells": where[..., np.newaxis]}
-        return self._features.maps[rows, copies].astype(np.float32), targets
+    def __getitem__(self, index: int) -> tuple[Float32Array, Targets]:
+        size = self._batch_size
+        draws = self._epochs[self._epoch][index * size : (index + 1) * size]
+        rows = self._features.drawn.ravel()[draws]
+        shows = self._features.shows[draws]
+        cover = self._features.cover[draws].astype(np.float32)
+        targets: Targets = {}
+        for lesson in self._lessons:
+            wanted = lesson.targets[rows].copy()
+            if lesson.task is Task.FRACTURE:
+                wanted[~shows[:, 0] & (wanted > 0.5).any(axis=1)] = UNKNOWN
+                if self._cells:
+                    targets[CELLS] = _spread(wanted, cover)
+            elif lesson.task is Task.REGION:
+                wanted[~shows[:, 1]] = UNKNOWN
+            targets[lesson.task.value] = wanted
+        return np.asarray(self._features.maps[draws], np.float32), targets
 
     def on_epoch_end(self) -> None:
-        drawn = self._chosen
-        if self._recipe.negatives is not None:
-            positive = self._targets[drawn].max(axis=1) > 0.5
-            wanted = min(int(positive.sum() * self._recipe.negatives), int((~positive).sum()))
-            drawn = np.concatenate([drawn[positive], self._rng.choice(drawn[~positive], wanted, replace=False)])
-        self._drawn = self._rng.permutation(drawn)
-        self._copies = self._rng.integers(0, self._features.maps.shape[1], len(drawn))
+        self._epoch = (self._epoch + 1) % len(self._epochs)
+
+
+def _spread(wanted: Float32Array, cover: Float32Array) -> Float32Array:
+    """Return the target of every cell and output: the cover, 0 without a fracture, UNKNOWN where the target is."""
+    known = wanted[:, np.newaxis, np.newaxis, :]
+    return np.where(known < 0, UNKNOWN, known * cover[..., np.newaxis]).astype(np.float32)
 
 
 def fit(
     top: keras.Model,
     features: Features,
-    targets: Float32Array,
-    chosen: IntArray,
+    lessons: Sequence[Lesson],
+    chosen: BoolArray,
     recipe: Recipe,
     *,
-    exclusive: bool,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> None:
-    """Fit the trainable part on the chosen samples.
+) -> list[dict[str, Any]]:
+    """Fit the trainable part on the chosen samples; return the losses of each epoch.
 
-    `targets` has shape (samples, outputs), 0, 1 or UNKNOWN; `exclusive` targets exclude each other (softmax).
+    Where samples are left out, `val_…` is measured on some of them as they are, without variation.
     """
-    batches = _Batches(features, targets, chosen, recipe)
+    batches = _Batches(features, lessons, chosen, recipe.batch_size, cells=CELLS in top.output)
     steps = len(batches) * recipe.epochs
     rate = keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 10,
         steps,
         warmup_target=recipe.learning_rate,
-        warmup_steps=max(1, steps // 10),
+        warmup_steps=max(1, steps // 20),
     )
+    losses = {name: _loss(name, lessons) for name in top.output}
     top.compile(
         optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=1.0),
-        loss={"logits": _softmax_loss if exclusive else _sigmoid_loss, "cells": _localisation_loss},
-        loss_weights={"logits": 1.0, "cells": recipe.localisation},
+        loss=losses,
+        loss_weights={name: _weight(name, lessons, recipe) for name in losses},
+        metrics={lesson.task.value: [_accuracy(lesson)] for lesson in lessons},
     )
-    top.fit(batches, epochs=recipe.epochs, verbose=0, callbacks=list(callbacks))
+    history = top.fit(
+        batches,
+        epochs=recipe.epochs,
+        validation_data=_watch(features, lessons, ~chosen, losses),
+        verbose=0,
+        callbacks=list(callbacks),
+    ).history
+    return [
+        {"epoch": epoch + 1, **{name: round(float(values[epoch]), 5) for name, values in history.items()}}
+        for epoch in range(recipe.epochs)
+    ]
+
+
+def _loss(name: str, lessons: Sequence[Lesson]) -> Any:
+    if name == CELLS:
+        return _cells_loss
+    exclusive = next(lesson.exclusive for lesson in lessons if lesson.task.value == name)
+    return _softmax_loss if exclusive else _sigmoid_loss
+
+
+def _weight(name: str, lessons: Sequence[Lesson], recipe: Recipe) -> float:
+    if name == CELLS:
+        return recipe.localisation
+    return recipe.region_weight if name == Task.REGION.value and len(lessons) > 1 else 1.0
+
+
+def _watch(
+    features: Features, lessons: Sequence[Lesson], left: BoolArray, losses: Mapping[str, Any]
+) -> tuple[Float32Array, Targets] | None:
+    rows = np.flatnonzero(left)
+    if not rows.size:
+        return None
+    rows = rows[np.linspace(0, len(rows) - 1, min(WATCHED, len(rows))).astype(int)]
+    targets = {lesson.task.value: lesson.targets[rows] for lesson in lessons}
+    if CELLS in losses:
+        cells = features.cover.shape[1]
+        outputs = targets[Task.FRACTURE.value].shape[1]
+        targets[CELLS] = np.full((len(rows), cells, cells, outputs), UNKNOWN, np.float32)
+    return np.asarray(features.looks[rows, 0], np.float32), targets
 
 
 def _softmax_loss(targets: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=0.05)
+    known = keras.ops.cast(keras.ops.max(targets, axis=-1) > 0, "float32")
+    wanted = keras.ops.clip(targets, 0.0, 1.0)
+    return known * keras.losses.categorical_crossentropy(wanted, logits, from_logits=True, label_smoothing=0.05)
 
 
 def _sigmoid_loss(targets: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.ops.sum(_each(targets, logits), axis=-1)
+
+
+def _cells_loss(targets: keras.KerasTensor, cells: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the mean over cells of the binary cross-entropy, fractured cells weighing more."""
+    weight = 1.0 + (FRACTURED_CELL - 1.0) * keras.ops.clip(targets, 0.0, 1.0)
+    return keras.ops.sum(keras.ops.mean(_each(targets, cells) * weight, axis=(1, 2)), axis=-1)
+
+
+def _each(targets: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
     known = keras.ops.cast(targets >= 0, "float32")
     wanted = keras.ops.clip(targets, 0.0, 1.0)
-    each = keras.ops.relu(logits) - logits * wanted + keras.ops.softplus(-keras.ops.abs(logits))
-    return keras.ops.sum(each * known, axis=-1)
+    return known * (keras.ops.relu(logits) - logits * wanted + keras.ops.softplus(-keras.ops.abs(logits)))
 
 
-def _localisation_loss(where: keras.KerasTensor, cells: keras.KerasTensor) -> keras.KerasTensor:
-    """Cross-entropy of the softmax over cells with the outlined area; nothing outlined adds nothing.
+def _accuracy(lesson: Lesson) -> keras.metrics.Metric:
+    return keras.metrics.MeanMetricWrapper(_named if lesson.exclusive else _decided, name="accuracy")
 
-    Blind to a constant added to all cells, so it does not pull at the logit, which is their mean.
-    """
-    flat = keras.ops.reshape(cells, (-1, cells.shape[1] * cells.shape[2], cells.shape[3]))
-    wanted = keras.ops.reshape(where, (-1, cells.shape[1] * cells.shape[2], 1))
-    return -keras.ops.mean(keras.ops.sum(wanted * keras.ops.log_softmax(flat, axis=1), axis=1), axis=-1)
+
+def _named(targets: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the share of samples with a target whose highest logit is the true one."""
+    known = keras.ops.cast(keras.ops.max(targets, axis=-1) > 0, "float32")
+    right = keras.ops.cast(
+        keras.ops.equal(keras.ops.argmax(targets, axis=-1), keras.ops.argmax(logits, axis=-1)), "float32"
+    )
+    return keras.ops.sum(right * known) / keras.ops.maximum(keras.ops.sum(known), 1.0)
+
+
+def _decided(targets: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the share of samples with a target whose first logit lies on the right side of 0."""
+    known = keras.ops.cast(targets[:, 0] >= 0, "float32")
+    right = keras.ops.cast(keras.ops.equal(targets[:, 0] > 0.5, logits[:, 0] > 0), "float32")
+    return keras.ops.sum(right * known) / keras.ops.maximum(keras.ops.sum(known), 1.0)

@@ -1,29 +1,131 @@
-"""A radiograph as a model reads it in training: plain, and in random variations."""
+"""Radiographs as a model reads them in training: which are drawn when, and how each is rendered."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference.preprocessing import Letterbox, Preprocessing
 from inference.types import Float32Array
-from models.augmentation import Strength, collimate, draw_affine, draw_cells, place, vary_exposure
+from models.augmentation import (
+    SHIFTED,
+    Strength,
+    collimate,
+    draw_affine,
+    draw_cells,
+    mark,
+    place,
+    seen_share,
+    vary_exposure,
+)
 from models.datasets import Sample, read_unit_pixels
+from models.recipe import Recipe
+
+IntArray = NDArray[np.int64]
+
+SEEN = 0.6
+"""A variation shows the fractures when this share of their outlines lies inside it."""
+WHOLE = 0.3
+"""A variation shows a region when this share of the plate lies inside it."""
+TRIES = 6
 
 
-def render_variations(
-    sample: Sample, preprocessing: Preprocessing, *, copies: int, cells: int, rng: np.random.Generator
-) -> tuple[Float32Array, Float32Array]:
-    """Return input tensors (copies, size, size, 1), the first one plain, and the cover of the cells."""
+class Variation(NamedTuple):
+    """One rendering of one radiograph."""
+
+    square: Float32Array
+    """Shape (size, size), range [0, 1]."""
+    cover: Float32Array
+    """How much of each cell the outlined fractures cover, shape (cells, cells)."""
+    shows_fractures: bool
+    """False where outlined fractures lie mostly outside; true of a radiograph without any."""
+    shows_region: bool
+
+
+def schedule(samples: Sequence[Sample], recipe: Recipe) -> IntArray:
+    """Return which samples are drawn in each epoch, shape (epochs, draws).
+
+    Every fracture in every epoch, and negatives drawn so that scarce regions are seen more often than they occur
+    (inversely to the square root of their number).
+    """
+    return np.stack([_draw(samples, recipe, epoch) for epoch in range(recipe.epochs)])
+
+
+def _draw(samples: Sequence[Sample], recipe: Recipe, epoch: int) -> IntArray:
+    rng = np.random.default_rng((recipe.seed, epoch))
+    everything = np.arange(len(samples))
+    if recipe.negatives is None:
+        return rng.permutation(everything)
+    positive = np.array([bool(sample.fractured) for sample in samples])
+    counts = Counter(sample.region for sample, fractured in zip(samples, positive, strict=True) if not fractured)
+    others = everything[~positive]
+    weight = np.array([1 / np.sqrt(counts[samples[row].region]) for row in others])
+    wanted = min(round(positive.sum() * recipe.negatives), len(others))
+    chosen = rng.choice(others, wanted, replace=False, p=weight / weight.sum())
+    return rng.permutation(np.concatenate([everything[positive], chosen]))
+
+
+def render_plain(sample: Sample, preprocessing: Preprocessing) -> Float32Array:
+    """Return the square (size, size) exactly as serving prepares it, before scale and offset."""
+    pixels = read_unit_pixels(sample.path)
+    box = Letterbox.fit(rows=pixels.shape[0], columns=pixels.shape[1], pixel_aspect=1.0, size=preprocessing.image_size)
+    return box.draw(pixels, padding=preprocessing.padding)
+
+
+def render_variation(
+    sample: Sample,
+    preprocessing: Preprocessing,
+    *,
+    cells: int,
+    rng: np.random.Generator,
+    strength: Strength = Strength(),  # noqa: B008 - frozen
+    insist: bool = False,
+) -> Variation:
+    """Return a random variation; with `insist` one that shows the fractures, the plate as it lies if need be."""
     pixels = read_unit_pixels(sample.path)
     size = preprocessing.image_size
-    box = Letterbox.fit(rows=pixels.shape[0], columns=pixels.shape[1], pixel_aspect=1.0, size=size)
-    plain = np.array([[box.scale_x, 0, box.left], [0, box.scale_y, box.top]], np.float32)
-    squares = [box.draw(pixels, padding=preprocessing.padding)]
-    covers = [draw_cells(sample.polygons, plain, size=size, cells=cells)]
-    strength = Strength()
-    for _ in range(copies - 1):
-        affine = draw_affine(box, rng, strength)
-        square = place(pixels, affine, size=size, padding=preprocessing.padding)
-        if rng.random() < 0.3:
-            square = collimate(square, rng)
-        squares.append(vary_exposure(square, rng, strength))
-        covers.append(draw_cells(sample.polygons, affine, size=size, cells=cells))
-    return np.concatenate([preprocessing.normalise(square) for square in squares]), np.stack(covers)
+    rows, columns = pixels.shape
+    box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=1.0, size=size)
+    affine = draw_affine(box, rng, strength, centre=_middle(sample, rng))
+    for _ in range(TRIES):
+        if seen_share(sample.polygons, affine, size=size) >= SEEN:
+            break
+        affine = draw_affine(box, rng, strength, centre=_middle(sample, rng))
+    if insist and seen_share(sample.polygons, affine, size=size) < SEEN:
+        affine = np.array([[box.scale_x, 0, box.left], [0, box.scale_y, box.top]], np.float32)
+    square = place(pixels, affine, size=size, padding=preprocessing.padding)
+    if not insist and rng.random() < 0.3:
+        square = collimate(square, rng)
+    square = vary_exposure(square, rng, strength)
+    if rng.random() < strength.marks:
+        square = mark(square, rng)
+    return Variation(
+        square=square,
+        cover=draw_cells(sample.polygons, affine, size=size, cells=cells),
+        shows_fractures=seen_share(sample.polygons, affine, size=size) >= SEEN,
+        shows_region=_plate_share(rows, columns, affine, size=size) >= WHOLE,
+    )
+
+
+def render_shifted(sample: Sample, preprocessing: Preprocessing, *, rng: np.random.Generator) -> Float32Array:
+    """Return the radiograph as it might come from elsewhere, its fractures in view."""
+    return render_variation(sample, preprocessing, cells=1, rng=rng, strength=SHIFTED, insist=True).square
+
+
+def _middle(sample: Sample, rng: np.random.Generator) -> tuple[float, float] | None:
+    """Return the middle of one outlined fracture."""
+    if not sample.polygons:
+        return None
+    points = np.array(sample.polygons[rng.integers(len(sample.polygons))])
+    x, y = points.mean(axis=0)
+    return float(x), float(y)
+
+
+def _plate_share(rows: int, columns: int, affine: Float32Array, *, size: int) -> float:
+    """Return the share of the plate that lies inside the square."""
+    y, x = np.mgrid[0.05:1:0.1, 0.05:1:0.1]
+    points = np.stack([x.ravel() * columns, y.ravel() * rows], axis=1)
+    moved = points @ affine[:, :2].T + affine[:, 2]
+    return float(((moved >= 0) & (moved < size)).all(axis=1).mean())

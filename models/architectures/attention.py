@@ -14,8 +14,7 @@ HEADS = 4
 def build_efficientnet_b3_attention(image_size: int) -> keras.Model:
     """Build the backbone from (image_size, image_size, 1) to 256 channels at stride 32, after attention."""
     backbone = build_published(image_size, name="efficientnet_b3")
-    reduced = keras.layers.Conv2D(CHANNELS, 1, use_bias=False, name="attention_reduce")(backbone.output)
-    reduced = keras.layers.BatchNormalization(name="attention_reduce_bn")(reduced)
+    reduced = keras.layers.Conv2D(CHANNELS, 1, name="attention_reduce")(backbone.output)
     return keras.Model(backbone.input, attend(reduced), name="efficientnet_b3_attention")
 
 

@@ -3,6 +3,8 @@
 import keras
 
 CHANNELS = (32, 64, 128, 256)
+MOMENTUM = 0.9
+"""Of the statistics of batch normalisation: a small data set has few steps to learn them in."""
 
 
 def build_custom_cnn(image_size: int) -> keras.Model:
@@ -13,7 +15,7 @@ def build_custom_cnn(image_size: int) -> keras.Model:
         for part in ("a", "b"):
             name = f"block{number}{part}"
             x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
-            x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+            x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
             x = keras.layers.ReLU(name=f"{name}_relu")(x)
         x = keras.layers.MaxPooling2D(2, name=f"block{number}_out")(x)
     return keras.Model(image, x, name="custom_cnn")

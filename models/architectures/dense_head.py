@@ -14,19 +14,24 @@ import keras
 UNITS = 256
 
 
-def attach_dense_head(backbone: keras.Model, *, outputs: int, name: str, dropout: float = 0.3) -> keras.Model:
-    """Return a model with the outputs `logits` (N, outputs), `cam` (N, h, w, outputs), `embedding` (N, k)."""
+def attach_dense_head(
+    backbone: keras.Model, *, outputs: int, name: str, dropout: float = 0.3, prefix: str = ""
+) -> keras.Model:
+    """Return a model with the outputs `logits` (N, outputs), `cam` (N, h, w, outputs), `embedding` (N, k).
+
+    `prefix` begins the names of its layers, so that several heads can share a backbone.
+    """
     features = backbone.output
     cell_count = features.shape[1] * features.shape[2]
-    each = keras.layers.Conv2D(UNITS, 1, use_bias=False, name="hidden_cells")(features)
-    pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name="hidden_mean")(each)
-    gate = keras.ops.sign(keras.layers.ReLU(name="hidden")(pooled))
+    each = keras.layers.Conv2D(UNITS, 1, use_bias=False, name=f"{prefix}hidden_cells")(features)
+    pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{prefix}hidden_mean")(each)
+    gate = keras.ops.sign(keras.layers.ReLU(name=f"{prefix}hidden")(pooled))
     # Dropping a gate drops its hidden unit.
-    kept = keras.layers.Dropout(dropout, name="hidden_dropout")(gate)
-    gated = keras.layers.Multiply(name="gated_cells")([each, kept])
-    evidence = keras.layers.Conv2D(outputs, 1, use_bias=False, kernel_initializer="zeros", name="cells")(gated)
-    logits = keras.layers.GlobalAveragePooling2D(name="logits")(evidence)
-    positive = keras.layers.ReLU(name="positive_cells")(evidence)
-    cam = keras.layers.Rescaling(1.0 / cell_count, name="cam")(positive)
-    embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(features)
+    kept = keras.layers.Dropout(dropout, name=f"{prefix}hidden_dropout")(gate)
+    gated = keras.layers.Multiply(name=f"{prefix}gated_cells")([each, kept])
+    evidence = keras.layers.Conv2D(outputs, 1, use_bias=False, kernel_initializer="zeros", name=f"{prefix}cells")(gated)
+    logits = keras.layers.GlobalAveragePooling2D(name=f"{prefix}logits")(evidence)
+    positive = keras.layers.ReLU(name=f"{prefix}positive_cells")(evidence)
+    cam = keras.layers.Rescaling(1.0 / cell_count, name=f"{prefix}cam")(positive)
+    embedding = keras.layers.GlobalAveragePooling2D(name=f"{prefix}embedding")(features)
     return keras.Model(backbone.input, {"logits": logits, "cam": cam, "embedding": embedding}, name=name)

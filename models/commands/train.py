@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import typer
 
 from inference.types import Task
@@ -16,84 +17,111 @@ from models.pool import describe
 from models.recipe import Recipe
 
 SEED = 2026
+EXAMPLES = """\
+[bold]Examples[/bold]
+
+One backbone with a head for regions and one for fractures, as the shipped bundles were made:
+fracture-models train --layout fracatlas --data fracatlas --task region --task fracture --out bundles
+
+A network from scratch on folders of your own, one folder a class:
+fracture-models train --layout folders --data wrists --task fracture --model custom_cnn --weights random
+--image-size 224 --epochs 40 --out bundles/wrist
+"""
 
 
 def train(
     *,
     data: DataOption,
-    task: Annotated[Task, typer.Option(help="What the bundle answers.")],
-    out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
+    task: Annotated[
+        list[Task], typer.Option(help="What the bundle answers. Given twice, both tasks share one backbone.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; with several tasks, the folder above theirs.")],
     layout: LayoutOption = FRACATLAS,
     model: Annotated[str, typer.Option(help="Architecture by name.")] = "efficientnet_lite1",
+    weights: Annotated[str, typer.Option(help="imagenet, random, or a weights file to start from.")] = "imagenet",
     image_size: Annotated[int, typer.Option(min=64, help="Side of the square the model reads, pixels.")] = 320,
-    epochs: Annotated[int, typer.Option(min=1)] = 6,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    learning_rate: Annotated[float, typer.Option(min=0)] = 1e-3,
+    epochs: Annotated[int, typer.Option(min=1)] = 16,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    learning_rate: Annotated[float, typer.Option(min=0)] = 4e-4,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
-    frozen_until: Annotated[str, typer.Option(help="Last layer that keeps its ImageNet weights.")] = "block5_out",
-    variations: Annotated[int, typer.Option(min=0, help="Random variations of each radiograph.")] = 6,
+    frozen_until: Annotated[
+        str, typer.Option(help="Last layer that keeps the weights it starts with; by default all layers are trained.")
+    ] = "",
     localisation: Annotated[float, typer.Option(min=0, help="Weight of the loss on the outlined fractures.")] = 0.0,
-    negatives: Annotated[float, typer.Option(min=0, help="Negatives an epoch per positive; 0 takes all.")] = 0.0,
+    negatives: Annotated[float, typer.Option(min=0, help="Negatives an epoch per fracture; 0 takes all.")] = 0.0,
+    region_weight: Annotated[float, typer.Option(min=0, help="Weight of the region's loss beside another task.")] = 1.0,
     bundle_version: Annotated[str, typer.Option(help="Version of the bundle.")] = "1.0.0",
-    features: Annotated[Path | None, typer.Option(help="Keep the frozen features here and use them again.")] = None,
+    store: Annotated[
+        Path, typer.Option(help="Features and finished folds are kept here; an interrupted run goes on from them.")
+    ] = Path("var/training"),
     seed: Annotated[int, typer.Option(help="Seed of folds, variations and weights.")] = SEED,
 ) -> None:
-    """Cross-validate, calibrate, train on everything, and write a bundle with its card and figures."""
-    from models.making import make_bundle  # noqa: PLC0415 - Keras takes seconds to import
+    """Cross-validate, calibrate, train on everything, and write each bundle with its card and figures."""
+    # Keras takes seconds to import.
+    from models.fracture_bundle import NothingToClaimError  # noqa: PLC0415
+    from models.making import make_bundles  # noqa: PLC0415
+    from models.network import UnknownArchitectureError  # noqa: PLC0415
+    from models.pretrained import WeightsError  # noqa: PLC0415
 
+    # Radiographs are rendered on threads of our own; OpenCV's would only wait for each other.
+    cv2.setNumThreads(1)
     recipe = Recipe(
         architecture=model,
         image_size=image_size,
+        weights=weights,
         frozen_until=frozen_until,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        variations=variations,
         localisation=localisation,
         negatives=negatives or None,
+        region_weight=region_weight,
         seed=seed,
     )
     dataset = load_data(layout, data)
-    places = assign_folds(dataset.samples, folds=folds, seed=seed)
-    metrics = {
-        "data": describe(dataset),
-        "recipe": asdict(recipe),
-        "folds": folds,
-        "block": BLOCK,
-    }
-    fixed = {"version": bundle_version, "name": out.name, "task": task}
-    command = _command(layout, task, recipe, folds=folds, version=bundle_version, out=out)
-    manifest = make_bundle(
-        out,
-        dataset,
-        recipe,
-        places,
-        fixed=fixed,
-        metrics=metrics,
-        command=command,
-        progress=show_progress,
-        store=features,
-    )
-    console.print(f"{out}: {manifest.name} {manifest.version}; its figures are on {out / 'card.md'}")
+    folders = {task[0]: out} if len(task) == 1 else {one: out / one.value for one in task}
+    try:
+        manifests = make_bundles(
+            folders,
+            dataset,
+            recipe,
+            assign_folds(dataset.samples, folds=folds, seed=seed),
+            version=bundle_version,
+            metrics={
+                "layout": layout.value,
+                "data": describe(dataset),
+                "recipe": asdict(recipe),
+                "folds": folds,
+                "block": BLOCK,
+                "command": _command(layout, task, recipe, folds=folds, version=bundle_version, out=out),
+            },
+            progress=show_progress,
+            store=store,
+        )
+    except (NothingToClaimError, WeightsError, UnknownArchitectureError) as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    for manifest, folder in zip(manifests, folders.values(), strict=True):
+        console.print(f"{folder}: {manifest.name} {manifest.version}; its figures are on {folder / 'card.md'}")
 
 
-def _command(layout: Layout, task: Task, recipe: Recipe, *, folds: int, version: str, out: Path) -> str:
+def _command(layout: Layout, tasks: list[Task], recipe: Recipe, *, folds: int, version: str, out: Path) -> str:
     options: Mapping[str, object] = {
-        "layout": layout.value,
-        "data": f"PATH/{layout.value}",
-        "task": task.value,
         "model": recipe.architecture,
+        "weights": recipe.weights,
         "image-size": recipe.image_size,
         "epochs": recipe.epochs,
         "batch-size": recipe.batch_size,
         "learning-rate": f"{recipe.learning_rate:g}",
         "folds": folds,
         "frozen-until": recipe.frozen_until,
-        "variations": recipe.variations,
         "localisation": f"{recipe.localisation:g}",
         "negatives": f"{recipe.negatives or 0:g}",
+        "region-weight": f"{recipe.region_weight:g}",
         "bundle-version": version,
         "seed": recipe.seed,
-        "out": f"models/bundles/{out.name}",
+        "out": out.name,
     }
-    return shlex.join(["fracture-models", "train", *(word for k, v in options.items() for word in (f"--{k}", str(v)))])
+    words = ["fracture-models", "train", "--layout", layout.value, "--data", f"PATH/{layout.value}"]
+    words += [word for task in tasks for word in ("--task", task.value)]
+    return shlex.join([*words, *(word for name, value in options.items() for word in (f"--{name}", str(value)))])

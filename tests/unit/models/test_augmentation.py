@@ -8,9 +8,10 @@ from PIL import Image
 
 from inference.preprocessing import Letterbox, Preprocessing, prepare
 from inference.types import Radiograph
-from models.augmentation import Strength, draw_affine, draw_cells, place, vary_exposure
+from models.augmentation import Strength, collimate, draw_affine, draw_cells, mark, place, vary_exposure
 from models.datasets import Sample, read_unit_pixels
-from models.variations import render_variations
+from models.recipe import Recipe
+from models.variations import render_plain, render_shifted, render_variation, schedule
 
 PREPROCESSING = Preprocessing(image_size=128, scale=2.0, offset=-1.0)
 
@@ -40,7 +41,62 @@ def test_training_prepares_the_plain_radiograph_exactly_as_serving_does(tmp_path
     path = tmp_path / "IMG0000001.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (310, 230), np.uint8)).save(path)
     sample = Sample(path=path, number=1, region="HAND", fractured=False, group="1")
-    trained, _ = render_variations(sample, PREPROCESSING, copies=3, cells=4, rng=np.random.default_rng(0))
+    trained = PREPROCESSING.normalise(render_plain(sample, PREPROCESSING))
     served, _ = prepare(Radiograph(pixels=read_unit_pixels(path)), PREPROCESSING)
-    assert np.array_equal(trained[:1], served)
-    assert not np.array_equal(trained[1], trained[2])
+    assert np.array_equal(trained, served)
+
+
+def test_marks_and_shutters_change_only_what_they_cover_and_stay_within_range() -> None:
+    square = np.full((128, 128), 0.4, np.float32)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        for changed in (mark(square, rng), collimate(square, rng)):
+            assert 0 <= changed.min() <= changed.max() <= 1
+            assert np.isclose(changed, square, atol=1 / 255).mean() > 0.3
+
+
+@pytest.fixture
+def fractured(tmp_path: Path) -> Sample:
+    """Write a plate whose fracture, a bright square, lies near a corner."""
+    pixels = np.full((300, 220), 40, np.uint8)
+    pixels[20:50, 150:180] = 255
+    path = tmp_path / "IMG0000002.png"
+    Image.fromarray(pixels).save(path)
+    corners = ((150.0, 20.0), (180.0, 20.0), (180.0, 50.0), (150.0, 50.0))
+    return Sample(path=path, number=2, region="HAND", fractured=True, group="2", polygons=(corners,))
+
+
+def test_a_variation_says_whether_its_fractures_are_in_view(fractured: Sample) -> None:
+    said = set()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        strength = Strength(close_ups=1.0, close_up=(2.2, 3.0), marks=0.0, inverted=0.0)
+        variation = render_variation(fractured, PREPROCESSING, cells=16, rng=rng, strength=strength)
+        if not variation.shows_fractures:
+            assert variation.cover.sum() < 16 * 16 / 4
+        said.add(variation.shows_fractures)
+    assert True in said
+
+
+def test_what_a_model_is_tested_on_always_shows_the_fractures(fractured: Sample) -> None:
+    for seed in range(20):
+        square = render_shifted(fractured, PREPROCESSING, rng=np.random.default_rng(seed))
+        assert square.std() > 0.05
+
+
+def test_every_fracture_is_drawn_in_every_epoch_and_scarce_regions_more_often_than_they_occur() -> None:
+    common = [sample_of(number, "KNEE", fractured=number < 10) for number in range(110)]
+    scarce = [sample_of(number, "FEMUR", fractured=False) for number in range(110, 120)]
+    recipe = Recipe(
+        architecture="custom_cnn", image_size=64, epochs=40, batch_size=8, learning_rate=1e-3, negatives=2.0
+    )
+    drawn = schedule([*common, *scarce], recipe)
+    assert drawn.shape == (40, 30)
+    assert all(set(range(10)) <= set(epoch) for epoch in drawn.tolist())
+    assert all(len(set(epoch)) == 30 for epoch in drawn.tolist())
+    shares = [(drawn >= 110).sum() / 10, ((drawn >= 10) & (drawn < 110)).sum() / 100]
+    assert shares[0] > 1.5 * shares[1]
+
+
+def sample_of(number: int, region: str, *, fractured: bool) -> Sample:
+    return Sample(path=Path(f"{number}.png"), number=number, region=region, fractured=fractured, group=str(number))

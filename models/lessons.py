@@ -1,0 +1,47 @@
+"""What is to be learned from a data set: the targets of each head."""
+
+import numpy as np
+
+from inference.types import Float32Array, Task
+from models.datasets import REGIONS, Dataset
+from models.training import UNKNOWN, Lesson
+
+ANY = "ANY"
+"""The fracture output trained on every region."""
+OWN_FROM = 60
+"""Fractures in the pool from which on a region gets an output, a calibration and operating points of its own."""
+
+
+def name_outputs(dataset: Dataset) -> tuple[str, ...]:
+    """Return the fracture outputs: one for every region together, one for each region with enough fractures."""
+    counts = {region: sum(bool(s.fractured) and s.region == region for s in dataset.samples) for region in REGIONS}
+    return (ANY, *(region for region in REGIONS if counts[region] >= OWN_FROM))
+
+
+def teach(task: Task, dataset: Dataset) -> Lesson:
+    """Return what the head of this task learns from the data set."""
+    return {Task.FRACTURE: teach_fracture, Task.REGION: teach_region}[task](dataset)
+
+
+def teach_fracture(dataset: Dataset) -> Lesson:
+    """Return targets of the fracture outputs; UNKNOWN for other regions and contradicted samples."""
+    outputs = name_outputs(dataset)
+    targets = np.full((len(dataset.samples), len(outputs)), UNKNOWN, np.float32)
+    for row, sample in enumerate(dataset.samples):
+        for column, output in enumerate(outputs):
+            if not sample.contradicted and sample.fractured is not None and output in {ANY, sample.region}:
+                targets[row, column] = sample.fractured
+    return Lesson(task=Task.FRACTURE, targets=targets)
+
+
+def teach_region(dataset: Dataset) -> Lesson:
+    """Return one-hot targets of the regions; UNKNOWN for samples of another region or none."""
+    return Lesson(task=Task.REGION, targets=_one_hot([sample.region for sample in dataset.samples], REGIONS))
+
+
+def _one_hot(labels: list[str], classes: tuple[str, ...]) -> Float32Array:
+    targets = np.full((len(labels), len(classes)), UNKNOWN, np.float32)
+    for row, label in enumerate(labels):
+        if label in classes:
+            targets[row] = [label == name for name in classes]
+    return targets

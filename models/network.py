@@ -1,0 +1,83 @@
+"""One backbone, a head for each task that it learns."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import keras
+
+from inference.types import Task
+from models.architectures import BACKBONES, HEADS
+from models.architectures.head import attach_fine_head, attach_head
+
+FINE: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"), "block5_out")
+)
+"""Architectures whose fracture head looks at a finer map, and the last layer at that stride."""
+
+CELLS = "fracture_cells"
+
+
+class UnknownArchitectureError(Exception):
+    """No architecture has this name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A model for each task, all on the same backbone: image to `logits`, `cam`, `embedding`."""
+
+    models: Mapping[Task, keras.Model]
+
+    def split(
+        self, frozen_until: str, *, taught_cells: bool = False, fixed_statistics: bool = True
+    ) -> tuple[keras.Model, keras.Model]:
+        """Return the part up to a layer (the input alone when empty) and the trainable rest.
+
+        The rest answers a dictionary: for each task its logits, and with `taught_cells` the cells of the fracture head,
+        if it has any, under `CELLS`. With `fixed_statistics` batch normalisation stays as it is: batches are too small
+        and too much alike to improve on statistics of a million pictures.
+        """
+        first = next(iter(self.models.values()))
+        cut = first.get_layer(frozen_until).output if frozen_until else first.input
+        outputs = {}
+        for task, model in self.models.items():
+            outputs[task.value] = model.output["logits"]
+            if taught_cells and task is Task.FRACTURE and (cells := find_cells(model)) is not None:
+                outputs[CELLS] = cells
+        top = keras.Model(cut, outputs)
+        for layer in top.layers:
+            layer.trainable = not (fixed_statistics and isinstance(layer, keras.layers.BatchNormalization))
+        return keras.Model(first.input, cut), top
+
+
+def find_cells(model: keras.Model) -> keras.KerasTensor | None:
+    """Return the evidence of each cell (N, h, w, outputs), or None where the head has none."""
+    for layer in model.layers:
+        if layer.name.removeprefix(f"{Task.FRACTURE.value}_") in {"cells", "fine_cells"}:
+            return layer.output
+    return None
+
+
+def build_network(architecture: str, *, image_size: int, outputs: Mapping[Task, int]) -> Network:
+    """Build a backbone with a head for each task, weights drawn at random.
+
+    Raises
+    ------
+    UnknownArchitectureError
+        No architecture has this name.
+    """
+    if architecture not in BACKBONES:
+        raise UnknownArchitectureError(f"no architecture {architecture}: one of {', '.join(BACKBONES)}")
+    backbone = BACKBONES[architecture](image_size)
+    return Network(
+        models={task: _attach(backbone, architecture, task, count) for task, count in outputs.items()},
+    )
+
+
+def _attach(backbone: keras.Model, architecture: str, task: Task, outputs: int) -> keras.Model:
+    if task is Task.FRACTURE and architecture in FINE:
+        return attach_fine_head(backbone, fine=FINE[architecture], outputs=outputs, name=architecture)
+    attach: Callable[..., keras.Model] = HEADS.get(architecture, attach_head)
+    # Several heads of one kind may share the backbone; layers are told apart by their names.
+    prefix = "" if task is Task.REGION else f"{task.value}_"
+    return attach(backbone, outputs=outputs, name=architecture, prefix=prefix)

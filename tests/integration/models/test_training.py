@@ -1,0 +1,113 @@
+"""Training from a folder of drawn radiographs to bundles that the pipeline serves."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from inference.pipeline import Pipeline
+from inference.types import Radiograph
+from models.cli import app
+
+pytestmark = [
+    pytest.mark.tensorflow,
+    # Keras and TensorFlow warn about each other's internals; nothing here can mend that.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
+pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
+
+SIDE = 96
+COUNT = 96
+FRACTURE = 20
+
+
+def draw(number: int) -> tuple[np.ndarray, str, bool, list[int]]:
+    """Draw one bone (KNEE) or five (HAND) on a dark plate, and in every third of them a chequered square: the fracture."""
+    rng = np.random.default_rng(number)
+    region, fractured = ("HAND" if number % 2 else "KNEE"), number % 3 == 0
+    # Clouds of its own on every plate: without them the plates would count as copies of one radiograph.
+    plate = cv2.resize(rng.integers(0, 90, (7, 7), dtype=np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    for x in (16, 32, 48, 64, 80) if region == "HAND" else (48,):
+        ends = [(x + int(rng.integers(-6, 7)), y) for y in (10, 86)]
+        cv2.line(plate, *ends, 150, 6 if region == "HAND" else 26)
+    left, top = (int(value) for value in rng.integers(20, 60, 2))
+    if fractured:
+        plate[top : top + FRACTURE, left : left + FRACTURE] = 255 * (
+            np.indices((FRACTURE, FRACTURE)).sum(axis=0) // 4 % 2
+        )
+    noisy = np.clip(plate + rng.normal(0, 4, plate.shape), 0, 255).astype(np.uint8)
+    return noisy, region, fractured, [left, top, FRACTURE, FRACTURE]
+
+
+def draw_pool(folder: Path) -> Path:
+    (folder / "images").mkdir(parents=True)
+    outlines = {}
+    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "fractured", "region", "duplicate_group", "truncated"])
+        for index in range(COUNT):
+            # Numbers far apart: each radiograph is a patient of its own.
+            name = f"IMG{index * 40:07}.png"
+            pixels, region, fractured, (x, y, width, height) = draw(index)
+            Image.fromarray(pixels).save(folder / "images" / name)
+            table.writerow([name, int(fractured), region, "", 0])
+            corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+            if fractured:
+                outlines[name] = [{"box": [x, y, width, height], "polygons": [corners]}]
+    (folder / "fractures.json").write_text(json.dumps(outlines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train both tasks on one small backbone from random weights."""
+    root = tmp_path_factory.mktemp("training")
+    data = draw_pool(root / "fracatlas")
+    options = {
+        "data": data,
+        "model": "custom_cnn",
+        "weights": "random",
+        "image-size": 64,
+        "epochs": 12,
+        "batch-size": 16,
+        "learning-rate": 1e-3,
+        "folds": 2,
+        "localisation": 5,
+        "out": root / "bundles",
+        "store": root / "store",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    result = CliRunner().invoke(app, ["train", "--task", "region", "--task", "fracture", *words])
+    assert result.exit_code == 0, result.output
+    return root
+
+
+def test_one_training_gives_a_bundle_for_each_task_that_the_pipeline_serves(trained: Path) -> None:
+    pipeline = Pipeline.load(trained / "bundles")
+    assert pipeline.regions_served
+    pixels, *_ = draw(3)
+    analysis = pipeline.analyse(Radiograph(pixels=(pixels / 255).astype(np.float32)))
+    assert analysis.models[0].name == "region"
+
+
+def test_the_square_that_stands_for_a_fracture_is_learned_and_found(trained: Path) -> None:
+    figures = json.loads((trained / "bundles" / "fracture" / "metrics.json").read_text())["figures"]
+    assert figures["all"]["auc"]["value"] > 0.8
+    assert figures["grad_cam_peak_in_box"]["all"]["value"] > 0.5
+
+
+def test_the_table_holds_every_radiograph_once_answered_by_a_model_that_did_not_see_it(trained: Path) -> None:
+    with (trained / "bundles" / "fracture" / "out_of_fold.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["image"] for row in rows}) == len(rows) == COUNT
+    assert {row["fold"] for row in rows} == {"0", "1"}
+
+
+def test_a_run_that_was_interrupted_goes_on_from_what_is_finished(trained: Path) -> None:
+    weights = sorted(path.name for path in (trained / "store").glob("training-*/*.weights.h5"))
+    assert weights == ["final.weights.h5", "fold0.weights.h5", "fold1.weights.h5"]
