@@ -27,7 +27,7 @@ FRACTURE = 20
 
 
 def draw(number: int) -> tuple[np.ndarray, str, bool, list[int]]:
-    """Draw one bone (KNEE) or five (HAND) on a dark plate, and in every third of them a chequered square: the fracture."""
+    """Draw one bone (KNEE) or five (HAND), and in every third of them a chequered square: the fracture."""
     rng = np.random.default_rng(number)
     region, fractured = ("HAND" if number % 2 else "KNEE"), number % 3 == 0
     # Clouds of its own on every plate: without them the plates would count as copies of one radiograph.
