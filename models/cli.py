@@ -1,14 +1,21 @@
-"""`fracture-models`: train, evaluate and verify bundles."""
+"""`fracture-models`: train, evaluate, calibrate, export and verify bundles."""
 
 import typer
 
-from models.commands.evaluate import evaluate
-from models.commands.train import train
-from models.commands.verify import verify
+from models.commands import calibrate, card, evaluate, export, train, verify
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, evaluate and verify model bundles.")
-for command in (train, verify, evaluate):
-    app.command()(command)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Train, evaluate, calibrate, export and verify model bundles.",
+)
+app.command(epilog=train.EXAMPLES)(train.train)
+app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(epilog=calibrate.EXAMPLES)(calibrate.calibrate)
+app.command(epilog=export.EXAMPLES)(export.export)
+app.command(epilog=verify.EXAMPLES)(verify.verify)
+app.command(epilog=card.EXAMPLES)(card.card)
 
 
 def main() -> None:

@@ -18,6 +18,19 @@ from models.pool import describe, name_images, warn_of_seen
 if TYPE_CHECKING:
     from models.held_out import Answers, Asked
 
+EXAMPLES = """\
+[bold]Examples[/bold]
+
+The whole pipeline, on folders `fractured` and `normal`:
+fracture-models evaluate models/bundles --data PATH/site --layout folders --out report
+
+A fracture bundle alone, all radiographs being wrists:
+fracture-models evaluate models/bundles/fracture --data PATH/wrists --layout folders --region FOREARM
+
+Stage 1 alone, on a sample:
+fracture-models evaluate models/bundles/region --data PATH/fracatlas --limit 300
+"""
+
 
 def evaluate(
     bundle: BundleArgument,
@@ -28,20 +41,15 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write report.json, report.md, tables and figures here.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Evaluate only this many, spread evenly; 0 takes all.")] = 0,
 ) -> None:
-    """Ask a bundle, or the whole pipeline, about labelled radiographs, and report every figure with its interval.
+    """Ask a bundle, or the whole pipeline, about labelled radiographs.
 
-    The answers are worth something on radiographs that no model was trained on; on the pool of a bundle, which its
-    final model has seen, the figures flatter, and the command says so. Honest figures of the pool are on the card.
+    Every figure comes with its interval. On radiographs that no model was
+    trained on they are worth something; on the pool of a bundle, which its
+    final model has seen, they flatter, and the command says so. Honest figures
+    of the pool are on the card.
 
-    Where the data set names no region, stage 1 names it, or --region tells it for all radiographs.
-
-    Examples
-    --------
-      fracture-models evaluate models/bundles --data PATH/site --layout folders --out report
-
-      fracture-models evaluate models/bundles/fracture --data PATH/wrists --layout folders --region FOREARM
-
-      fracture-models evaluate models/bundles/region --data PATH/fracatlas --limit 300
+    Where the data set names no region, stage 1 names it, or --region tells it
+    for all radiographs.
     """
     from models.held_out import answer_all, load_asked  # noqa: PLC0415 - scikit-learn takes a second to import
     from models.report import compute_report  # noqa: PLC0415 - likewise

@@ -19,6 +19,14 @@ from models.pool import name_images
 if TYPE_CHECKING:
     from models.verification import Compared
 
+EXAMPLES = """\
+[bold]Examples[/bold]
+
+fracture-models verify models/bundles/fracture
+
+fracture-models verify models/bundles/fracture --data PATH/fracatlas --sample 50
+"""
+
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
@@ -30,18 +38,15 @@ def verify(
     layout: LayoutOption = FRACATLAS,
     sample: Annotated[int, typer.Option(min=1, help="Radiographs of the pool to ask the model about again.")] = 25,
 ) -> None:
-    """Check a bundle's digests, load it, compute its figures again, and ask its model about radiographs of its pool.
+    """Check a bundle's digests, and compute again what it states.
 
-    The model that a bundle ships has seen its whole pool, so that figures of it on the pool would flatter. The honest
-    ones rest on out_of_fold.csv, which holds what each fold's model said about the radiographs it had not seen; from it
-    every figure of metrics.json is computed again. With --data, the pointing game too, and the shipped model is asked
-    about a sample: it must answer what is written there. Whatever differs is listed, and ends the command with code 1.
-
-    Examples
-    --------
-      fracture-models verify models/bundles/fracture
-
-      fracture-models verify models/bundles/fracture --data PATH/fracatlas --sample 50
+    The model that a bundle ships has seen its whole pool, so that its figures
+    there would flatter. The honest ones rest on out_of_fold.csv, which holds
+    what each fold's model said about the radiographs it had not seen; from it
+    every figure of metrics.json is computed again. With --data, the pointing
+    game too, and the shipped model is asked about a sample: it must answer what
+    is written there. Whatever differs is listed, and ends the command with code
+    1.
     """
     try:
         verified = load_bundle(bundle)

@@ -1,0 +1,178 @@
+"""`fracture-models calibrate` on drawn radiographs whose calibration is known."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from drawn_pool import SIDE, Drawn, write_pool
+from PIL import Image
+from scipy.special import expit
+from typer.testing import CliRunner
+
+from inference.bundle import load_bundle, write_manifest
+from inference.model import Model
+from inference.testing import build_tiny_bundles
+from models.cli import app
+from models.datasets import Sample
+from models.recalibration import TooFewError, recalibrate
+
+runner = CliRunner()
+
+
+def write_samples(folder: Path, logits: Any, fractured: Any, regions: list[str]) -> list[Sample]:
+    """Draw a radiograph for each logit of the tiny fracture model, -15 + 20 * its brightest cell."""
+    folder.mkdir()
+    samples = []
+    for row, logit in enumerate(logits):
+        pixels = np.zeros((SIDE, SIDE))
+        pixels[8:16, 8:16] = 255 * (logit + 15) / 20
+        path = folder / f"{row}.png"
+        Image.fromarray(np.uint8(np.rint(pixels))).save(path)
+        known = bool(fractured[row])
+        samples.append(
+            Sample(
+                path=path, number=100 * row, region=regions[row], fractured=known, group=path.name, label=regions[row]
+            )
+        )
+    return samples
+
+
+def load(folder: Path) -> Model:
+    return Model.load(load_bundle(folder), runtime="onnx", threads=1)
+
+
+def steps(rows: Any, _: str) -> Any:
+    return iter(rows)
+
+
+def test_platt_and_operating_points_become_those_of_the_site(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.uniform(-4, 4.5, 600)
+    fractured = rng.random(600) < expit(0.5 * logits - 1)
+    samples = write_samples(tmp_path / "site", logits, fractured, ["HAND"] * 600)
+    model = load(build_tiny_bundles(tmp_path / "b") / "tiny_fracture")
+    fields, told = recalibrate(model, samples, region=None, progress=steps)
+    [answer], [one] = fields["answers"], told["answers"]
+    assert answer["slope"] == pytest.approx(0.5, abs=0.1)
+    assert answer["intercept"] == pytest.approx(-1, abs=0.25)
+    probabilities = expit(answer["slope"] * logits + answer["intercept"])
+    assert (probabilities[fractured] >= answer["sensitive"]).mean() == pytest.approx(0.95, abs=0.02)
+    assert (probabilities[~fractured] < answer["specific"]).mean() == pytest.approx(0.95, abs=0.02)
+    # Before: probabilities at twice the slope, too high; after: of radiographs the fit has not seen.
+    assert one["before"]["expected_calibration_error"]["value"] > 0.1
+    assert one["after"]["expected_calibration_error"]["value"] < 0.06
+    assert one["after"]["brier_score"]["value"] < one["before"]["brier_score"]["value"]
+
+
+def test_a_group_with_too_few_fractures_keeps_its_calibration(tmp_path: Path) -> None:
+    folder = build_tiny_bundles(tmp_path / "b") / "tiny_fracture"
+    given = load_bundle(folder).manifest.model_dump(mode="json", exclude_none=True, exclude={"digests"})
+    [answer] = given.pop("answers")
+    answers = [answer | {"regions": [region]} for region in ("HAND", "LEG")]
+    write_manifest(folder, given | {"answers": answers}, ("model.onnx",))
+    rng = np.random.default_rng(1)
+    fractured = np.arange(100) % 2 == 0
+    regions = ["HAND"] * 61 + ["LEG"] * 39
+    samples = write_samples(tmp_path / "site", rng.uniform(-4, 4, 100), fractured, regions)
+    fields, told = recalibrate(load(folder), samples, region=None, progress=steps)
+    hand, leg = fields["answers"]
+    assert leg["slope"] == 1.0
+    assert hand["slope"] != 1.0
+    assert [(one["fitted"], one["radiographs"], one["fractures"]) for one in told["answers"]] == [
+        (True, 61, 31),
+        (False, 39, 19),
+    ]
+
+
+def test_too_few_fractures_are_refused_with_their_number(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "site", np.zeros(60), np.arange(60) < 19, ["KNEE"] * 60)
+    model = load(build_tiny_bundles(tmp_path / "b", served=["KNEE"]) / "tiny_fracture")
+    with pytest.raises(TooFewError, match=r"takes 20 radiographs with a fracture and 20 without.*KNEE: 19 and 41"):
+        recalibrate(model, samples, region=None, progress=steps)
+
+
+def test_a_region_told_stands_for_those_the_data_set_does_not_name(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    samples = write_samples(tmp_path / "site", rng.uniform(-4, 4, 60), np.arange(60) % 2 == 0, [""] * 60)
+    model = load(build_tiny_bundles(tmp_path / "b") / "tiny_fracture")
+    with pytest.raises(TooFewError, match=": 0 and 0"):
+        recalibrate(model, samples, region=None, progress=steps)
+    _, told = recalibrate(model, samples, region="HIP", progress=steps)
+    assert told["answers"][0]["radiographs"] == 60
+
+
+def test_the_temperature_of_a_region_model_becomes_that_of_the_site(tmp_path: Path) -> None:
+    # It always says HAND with a logit of 10 before nine of 0; it is right in 70 % of the cases.
+    regions = ["HAND"] * 70 + ["LEG"] * 30
+    samples = write_samples(tmp_path / "site", np.zeros(100), np.zeros(100), regions)
+    fields, told = recalibrate(
+        load(build_tiny_bundles(tmp_path / "b") / "tiny_region"), samples, region=None, progress=steps
+    )
+    share = np.exp(10 / fields["region"]["temperature"])
+    assert share / (share + 9) == pytest.approx(0.7, abs=0.005)
+    assert fields["region"]["scope_threshold"] == 0.99
+    assert told["before"]["expected_calibration_error"]["value"] == pytest.approx(0.3, abs=0.01)
+    assert told["after"]["expected_calibration_error"]["value"] < 0.1
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(3)
+    drawn = [
+        Drawn(fractured=index % 2 == 0, spot=float(rng.uniform(0.55, 0.98)), at=(4 * (index % 14), 4 * (index // 14)))
+        for index in range(56)
+    ]
+    return write_pool(tmp_path / "site", drawn)
+
+
+def run(bundle: Path, site: Path, out: Path) -> tuple[int, str]:
+    result = runner.invoke(app, ["calibrate", str(bundle), "--data", str(site), "--out", str(out)])
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_the_new_bundle_keeps_the_weights_and_tells_where_its_calibration_is_from(tmp_path: Path, site: Path) -> None:
+    bundle = build_tiny_bundles(tmp_path / "b") / "tiny_fracture"
+    (bundle / "card.md").write_text("# tiny-fracture 0.0.1\n\nWhat it was made from.\n")
+    (bundle / "metrics.json").write_text('{"figures": {"all": 1}}')
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    code, output = run(bundle, site, tmp_path / "new")
+    assert code == 0, output
+    new = load_bundle(tmp_path / "new")
+    assert new.manifest.version == "0.0.2"
+    assert new.manifest.digests == load_bundle(bundle).manifest.digests
+    assert new.manifest.answers[0].slope != 1.0
+    metrics = json.loads((tmp_path / "new" / "metrics.json").read_text())
+    assert metrics["figures"] == {"all": 1}
+    assert metrics["calibration"]["from_version"] == "0.0.1"
+    assert metrics["calibration"]["data"]["samples"] == 56
+    card = (tmp_path / "new" / "card.md").read_text()
+    assert card.startswith("# tiny-fracture 0.0.2\n\nWhat it was made from.\n\n## Calibrated again\n")
+    assert "56 radiographs of `site`, layout fracatlas" in card
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+
+
+def test_a_second_calibration_takes_the_place_of_the_first_on_the_card(tmp_path: Path, site: Path) -> None:
+    bundle = build_tiny_bundles(tmp_path / "b") / "tiny_fracture"
+    assert run(bundle, site, tmp_path / "once")[0] == 0
+    assert run(tmp_path / "once", site, tmp_path / "twice")[0] == 0
+    card = (tmp_path / "twice" / "card.md").read_text()
+    assert card.startswith("# tiny-fracture 0.0.3\n")
+    assert card.count("## Calibrated again") == 1
+
+
+def test_nothing_is_written_over(tmp_path: Path, site: Path) -> None:
+    bundle = build_tiny_bundles(tmp_path / "b") / "tiny_fracture"
+    code, output = run(bundle, site, bundle)
+    assert code == 1
+    assert "exists already" in output
+
+
+def test_the_pool_that_the_bundle_was_made_from_is_refused(tmp_path: Path, site: Path) -> None:
+    bundle = build_tiny_bundles(tmp_path / "b") / "tiny_fracture"
+    (bundle / "out_of_fold.csv").write_text("image\nIMG0000100.png\n")
+    code, output = run(bundle, site, tmp_path / "new")
+    assert code == 1
+    assert "1 of these 56 radiographs" in output
+    assert not (tmp_path / "new").exists()
