@@ -26,7 +26,7 @@ from inference.types import (
 from inference.uncertainty import calibrate, decide, explain_doubt, share_out
 from models.datasets import Sample, read_unit_pixels
 from models.evaluation import IntArray
-from models.predictions import FracturePredictions, RegionPredictions
+from models.predictions import FracturePredictions, RegionPredictions, TypePredictions
 from models.recipe import Progress
 
 OUTSIDE_SCOPE = "outside scope"
@@ -216,6 +216,34 @@ def tabulate_fractures(answers: Answers) -> FracturePredictions:
         peak_y=np.array([y for _, y in peaks]),
         final_logit=nothing,
     )
+
+
+def tabulate_types(answers: Answers, labels: Sequence[str]) -> TypePredictions:
+    """Return stage 3's answers where it spoke; the data set's classes are the bundle's labels, however spelled."""
+    known = {_plain(label): label for label in labels}
+    rows = [row for row, analysis in enumerate(answers.analyses) if analysis.fracture_type is not None]
+    found = [analysis.fracture_type for analysis in answers.analyses if analysis.fracture_type is not None]
+    own = [known.get(_plain(answers.samples[row].label), "") for row in rows]
+    ranks = [
+        sum(share > one.probabilities[label] for share in one.probabilities.values()) + 1 if label else 0
+        for one, label in zip(found, own, strict=True)
+    ]
+    predicted, confidence = np.array([one.label for one in found], str), np.array([one.confidence for one in found])
+    return TypePredictions(
+        image=np.array([answers.names[row] for row in rows], str),
+        fold=np.zeros(len(rows), np.int64),
+        cluster=answers.clusters[rows],
+        type=np.array(own, str),
+        predicted=predicted,
+        confidence=confidence,
+        rank=np.array(ranks, np.int64),
+        final_type=predicted,
+        final_confidence=confidence,
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _check_served(region: str, served: Sequence[str], folder: Path) -> None:

@@ -2,17 +2,17 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from inference.types import Decision, RadiographAnalysis, Task
+from inference.types import Decision, Task
 from models.datasets import REGIONS
 from models.evaluation import BoolArray, Figure, IntArray, bootstrap, bootstrap_all, share
 from models.fracture_figures import coverage_figures, fracture_figures, play_pointing_game, select_answered
-from models.held_out import OUTSIDE_SCOPE, Answers, Asked, tabulate_fractures, tabulate_regions
-from models.label_figures import region_figures
+from models.held_out import OUTSIDE_SCOPE, Answers, Asked, tabulate_fractures, tabulate_regions, tabulate_types
+from models.label_figures import region_figures, type_figures
 from models.predictions import FracturePredictions, RegionPredictions
 
 DECISIONS = (Decision.FRACTURE, Decision.UNCERTAIN, Decision.NO_FRACTURE, Decision.NOT_ANALYSED)
@@ -34,9 +34,18 @@ def compute_report(asked: Asked, answers: Answers) -> dict[str, Any]:
     }
     if Task.REGION in tasks:
         report["region"] = _report_regions(asked, answers)
-    if Task.FRACTURE in tasks:
+    if Task.FRACTURE in tasks and any(sample.fractured is not None for sample in answers.samples):
         report["fracture"] = _report_fractures(answers)
+    types = name_types(asked)
+    named = tabulate_types(answers, types)
+    if (named.type != "").any():
+        report["type"] = type_figures(named, [label for label in types if label in named.type])
     return report
+
+
+def name_types(asked: Asked) -> tuple[str, ...]:
+    """Return the types that the bundles asked can name."""
+    return tuple(label for one in asked.bundles if one.manifest.task is Task.TYPE for label in one.manifest.labels)
 
 
 def list_regions(regions: Iterable[str]) -> tuple[str, ...]:
@@ -82,7 +91,7 @@ def _report_fractures(answers: Answers) -> dict[str, Any]:
     figures["confusion"] = {
         "rows": ["fracture", "no fracture"],
         "labels": [decision.value for decision in DECISIONS],
-        "rows_are_actual": _count_decisions(answers.analyses, table.fractured),
+        "rows_are_actual": _count_decisions(answers),
     }
     return figures
 
@@ -98,8 +107,8 @@ def _judge_answers(figures: dict[str, Any], table: FracturePredictions, answers:
         found.update(bootstrap_all(judged, len(rows), clusters=table.cluster[rows]))
 
 
-def _count_decisions(analyses: Sequence[RadiographAnalysis], fractured: BoolArray) -> list[list[int]]:
-    pairs = Counter(zip(fractured, (analysis.decision for analysis in analyses), strict=True))
+def _count_decisions(answers: Answers) -> list[list[int]]:
+    pairs = Counter((s.fractured, a.decision) for s, a in zip(answers.samples, answers.analyses, strict=True))
     return [[pairs[actual, decision] for decision in DECISIONS] for actual in (True, False)]
 
 

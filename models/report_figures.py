@@ -8,8 +8,9 @@ from inference.types import Task
 from models.examples import draw_examples
 from models.figures import draw_confusion, draw_precision_recall, draw_reliability, draw_roc
 from models.fracture_figures import select_answered
-from models.held_out import Answers, Asked, tabulate_fractures, tabulate_regions
+from models.held_out import Answers, Asked, tabulate_fractures, tabulate_regions, tabulate_types
 from models.predictions import write_predictions
+from models.report import name_types
 
 
 def draw_report(folder: Path, report: Mapping[str, Any], asked: Asked, answers: Answers) -> list[Path]:
@@ -17,16 +18,18 @@ def draw_report(folder: Path, report: Mapping[str, Any], asked: Asked, answers: 
     folder.mkdir(parents=True, exist_ok=True)
     pictures: list[Path] = []
     tasks = {bundle.manifest.task for bundle in asked.bundles}
-    if Task.FRACTURE in tasks:
+    if "fracture" in report:
         write_predictions(folder.parent / "fractures.csv", tabulate_fractures(answers))
         pictures += _draw_fractures(folder, report["fracture"], answers)
         pictures += draw_examples(folder, asked, answers)
     if Task.REGION in tasks:
         write_predictions(folder.parent / "regions.csv", tabulate_regions(answers))
-        if "confusion" in report["region"]:
-            table = report["region"]["confusion"]
-            pictures.append(folder / "regions.png")
-            draw_confusion(pictures[-1], table["rows_are_actual"], table["labels"], title="Regions")
+    if "type" in report:
+        write_predictions(folder.parent / "types.csv", tabulate_types(answers, name_types(asked)))
+    for task, title in (("region", "Regions"), ("type", "Fracture types")):
+        if table := report.get(task, {}).get("confusion"):
+            pictures.append(folder / f"{task}s.png")
+            draw_confusion(pictures[-1], table["rows_are_actual"], table["labels"], title=title)
     return pictures
 
 

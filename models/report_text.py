@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from models.label_figures import TOP
+
 POINTS = ("sensitive", "specific")
 AT_POINT = {
     "accuracy": "accuracy",
@@ -43,6 +45,7 @@ def list_headlines(report: Mapping[str, Any]) -> list[Table]:
     values = ("figure", "value (95 % interval)")
     tables = [
         Table("Region", values, tuple(_region_headlines(report))),
+        Table("Fracture type", values, tuple(_type_headlines(report))),
         Table("Fracture", values, tuple(_fracture_headlines(report))),
         Table("Fracture, at the operating points", ("figure", *POINTS), tuple(_point_headlines(report))),
         Table("Answers", ("answer", "radiographs"), _counts(report["decisions"])),
@@ -54,7 +57,11 @@ def list_headlines(report: Mapping[str, Any]) -> list[Table]:
 
 def list_details(report: Mapping[str, Any]) -> list[Table]:
     """Return the figures per region, and the confusion matrices."""
-    return [*_fracture_details(report), *_region_details(report)]
+    return [
+        *_fracture_details(report),
+        *_label_details("Region", report.get("region", {}), "regions"),
+        *_label_details("Fracture type", report.get("type", {}), "types"),
+    ]
 
 
 def render_report(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
@@ -84,6 +91,16 @@ def _region_headlines(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "scope" in figures:
         yield "refused, of regions it names", show_figure(figures["scope"]["refused_of_named_regions"])
         yield "refused, of all else", show_figure(figures["scope"]["refused_of_other_regions"])
+
+
+def _type_headlines(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "type" in report:
+        figures = report["type"]
+        yield "radiographs of types it names", str(figures["radiographs"])
+        yield "accuracy", show_figure(figures["accuracy"])
+        yield f"among the {TOP} most probable", show_figure(figures[f"top_{TOP}_accuracy"])
+        yield "F1, mean over types", show_figure(figures["macro_f1"])
+        yield "expected calibration error", show_figure(figures["expected_calibration_error"])
 
 
 def _fracture_headlines(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -130,12 +147,11 @@ def _fracture_details(report: Mapping[str, Any]) -> Iterator[Table]:
     yield _confusion("Fracture, all answers", figures["confusion"])
 
 
-def _region_details(report: Mapping[str, Any]) -> Iterator[Table]:
-    figures = report.get("region", {})
-    if "regions" in figures:
+def _label_details(title: str, figures: Mapping[str, Any], names: str) -> Iterator[Table]:
+    if names in figures:
         keys = ["recall", "precision", "f1"]
-        yield _by_name("Region, one by one", ("recall", "precision", "F1"), figures["regions"], keys)
-        yield _confusion("Region, all answers", figures["confusion"])
+        yield _by_name(f"{title}, one by one", ("recall", "precision", "F1"), figures[names], keys)
+        yield _confusion(f"{title}, all answers", figures["confusion"])
 
 
 def _by_name(title: str, words: Iterable[str], rows: Mapping[str, Any], keys: Sequence[str]) -> Table:

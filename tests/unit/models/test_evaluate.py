@@ -123,6 +123,26 @@ def test_a_region_told_skips_stage_1(tmp_path: Path) -> None:
         assert "16, 7 with a fracture" in output
 
 
+@pytest.mark.parametrize("chosen", ["", "tiny_type"])
+def test_types_are_judged_where_the_data_set_names_them(tmp_path: Path, chosen: str) -> None:
+    types = ["OBLIQUE", "SPIRAL", "GREEN_STICK", "HAIRLINE"]
+    bundles = build_tiny_bundles(tmp_path / "b", types=types)
+    pool = write_pool(tmp_path / "drawn", [Drawn(fractured=True, spot=1.0, at=(4 * n, 20)) for n in range(6)])
+    named = ["oblique", "oblique", "green stick", "green stick", "hairline", "hairline"]
+    for name, path in zip(named, sorted((pool / "images").iterdir()), strict=True):
+        (tmp_path / "types" / name).mkdir(parents=True, exist_ok=True)
+        path.rename(tmp_path / "types" / name / path.name)
+    options = ["--layout", "folders", "--out", str(tmp_path / "report")]
+    evaluate(bundles / chosen, tmp_path / "types", *options)
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["type"]["accuracy"]["value"] == pytest.approx(2 / 6, abs=1e-4)
+    assert report["type"]["top_3_accuracy"]["value"] == pytest.approx(4 / 6, abs=1e-4)
+    assert report["type"]["confusion"]["labels"] == ["OBLIQUE", "GREEN_STICK", "HAIRLINE"]
+    # Classes that are types say nothing of fractures.
+    assert "fracture" not in report
+    assert (tmp_path / "report" / "figures" / "types.png").is_file()
+
+
 def test_a_fracture_bundle_alone_needs_a_region(tmp_path: Path) -> None:
     bundle, folders = build_tiny_bundles(tmp_path / "b") / "tiny_fracture", build_folders(tmp_path)
     result = runner.invoke(app, ["evaluate", str(bundle), "--data", str(folders), "--layout", "folders"])
