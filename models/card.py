@@ -82,7 +82,12 @@ def _show(figure: Mapping[str, float | None]) -> str:
 
 def _type_tables(metrics: Mapping[str, Any]) -> str:
     figures = metrics["figures"]
-    lines = ["## Figures\n", f"Accuracy: {_show(figures['accuracy'])}; macro F1: {_show(figures['macro_f1'])}.\n"]
+    lines = [
+        "## Figures\n",
+        f"Accuracy: {_show(figures['accuracy'])}; macro F1: {_show(figures['macro_f1'])}.",
+        f"The radiograph's own type is among the three most probable: {_show(figures['top_3_accuracy'])}.",
+        f"Expected calibration error: {_show(figures['expected_calibration_error'])}.\n",
+    ]
     lines += ["| type | radiographs | recall | precision | F1 |", "|---|---|---|---|---|"]
     for name, row in figures["types"].items():
         shown = " | ".join(_show(row[figure]) for figure in ("recall", "precision", "f1"))

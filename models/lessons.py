@@ -20,7 +20,7 @@ def name_outputs(dataset: Dataset) -> tuple[str, ...]:
 
 def teach(task: Task, dataset: Dataset) -> Lesson:
     """Return what the head of this task learns from the data set."""
-    return {Task.FRACTURE: teach_fracture, Task.REGION: teach_region}[task](dataset)
+    return {Task.FRACTURE: teach_fracture, Task.REGION: teach_region, Task.TYPE: teach_type}[task](dataset)
 
 
 def teach_fracture(dataset: Dataset) -> Lesson:
@@ -37,6 +37,17 @@ def teach_fracture(dataset: Dataset) -> Lesson:
 def teach_region(dataset: Dataset) -> Lesson:
     """Return one-hot targets of the regions; UNKNOWN for samples of another region or none."""
     return Lesson(task=Task.REGION, targets=_one_hot([sample.region for sample in dataset.samples], REGIONS))
+
+
+def name_types(dataset: Dataset) -> tuple[str, ...]:
+    """Return the types that the folders of the data set are called after, in the order of their names."""
+    return tuple(sorted({sample.label for sample in dataset.samples if sample.label}))
+
+
+def teach_type(dataset: Dataset) -> Lesson:
+    """Return one-hot targets of the types; UNKNOWN for contradicted samples and those of no type."""
+    labels = ["" if sample.contradicted else sample.label for sample in dataset.samples]
+    return Lesson(task=Task.TYPE, targets=_one_hot(labels, name_types(dataset)))
 
 
 def _one_hot(labels: list[str], classes: tuple[str, ...]) -> Float32Array:

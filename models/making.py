@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from inference.bundle import Manifest
 from inference.types import Task
-from models import fracture_bundle, region_bundle
+from models import fracture_bundle, region_bundle, type_bundle
 from models.bundle_writer import Made, write_bundle
 from models.datasets import Dataset
 from models.figures import draw_confusion, draw_history, draw_precision_recall, draw_reliability, draw_roc
@@ -73,4 +73,12 @@ def _make_fracture(dataset: Dataset, trained: Trained, pictures: Path) -> Made:
     return made
 
 
-_MAKERS = {Task.REGION: _make_region, Task.FRACTURE: _make_fracture}
+def _make_type(dataset: Dataset, trained: Trained, pictures: Path) -> Made:
+    made = type_bundle.make(dataset, trained)
+    table = made.figures["confusion"]
+    title = "Types, out of fold"
+    draw_confusion(pictures / "confusion.png", table["rows_are_actual"], table["labels"], title=title)
+    return made
+
+
+_MAKERS = {Task.REGION: _make_region, Task.FRACTURE: _make_fracture, Task.TYPE: _make_type}

@@ -78,7 +78,7 @@ def train(
         region_weight=region_weight,
         seed=seed,
     )
-    dataset = load_data(layout, data)
+    dataset = load_data(layout, data, task[0])
     folders = {task[0]: out} if len(task) == 1 else {one: out / one.value for one in task}
     try:
         manifests = make_bundles(
