@@ -7,11 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from inference.grad_cam import find_peak, spread_over_source
-from inference.preprocessing import Letterbox
-from inference.types import Float32Array
-from models.datasets import Sample
-
 FloatArray = NDArray[np.floating]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -96,18 +91,6 @@ def share(hits: BoolArray | FloatArray) -> float:
 def ratio(part: float, whole: float) -> float:
     """Return `part / whole`, nan where there is no whole."""
     return float(part / whole) if whole else float("nan")
-
-
-def points_inside(cam: Float32Array, sample: Sample, *, rows: int, columns: int, size: int) -> bool:
-    """Tell whether the peak of the heat map lies in one of the sample's boxes (the pointing game)."""
-    box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=1.0, size=size)
-    peak = find_peak(spread_over_source(cam, box, rows=rows, columns=columns))
-    if peak is None:
-        return False
-    x, y = peak
-    return any(
-        left <= x + 0.5 <= left + width and top <= y + 0.5 <= top + height for left, top, width, height in sample.boxes
-    )
 
 
 def confusion(predicted: IntArray, actual: IntArray, *, classes: int) -> list[list[int]]:

@@ -9,9 +9,10 @@ from matplotlib.patches import Rectangle
 
 from inference.overlay import format_probability, render_overlay
 from inference.types import Decision, Radiograph
+from models.asking import Asked
 from models.datasets import read_unit_pixels
 from models.figures import draw_grid
-from models.held_out import Answers, Asked
+from models.held_out import Answers
 
 MOST = 6
 """Pictures in a gallery."""

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from inference.types import Decision, Task
+from models.asking import Asked
 from models.datasets import REGIONS
 from models.evaluation import BoolArray, Figure, IntArray, bootstrap, bootstrap_all, share
 from models.fracture_figures import coverage_figures, fracture_figures, play_pointing_game, select_answered
-from models.held_out import OUTSIDE_SCOPE, Answers, Asked, tabulate_fractures, tabulate_regions, tabulate_types
+from models.held_out import OUTSIDE_SCOPE, Answers, tabulate_fractures, tabulate_regions, tabulate_types
 from models.label_figures import region_figures, type_figures
 from models.predictions import FracturePredictions, RegionPredictions
 

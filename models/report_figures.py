@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from inference.types import Task
+from models.asking import Asked
 from models.examples import draw_examples
 from models.figures import draw_confusion, draw_precision_recall, draw_reliability, draw_roc
 from models.fracture_figures import select_answered
-from models.held_out import Answers, Asked, tabulate_fractures, tabulate_regions, tabulate_types
+from models.held_out import Answers, tabulate_fractures, tabulate_regions, tabulate_types
 from models.predictions import write_predictions
 from models.report import name_types
 

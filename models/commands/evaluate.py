@@ -16,7 +16,8 @@ from models.datasets import Dataset, inseparable_units
 from models.pool import describe, name_images, warn_of_seen
 
 if TYPE_CHECKING:
-    from models.held_out import Answers, Asked
+    from models.asking import Asked
+from models.held_out import Answers
 
 EXAMPLES = """\
 [bold]Examples[/bold]
@@ -51,7 +52,8 @@ def evaluate(
     Where the data set names no region, stage 1 names it, or --region tells it
     for all radiographs.
     """
-    from models.held_out import answer_all, load_asked  # noqa: PLC0415 - scikit-learn takes a second to import
+    from models.asking import load_asked  # noqa: PLC0415 - scikit-learn takes a second to import
+    from models.held_out import answer_all  # noqa: PLC0415 - likewise
     from models.report import compute_report  # noqa: PLC0415 - likewise
 
     try:
