@@ -53,10 +53,11 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     outputs = name_outputs(dataset)
     unseen = trained.unseen(Task.FRACTURE)
     logits = look_at_both(unseen)
-    table = _tabulate(dataset, trained, outputs)
+    table = _tabulate(dataset, trained)
     choice = {region: choose_output(table, logits, region, outputs) for region in REGIONS}
     groups = form_groups(table, logits, choice, outputs)
     predictions = predict(table, logits, groups, outputs)
+    predictions = _add_final(predictions, look_at_both(trained.seen[Task.FRACTURE]), outputs)
     predictions = _point(predictions, dataset.samples, unseen, outputs, size=trained.recipe.image_size)
     figures = fracture_figures(predictions)
     for region, found in figures["regions"].items():
@@ -94,8 +95,8 @@ def look_at_both(answers: Answers) -> Float32Array:
     return np.asarray(answers.logits[:, :2].mean(axis=1), np.float32)
 
 
-def _tabulate(dataset: Dataset, trained: Trained, outputs: tuple[str, ...]) -> FracturePredictions:
-    """Return a table with everything but the answers of calibrated outputs; it holds ANY's logits so far."""
+def _tabulate(dataset: Dataset, trained: Trained) -> FracturePredictions:
+    """Return a table with what is known of each radiograph, and no answers yet."""
     count = len(dataset.samples)
     empty = np.full(count, np.nan, np.float32)
     return FracturePredictions(
@@ -112,7 +113,7 @@ def _tabulate(dataset: Dataset, trained: Trained, outputs: tuple[str, ...]) -> F
         specific=empty,
         peak_x=np.full(count, -1),
         peak_y=np.full(count, -1),
-        final_logit=look_at_both(trained.seen[Task.FRACTURE])[:, outputs.index(ANY)],
+        final_logit=empty,
     )
 
 
@@ -178,6 +179,13 @@ def predict(
             columns["probability"][mine] = platt.apply(column[mine])
             columns["sensitive"][mine], columns["specific"][mine] = points
     return _replace(table, output=output, **columns)
+
+
+def _add_final(predictions: FracturePredictions, logits: Float32Array, outputs: tuple[str, ...]) -> FracturePredictions:
+    """Fill in what the final model answers."""
+    columns = [outputs.index(output) if output else -1 for output in predictions.output]
+    final = [row[column] if column >= 0 else np.nan for row, column in zip(logits, columns, strict=True)]
+    return _replace(predictions, final_logit=np.array(final, np.float32))
 
 
 def _point(
