@@ -4,9 +4,12 @@ A difference hash (Krawetz 2013) of three values: does the grey rise, fall, or h
 this place, in this direction? Its signs outlast compression, size, contrast and gamma. Agreement is counted over the
 slopes of the picture that has fewer, so a copy that ends early, or carries a printed mark, is still a copy.
 
-Measured on the 3,425 radiographs of the FracAtlas pool, whose groups of same radiographs were published: every pair of
-one radiograph but one (two exposures) reaches 0.83 or, where the copy ends after half of the picture, 0.75; the most
-alike pair of different patients (knees from the front) reaches 0.77, or 0.80 with one of them mirrored.
+Measured on the 3,425 radiographs of the FracAtlas pool, truncated ones too: of 139 published pairs of one radiograph 129
+are found. Of the other ten, looked at, five show two patients and three two exposures; in two the copy ends after half
+of the picture. Four pairs more are found, each one radiograph. The most alike pair of two patients (knees from the
+front) reaches 0.77, or 0.80 with one of them mirrored. Of 300 radiographs copied, every copy is found that was
+compressed again (quality 25), halved, squashed, mirrored, or given a gamma of 0.6 or 1.6; 99 % of those windowed or cut
+by 1 % at each side. Not meant for, and not found: copies cut by more (a third at 2 %) or turned.
 """
 
 from collections.abc import Iterator
@@ -34,11 +37,14 @@ _CHUNK = 4096
 def find_near_duplicates(thumbnails: UInt8Array) -> list[tuple[int, int]]:
     """Return the pairs (i < j) that show one radiograph, mirrored or not; thumbnails have shape (n, 64, 64).
 
-    3,400 radiographs take two seconds on one core.
+    3,400 radiographs take four seconds on one core.
     """
+    if len(thumbnails) < 2:
+        return []
     pairs: set[tuple[int, int]] = set()
+    first = find_slopes(thumbnails)
     for others in (thumbnails, thumbnails[:, :, ::-1]):
-        first, second = find_slopes(thumbnails), find_slopes(others)
+        second = first if others is thumbnails else find_slopes(others)
         for rows, columns in _candidates(thumbnails, others):
             alike = _agreement(first, second, rows, columns) >= ALIKE
             pairs.update(zip(rows[alike].tolist(), columns[alike].tolist(), strict=True))
@@ -52,7 +58,7 @@ def find_slopes(squares: NDArray[np.number]) -> Int8Array:
     """
     inner = squares[:, 1:-1, 1:-1].astype(np.float32)
     flat = inner.reshape(len(inner), -1)
-    low, high = np.percentile(flat, (2, 98), axis=1) if len(flat) else np.zeros((2, 0))
+    low, high = np.percentile(flat, (2, 98), axis=1)
     steep = np.maximum(_STEEP * (high - low), _STEEP_AT_LEAST)[:, np.newaxis, np.newaxis]
     across, down = inner[:, :, 2:] - inner[:, :, :-2], inner[:, 2:] - inner[:, :-2]
     signs = [(np.sign(rise) * (np.abs(rise) > steep)).astype(np.int8) for rise in (across, down)]

@@ -41,6 +41,8 @@ def assign_folds(samples: Iterable[Sample], *, folds: int, seed: int) -> IntArra
         warnings.filterwarnings("ignore", message="The least populated class")
         for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(listed)), encoded, units)):
             assigned[held_out] = fold
+    if len(set(assigned.tolist())) < folds:
+        raise DatasetError(f"one patient or group is so large that of {folds} folds some are empty")
     return assigned
 
 

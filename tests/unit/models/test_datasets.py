@@ -1,14 +1,15 @@
-"""Splits that do not leak, and files that are left out by name."""
+"""FracAtlas: the pool with its regions, and the data set as published."""
 
 import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
+from drawn_limbs import draw_limb, write_limb
 from PIL import Image
 
-from models.datasets import BLOCK, DatasetError, Sample, assign_folds, load_fracatlas
+from inference.types import Task
+from models.datasets import DatasetError, load_fracatlas
 
 COLUMNS = ("image", "region", "fractured", "duplicate_group", "truncated")
 
@@ -23,7 +24,7 @@ def build_pool(folder: Path, rows: list[tuple[str, str, int, str, int]]) -> Path
     outline = [{"box": [1, 2, 3, 4], "polygons": [[1, 2, 4, 2, 4, 6]]}]
     (folder / "fractures.json").write_text(json.dumps({row[0]: outline for row in rows if row[2]}), encoding="utf-8")
     for row in rows:
-        Image.fromarray(np.full((40, 30), 90, np.uint8)).save(folder / "images" / row[0], quality=90)
+        write_limb(folder / "images" / row[0], int(row[0][3:10]))
     return folder
 
 
@@ -49,7 +50,9 @@ def test_broken_and_truncated_files_are_named_and_left_out(tmp_path: Path) -> No
     assert set(dataset.left_out) == set(names[1:])
     assert dataset.left_out[names[1]] == "published file ends early"
     assert dataset.left_out[names[2]].startswith("unreadable")
+    assert dataset.left_out[names[3]] == "empty"
     assert dataset.left_out[names[4]] == "missing"
+    assert "left out, missing: 1 (IMG0000004.jpg)" in dataset.remarks()
 
 
 def test_twins_with_both_labels_are_marked(tmp_path: Path) -> None:
@@ -58,44 +61,106 @@ def test_twins_with_both_labels_are_marked(tmp_path: Path) -> None:
         ("IMG0000090.jpg", "HAND", 0, "twin", 0),
         ("IMG0000091.jpg", "HAND", 0, "", 0),
     ]
-    assert [sample.contradicted for sample in load_fracatlas(build_pool(tmp_path, rows)).samples] == [True, True, False]
+    dataset = load_fracatlas(build_pool(tmp_path, rows))
+    assert [sample.contradicted for sample in dataset.samples] == [True, True, False]
+    assert dataset.duplicates == (("IMG0000001.jpg", "IMG0000090.jpg"),)
+    assert dataset.found == ()
+
+
+def test_a_twin_that_is_left_out_still_contradicts(tmp_path: Path) -> None:
+    rows = [("IMG0000001.jpg", "HAND", 1, "twin", 0), ("IMG0000090.jpg", "HAND", 0, "twin", 1)]
+    assert [sample.contradicted for sample in load_fracatlas(build_pool(tmp_path, rows)).samples] == [True]
+
+
+def test_twins_that_the_table_does_not_know_are_found_and_join_its_groups(tmp_path: Path) -> None:
+    rows = [
+        ("IMG0000001.jpg", "HAND", 0, "twin", 0),
+        ("IMG0000090.jpg", "HAND", 0, "twin", 0),
+        ("IMG0000200.jpg", "HAND", 1, "", 0),
+        ("IMG0000300.jpg", "HAND", 0, "", 0),
+    ]
+    build_pool(tmp_path, rows)
+    Image.fromarray(draw_limb(90)[:, ::-1]).save(tmp_path / "images" / "IMG0000200.jpg", quality=60)
+    dataset = load_fracatlas(tmp_path)
+    groups = [sample.group for sample in dataset.samples]
+    assert groups[0] == groups[1] == groups[2] != groups[3]
+    assert dataset.found == (("IMG0000001.jpg", "IMG0000090.jpg", "IMG0000200.jpg"),)
+    assert [sample.contradicted for sample in dataset.samples] == [True, True, True, False]
+    assert (
+        "of these, told by the pixels alone: 1 (IMG0000001.jpg = IMG0000090.jpg = IMG0000200.jpg)" in dataset.remarks()
+    )
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"fractures\.json is missing"):
         load_fracatlas(tmp_path)
+    (tmp_path / "fractures.json").write_text("{", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"fractures\.json is no JSON"):
+        load_fracatlas(tmp_path)
+    (tmp_path / "fractures.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"labels\.csv is missing"):
+        load_fracatlas(tmp_path)
 
 
-def build_samples(count: int, *, seed: int) -> list[Sample]:
-    rng = np.random.default_rng(seed)
-    twins = {int(number): f"twin{number % 12}" for number in rng.choice(count, 36, replace=False)}
-    regions = ("HAND", "KNEE", "HIP")
-    return [
-        Sample(
-            path=Path(f"{number}.jpg"),
-            number=number,
-            region=regions[int(rng.integers(3))],
-            fractured=bool(rng.random() < 0.2),
-            group=twins.get(number, f"single{number}"),
-        )
-        for number in range(count)
+PARTS = ("hand", "leg", "hip", "shoulder", "mixed")
+VIEWS = ("hardware", "multiscan", "fracture_count", "frontal", "lateral", "oblique")
+
+
+def build_published(folder: Path, rows: list[tuple[str, set[str], int]]) -> Path:
+    """Write radiographs as on figshare: name, the flags that are set, fractured."""
+    marks = [
+        {"id": 1, "image_id": 0, "bbox": [1, 2, 3, 4], "segmentation": [[1, 2, 4, 2, 4, 6]], "category_id": 1},
+        {"id": 2, "image_id": 0, "bbox": [9, 9, 5, 5], "segmentation": {"counts": [1], "size": [4, 4]}},
     ]
+    coco = {"images": [{"id": 0, "file_name": rows[0][0], "width": 150, "height": 180}], "annotations": marks}
+    place = folder / "Annotations" / "COCO JSON"
+    place.mkdir(parents=True)
+    (place / "COCO_fracture_masks.json").write_text(json.dumps(coco), encoding="utf-8")
+    with (folder / "dataset.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image_id", *PARTS, *VIEWS, "fractured"))
+        for name, told, fractured in rows:
+            writer.writerow((name, *(int(part in told) for part in PARTS), *[0] * len(VIEWS), fractured))
+            write_limb(folder / "images" / ("Fractured" if fractured else "Non_fractured") / name, int(name[3:10]))
+    return folder
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_no_fold_separates_a_group_or_a_block_of_numbers(seed: int) -> None:
-    samples = build_samples(2000, seed=seed)
-    folds = assign_folds(samples, folds=5, seed=seed)
-    assert set(folds) == set(range(5))
-    for key in (lambda s: s.group, lambda s: s.number // BLOCK):
-        seen: dict[object, set[int]] = {}
-        for sample, fold in zip(samples, folds, strict=True):
-            seen.setdefault(key(sample), set()).add(int(fold))
-        assert all(len(places) == 1 for places in seen.values())
+PUBLISHED = [
+    ("IMG0000019.jpg", {"hip"}, 1),
+    ("IMG0000060.jpg", {"shoulder"}, 0),
+    ("IMG0000100.jpg", {"hand"}, 0),
+    ("IMG0000140.jpg", {"leg"}, 0),
+    ("IMG0000180.jpg", {"hip", "leg", "mixed"}, 0),
+]
 
 
-def test_folds_hold_about_as_many_fractures_each() -> None:
-    samples = build_samples(3000, seed=7)
-    folds = assign_folds(samples, folds=5, seed=7)
-    counts = [sum(s.fractured for s, fold in zip(samples, folds, strict=True) if fold == k) for k in range(5)]
-    assert min(counts) > 0.6 * max(counts)
+@pytest.mark.parametrize("above", [False, True])
+def test_fracatlas_is_read_as_published(tmp_path: Path, above: bool) -> None:
+    build_published(tmp_path / "FracAtlas", PUBLISHED)
+    dataset = load_fracatlas(tmp_path if above else tmp_path / "FracAtlas", Task.FRACTURE)
+    first = dataset.samples[0]
+    assert [sample.fractured for sample in dataset.samples] == [True, False, False, False, False]
+    assert (first.number, first.numbered, first.boxes) == (19, True, ((1, 2, 3, 4), (9, 9, 5, 5)))
+    assert first.polygons == (((1, 2), (4, 2), (4, 6)),)
+    assert not dataset.left_out
+
+
+def test_a_coarse_part_of_the_body_gives_a_region_only_where_it_means_one(tmp_path: Path) -> None:
+    dataset = load_fracatlas(build_published(tmp_path, PUBLISHED))
+    assert [sample.region for sample in dataset.samples] == ["HIP", "SHOULDER", "", "", ""]
+    assert "leave the region open" in dataset.remarks()[0]
+
+
+def test_files_that_were_published_truncated_are_named(tmp_path: Path) -> None:
+    build_published(tmp_path, PUBLISHED)
+    damaged = tmp_path / "images" / "Non_fractured" / "IMG0000100.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:-300])
+    assert load_fracatlas(tmp_path).left_out == {"Non_fractured/IMG0000100.jpg": "unreadable: OSError"}
+
+
+def test_what_the_labels_do_not_tell_is_refused(tmp_path: Path) -> None:
+    build_published(tmp_path, PUBLISHED)
+    with pytest.raises(DatasetError, match="too coarse"):
+        load_fracatlas(tmp_path, Task.REGION)
+    with pytest.raises(DatasetError, match="type of a fracture"):
+        load_fracatlas(tmp_path, Task.TYPE)
