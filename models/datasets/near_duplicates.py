@@ -4,12 +4,12 @@ A difference hash (Krawetz 2013) of three values: does the grey rise, fall, or h
 this place, in this direction? Its signs outlast compression, size, contrast and gamma. Agreement is counted over the
 slopes of the picture that has fewer, so a copy that ends early, or carries a printed mark, is still a copy.
 
-Measured on the 3,425 radiographs of the FracAtlas pool, truncated ones too: of 139 published pairs of one radiograph 129
-are found. Of the other ten, looked at, five show two patients and three two exposures; in two the copy ends after half
-of the picture. Four pairs more are found, each one radiograph. The most alike pair of two patients (knees from the
-front) reaches 0.77, or 0.80 with one of them mirrored. Of 300 radiographs copied, every copy is found that was
+Measured on the 3,425 radiographs of the FracAtlas pool, truncated ones too: of 139 published pairs of one radiograph,
+129 are found. Of the other ten, by eye, five seem to show two patients and three two exposures; in two the copy ends
+after half of the picture. Four pairs more are found, each one radiograph. The most alike pair of two patients (knees
+from the front) reaches 0.77, or 0.80 with one of them mirrored. Of 300 radiographs copied, every copy is found that was
 compressed again (quality 25), halved, squashed, mirrored, or given a gamma of 0.6 or 1.6; 99 % of those windowed or cut
-by 1 % at each side. Not meant for, and not found: copies cut by more (a third at 2 %) or turned.
+by 1 % at each side. Not meant for, and not found: copies cut by more (a third are, at 2 %) or turned.
 """
 
 from collections.abc import Iterator
