@@ -1,0 +1,158 @@
+"""Set the scope gate and say what it reaches, on radiographs and outsiders that neither network nor gate has seen."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.preprocessing import Preprocessing, prepare
+from inference.scope import Scope, fit_scope
+from inference.types import Float32Array, Radiograph, UInt8Array
+from models.datasets import Sample
+from models.outliers import draw_outliers
+from models.outliers.scraps import cut_scraps, cut_trunks
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+AXES = 64
+TOO_LIKE, TOO_STRANGE = 0.012, 0.003
+"""Shares of unseen limbs that likeness to outsiders and strangeness may refuse."""
+BATCH = 32
+
+KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "a trunk": ("chest", "lateral chest", "abdomen", "spine", "cut chest", "cut abdomen"),
+        "a head": ("skull", "cut head"),
+        "a section": ("section",),
+        "a picture without anatomy": (
+            "noise", "blank", "texture", "scene", "line pairs", "phantom", "shapes", "screen", "fragment", "shuffled",
+        ),
+    }
+)  # fmt: skip
+"""Kind of outsiders, as the reader is told -> its families."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outsiders:
+    """Pictures that show no limb."""
+
+    pictures: tuple[UInt8Array, ...]
+    family: NDArray[np.str_]
+    """Family of each, one of those in `KINDS`."""
+    fold: IntArray
+    """The fold that may not learn from it: that of the radiograph it was cut from; drawn ones are dealt out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What one fold's network makes of limbs and outsiders; each (samples, channels)."""
+
+    fold: int
+    seen: Float32Array
+    """Limbs the network was trained on, plain and varied."""
+    unseen: Float32Array
+    """Limbs the network did not see."""
+    outside: Float32Array
+    """Outsiders, all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """The limits of the gate, and what it reaches out of fold."""
+
+    limits: tuple[float, float]
+    distances: Mapping[int, Float32Array]
+    """Fold -> distance of each of its unseen limbs; above 1 is refused."""
+    figures: Mapping[str, Any]
+
+
+def gather_outsiders(samples: Sequence[Sample], fold: IntArray, *, seed: int, each: int = 75) -> Outsiders:
+    """Draw and cut outsiders: `each` of every drawn family and of scraps, and eight cuts of every trunk and head."""
+    folds = int(fold.max()) + 1
+    found = [(family, number % folds, pixels) for number, (family, pixels) in enumerate(draw_outliers(each, seed=seed))]
+    for row, part, pixels in cut_trunks(samples, each=8, seed=seed):
+        found.append((f"cut {part}", int(fold[row]), pixels))
+    for row, family, pixels in cut_scraps(samples, each=each, seed=seed):
+        found.append((family, int(fold[row]), pixels))
+    return Outsiders(
+        pictures=tuple(np.round(pixels * 255).astype(np.uint8) for _, _, pixels in found),
+        family=np.array([family for family, _, _ in found]),
+        fold=np.array([number for _, number, _ in found]),
+    )
+
+
+def embed(
+    answer: Callable[[Float32Array], Mapping[str, Any]], pictures: Iterable[UInt8Array], preprocessing: Preprocessing
+) -> Float32Array:
+    """Return the embeddings (samples, channels) of pictures; `answer` is a model's `predict_on_batch`."""
+    tensors = [
+        prepare(Radiograph(pixels=np.asarray(one / np.float32(255), np.float32)), preprocessing)[0] for one in pictures
+    ]
+    parts = [
+        np.asarray(answer(np.concatenate(tensors[start : start + BATCH]))["embedding"], np.float32)
+        for start in range(0, len(tensors), BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def fit_gate(
+    inside: Float32Array, outside: Float32Array, family: NDArray[np.str_], *, limits: tuple[float, float] = (1.0, 1.0)
+) -> Scope:
+    """Return the scope that tells limbs from outsiders of these families."""
+    sorted_out = {
+        kind: [outside[family == name] for name in names if (family == name).any()] for kind, names in KINDS.items()
+    }
+    return fit_scope(
+        inside, axes=AXES, outside={kind: rows for kind, rows in sorted_out.items() if rows}, limits=limits
+    )
+
+
+def measure_gate(views: Sequence[View], outsiders: Outsiders) -> Gate:
+    """Set the limits by the limbs that no fold saw, and count what they refuse.
+
+    An outsider is judged by the gate that learnt from the other folds' outsiders alone; `unforeseen` is the share
+    refused by gates that learnt from no outsider of its whole kind.
+    """
+    scopes = [_fit_without(view, outsiders, outsiders.fold != view.fold) for view in views]
+    pairs = list(zip(scopes, views, strict=True))
+    limits = (
+        float(np.quantile(np.concatenate([scope.strangeness(view.unseen) for scope, view in pairs]), 1 - TOO_STRANGE)),
+        float(np.quantile(np.concatenate([scope.likeness(view.unseen) for scope, view in pairs]), 1 - TOO_LIKE)),
+    )
+    refused = np.zeros(len(outsiders.family), bool)
+    unforeseen = np.zeros(len(outsiders.family), bool)
+    for scope, view in pairs:
+        mine = outsiders.fold == view.fold
+        refused[mine] = _refuses(scope, view.outside[mine], limits)
+        for names in KINDS.values():
+            kind = np.isin(outsiders.family, names)
+            blind = _fit_without(view, outsiders, ~mine & ~kind)
+            unforeseen[mine & kind] = _refuses(blind, view.outside[mine & kind], limits)
+    distances = {view.fold: _distances(scope, view.unseen, limits) for scope, view in pairs}
+    figures = {
+        "limbs_refused": float((np.concatenate(list(distances.values())) > 1).mean()),
+        "outsiders_refused": _share_by_family(refused, outsiders.family),
+        "outsiders_refused_unforeseen": _share_by_family(unforeseen, outsiders.family),
+    }
+    return Gate(limits=limits, distances=distances, figures=figures)
+
+
+def _fit_without(view: View, outsiders: Outsiders, chosen: BoolArray) -> Scope:
+    return fit_gate(view.seen, view.outside[chosen], outsiders.family[chosen])
+
+
+def _distances(scope: Scope, embeddings: Float32Array, limits: tuple[float, float]) -> Float32Array:
+    larger = np.maximum(scope.strangeness(embeddings) / limits[0], scope.likeness(embeddings) / limits[1])
+    return np.asarray(larger, np.float32)
+
+
+def _refuses(scope: Scope, embeddings: Float32Array, limits: tuple[float, float]) -> BoolArray:
+    return np.asarray(_distances(scope, embeddings, limits) > 1)
+
+
+def _share_by_family(refused: BoolArray, family: NDArray[np.str_]) -> dict[str, float]:
+    return {str(name): round(float(refused[family == name].mean()), 4) for name in np.unique(family)}
