@@ -20,7 +20,7 @@ from models.fracture_figures import fracture_figures, play_pointing_game
 from models.lessons import ANY, OWN_FROM, name_outputs
 from models.pool import name_images
 from models.predictions import FracturePredictions
-from models.protocol import Answers, Trained, keep_outputs
+from models.protocol import MIRRORED, PLAIN, SHIFTED, Answers, Trained, keep_outputs
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -92,7 +92,7 @@ def _explain(together: Mapping[str, Any]) -> str:
 
 def look_at_both(answers: Answers) -> Float32Array:
     """Return the mean logits (samples, outputs) of radiograph and mirror image, as serving answers."""
-    return np.asarray(answers.logits[:, :2].mean(axis=1), np.float32)
+    return np.asarray(answers.logits[:, [PLAIN, MIRRORED]].mean(axis=1), np.float32)
 
 
 def _tabulate(dataset: Dataset, trained: Trained) -> FracturePredictions:
@@ -239,7 +239,7 @@ def _figures_of_shifted(
     table: FracturePredictions, answers: Answers, groups: tuple[Group, ...], outputs: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the figures for the same radiographs zoomed, cropped, windowed and marked as they might come elsewhere."""
-    shifted = predict(table, answers.logits[:, 2], groups, outputs)
+    shifted = predict(table, answers.logits[:, SHIFTED], groups, outputs)
     rows = shifted.select(shifted.usable & (shifted.output != ""))
     scores, fractured = rows.probability, rows.fractured
     auc = bootstrap(lambda at: area_under_curve(scores[at], fractured[at]), len(rows), clusters=rows.cluster)

@@ -1,7 +1,7 @@
 """Cross-validation by the rule: every figure comes from predictions on radiographs the fold's model never saw."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from models.features import FeatureCache, Features, digest, name_draws
 from models.network import Network, build_network
 from models.pretrained import load_weights
 from models.recipe import RANDOM, Progress, Recipe
+from models.refit import refit_head
 from models.training import Lesson, fit
 
 IntArray = NDArray[np.int64]
@@ -28,9 +29,12 @@ History = list[dict[str, Any]]
 
 # EfficientNet-Lite reads (x - 127) / 128 of 8-bit pixels.
 IMAGENET_SCALE, IMAGENET_OFFSET = 255 / 128, -127 / 128
+Answer = Callable[[Float32Array], dict[str, Float32Array]]
+PLAIN, MIRRORED, SHIFTED = range(3)
+"""Places of the looks in `models.features.LOOKS`."""
 BATCH = 32
-FEW = 3
-"""Of the radiographs a fold's model was trained on, every third is enough to know what its embeddings look like."""
+FEW = 2
+"""Of the radiographs a model was trained on, every second is enough to know what its embeddings look like."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,7 @@ class Answers:
     cams: Float32Array
     """Shape (samples, 2, h, w, outputs): of the radiograph, and of its mirror image, mirrored back."""
     embeddings: Float32Array
-    """Shape (samples, channels)."""
+    """Shape (samples, looks, channels)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ class Fold:
     """Of the held-out samples, in that order."""
     network: Network
     seen: Mapping[Task, Float32Array]
-    """Embeddings of some of the samples that the model was trained on."""
+    """Embeddings (samples, channels) of some of what the model was trained on, plain and shifted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +116,9 @@ class Experiment:
     def run(self, folds: IntArray) -> Trained:
         """Cross-validate, then train on everything that has a target."""
         validated = tuple(self.cross_validate(folds))
-        final = self.train(np.ones(len(folds), bool))
+        everything = np.ones(len(folds), bool)
+        final = self.train(everything)
+        self._settle(final, everything)
         return Trained(
             recipe=self.recipe,
             preprocessing=self.preprocessing,
@@ -129,13 +135,13 @@ class Experiment:
         for number in self._progress(range(int(folds.max()) + 1), "folds"):
             held_out = np.flatnonzero(folds == number)
             network = self.train(folds != number, name=f"fold{number}", fold=number)
-            seen = np.flatnonzero(folds != number)[::FEW]
+            seen = self._settle(network, folds != number)
             yield Fold(
                 number=number,
                 held_out=held_out,
                 answers=self._answer(network, held_out),
                 network=network,
-                seen={task: self._embed(model, seen) for task, model in network.models.items()},
+                seen=seen,
             )
 
     def train(self, chosen: BoolArray, *, name: str = "final", fold: int | None = None) -> Network:
@@ -179,27 +185,42 @@ class Experiment:
         return Answers(
             logits=np.stack([look["logits"] for look in looks], axis=1),
             cams=np.stack([plain, mirrored], axis=1),
-            embeddings=looks[0]["embedding"],
+            embeddings=np.stack([look["embedding"] for look in looks], axis=1),
         )
 
-    def _embed(self, model: keras.Model, rows: IntArray) -> Float32Array:
-        return self._predict(model, rows, 0)["embedding"]
+    def _settle(self, network: Network, chosen: BoolArray) -> dict[Task, Float32Array]:
+        """Refit linear heads of exclusive outputs on some of the chosen samples; return their embeddings."""
+        seen = {}
+        for lesson in self.lessons:
+            rows = np.flatnonzero(chosen & (lesson.targets >= 0).any(axis=1))[::FEW]
+            model = network.models[lesson.task]
+            looks = [self._predict(model, rows, look)["embedding"] for look in (PLAIN, SHIFTED)]
+            seen[lesson.task] = np.concatenate(looks)
+            if lesson.exclusive and refit_head(
+                model, seen[lesson.task], np.tile(lesson.targets[rows].argmax(axis=1), len(looks))
+            ):
+                round_kernels(model)
+        return seen
 
     def _predict(self, model: keras.Model, rows: IntArray, look: int) -> dict[str, Float32Array]:
         cut = self.recipe.frozen_until
         head = keras.Model(model.get_layer(cut).output if cut else model.input, model.output)
-        # The export answers several times faster than Keras, and its answers are those that will be served.
-        session = onnxruntime.InferenceSession(
-            export_onnx(head).SerializeToString(), providers=["CPUExecutionProvider"]
-        )
-        names = [output.name for output in session.get_outputs()]
+        answer = open_export(head)
         parts = [
-            session.run(
-                names, {session.get_inputs()[0].name: np.asarray(self._features.looks[batch, look], np.float32)}
-            )
+            answer(np.asarray(self._features.looks[batch, look], np.float32))
             for batch in np.array_split(rows, max(1, len(rows) // BATCH))
         ]
-        return {name: np.concatenate([part[index] for part in parts]) for index, name in enumerate(names)}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def open_export(model: keras.Model) -> Answer:
+    """Return a function from a batch to the model's outputs by name, run by its export.
+
+    The export answers several times faster than Keras, and its answers are those that will be served.
+    """
+    session = onnxruntime.InferenceSession(export_onnx(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    names, entry = [output.name for output in session.get_outputs()], session.get_inputs()[0].name
+    return lambda batch: dict(zip(names, session.run(names, {entry: batch}), strict=True))
 
 
 def keep_outputs(network: Network, recipe: Recipe, task: Task, kept: Sequence[int]) -> keras.Model:

@@ -3,21 +3,29 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import softmax
 
-from inference.scope import fit_scope
+from inference.scope import Scope
 from inference.types import Float32Array, Task
 from models.bundle_writer import Made
 from models.calibration import fit_temperature
 from models.datasets import REGIONS, Dataset
+from models.evaluation import Figure, bootstrap, share
 from models.label_figures import region_figures, scope_figures
+from models.network import Network
 from models.pool import name_images
 from models.predictions import RegionPredictions
-from models.protocol import Trained, keep_outputs
+from models.protocol import PLAIN, SHIFTED, Answers, Trained, keep_outputs, open_export
+from models.scope_fit import Gate, View, embed, fit_gate, gather_outsiders, measure_gate
 
-SCOPE_AXES = 64
-TOO_FAR, TOO_VAGUE = 0.015, 0.005
-"""Shares of out-of-fold limbs that distance and confidence may refuse, 2 % together."""
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+LIMIT = 1.0
+"""Distances are in units of their limits."""
+TOO_VAGUE = 0.005
+"""Share of unseen limbs that a low confidence may refuse, beside what the scope does."""
 
 
 def make(dataset: Dataset, trained: Trained) -> Made:
@@ -26,12 +34,11 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     known = np.isin(regions, REGIONS)
     unseen, seen = trained.unseen(Task.REGION), trained.seen[Task.REGION]
     label = np.array([REGIONS.index(region) if region in REGIONS else -1 for region in regions])
-    temperature = fit_temperature(unseen.logits[known, 0], label[known])
-    shares, final = (
-        cross_calibrate(unseen.logits[:, 0], label, trained),
-        softmax(seen.logits[:, 0] / temperature, axis=1),
-    )
+    temperature = fit_temperature(unseen.logits[known, PLAIN], label[known])
+    shares = cross_calibrate(unseen.logits[:, PLAIN], label, trained)
+    final = softmax(seen.logits[:, PLAIN] / temperature, axis=1)
     names = np.array(REGIONS)
+    scope, gate, distances = set_scope(dataset, trained, known)
     predictions = RegionPredictions(
         image=np.array(name_images(dataset.samples)),
         fold=trained.fold,
@@ -39,22 +46,53 @@ def make(dataset: Dataset, trained: Trained) -> Made:
         region=regions,
         predicted=names[shares.argmax(axis=1)],
         confidence=shares.max(axis=1),
-        distance=measure_scope(trained, known),
+        distance=distances,
         final_region=names[final.argmax(axis=1)],
         final_confidence=final.max(axis=1),
     )
-    threshold = float(np.quantile(predictions.distance[known], 1 - TOO_FAR))
     least = float(np.quantile(predictions.confidence[known], TOO_VAGUE))
     figures = region_figures(predictions)
-    figures["scope"] = scope_figures(predictions, threshold=threshold, least_confidence=least)
-    table = {"temperature": temperature, "scope_threshold": threshold, "least_confidence": least}
+    figures["scope"] = {**scope_figures(predictions, threshold=LIMIT, least_confidence=least), **gate.figures}
+    figures["shifted"] = {"accuracy": _accuracy_of_shifted(unseen, label, predictions)}
+    table = {"temperature": temperature, "scope_threshold": LIMIT, "least_confidence": least}
     return Made(
         model=keep_outputs(trained.final, trained.recipe, Task.REGION, range(len(REGIONS))),
-        scope=fit_scope(seen.embeddings[known], axes=SCOPE_AXES),
+        scope=scope,
         fields={"labels": REGIONS, "region": table},
         figures=figures,
         predictions=predictions,
     )
+
+
+def set_scope(dataset: Dataset, trained: Trained, known: BoolArray) -> tuple[Scope, Gate, Float32Array]:
+    """Return the final model's scope, what it reaches out of fold, and each sample's distance by its own fold."""
+    outsiders = gather_outsiders(dataset.samples, trained.fold, seed=trained.recipe.seed)
+
+    def look_outside(network: Network) -> Float32Array:
+        return embed(open_export(network.models[Task.REGION]), outsiders.pictures, trained.preprocessing)
+
+    views = []
+    for fold in trained.folds:
+        limbs = fold.answers[Task.REGION].embeddings[known[fold.held_out]]
+        unseen = np.concatenate([limbs[:, PLAIN], limbs[:, SHIFTED]])
+        outside = look_outside(fold.network)
+        views.append(View(fold=fold.number, seen=fold.seen[Task.REGION], unseen=unseen, outside=outside))
+    gate = measure_gate(views, outsiders)
+    distances = np.zeros(len(known), np.float32)
+    for fold, view in zip(trained.folds, views, strict=True):
+        learnt = outsiders.fold != fold.number
+        scope = fit_gate(view.seen, view.outside[learnt], outsiders.family[learnt], limits=gate.limits)
+        distances[fold.held_out] = scope.distances(fold.answers[Task.REGION].embeddings[:, PLAIN])
+    final = trained.seen[Task.REGION].embeddings[known]
+    inside = np.concatenate([final[:, PLAIN], final[:, SHIFTED]])
+    return fit_gate(inside, look_outside(trained.final), outsiders.family, limits=gate.limits), gate, distances
+
+
+def _accuracy_of_shifted(answers: Answers, label: IntArray, predictions: RegionPredictions) -> Figure:
+    """Return the accuracy on the same radiographs made to look as if they came from elsewhere."""
+    rows = np.flatnonzero(label >= 0)
+    right = answers.logits[rows, SHIFTED].argmax(axis=1) == label[rows]
+    return bootstrap(lambda at: share(right[at]), len(rows), clusters=predictions.cluster[rows])
 
 
 def cross_calibrate(logits: Float32Array, label: np.ndarray[Any, Any], trained: Trained) -> Float32Array:
@@ -65,12 +103,3 @@ def cross_calibrate(logits: Float32Array, label: np.ndarray[Any, Any], trained: 
         others = ~here & (label >= 0)
         shares[here] = softmax(logits[here] / fit_temperature(logits[others], label[others]), axis=1)
     return shares
-
-
-def measure_scope(trained: Trained, known: np.ndarray[Any, Any]) -> Float32Array:
-    """Return each sample's distance under the scope of the fold that did not see it."""
-    distances = np.zeros(len(known), np.float32)
-    for fold in trained.folds:
-        scope = fit_scope(fold.seen[Task.REGION], axes=SCOPE_AXES)
-        distances[fold.held_out] = scope.distances(fold.answers[Task.REGION].embeddings)
-    return distances
