@@ -157,7 +157,7 @@ class Experiment:
             top.load_weights(weights)
             history = json.loads(curve.read_text(encoding="utf-8"))
         else:
-            history = fit(top, self._features, self.lessons, chosen, self.recipe)
+            history = fit(top, self._features, self.lessons, chosen, self.recipe, state=self._store / name)
             top.save_weights(weights)
             curve.write_text(json.dumps(history), encoding="utf-8")
         if fold is not None:

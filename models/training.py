@@ -1,8 +1,11 @@
 """Train what lies above the frozen layers, on their cached features. Keras code here is backend-neutral."""
 
+import csv
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -22,6 +25,7 @@ UNKNOWN = -1.0
 """A target that a sample says nothing about; it adds nothing to the loss."""
 FRACTURED_CELL = 4.0
 """Weight of a cell with a fracture against one without: few cells have one."""
+EPOCHS, BACKUP = "epochs.csv", "backup"
 WATCHED = 160
 """Held-out radiographs on which an epoch's loss is watched."""
 
@@ -44,14 +48,21 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras carries no
     """The draws of chosen samples, epoch after epoch, each with its own variation."""
 
     def __init__(
-        self, features: Features, lessons: Sequence[Lesson], chosen: BoolArray, batch_size: int, *, cells: bool
+        self,
+        features: Features,
+        lessons: Sequence[Lesson],
+        chosen: BoolArray,
+        batch_size: int,
+        *,
+        cells: bool,
+        epoch: int,
     ) -> None:
         super().__init__()
         self._features, self._lessons, self._batch_size, self._cells = features, lessons, batch_size, cells
         epochs, draws = features.drawn.shape
         numbers = np.arange(epochs * draws).reshape(epochs, draws)
         self._epochs = [numbers[epoch][chosen[features.drawn[epoch]]] for epoch in range(epochs)]
-        self._epoch = 0
+        self._epoch = epoch
 
     def __len__(self) -> int:
         # Epochs differ by a few draws; the shortest decides, so that the schedule of the learning rate is known.
@@ -92,13 +103,16 @@ def fit(
     chosen: BoolArray,
     recipe: Recipe,
     *,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    state: Path,
 ) -> list[dict[str, Any]]:
-    """Fit the trainable part on the chosen samples; return the losses of each epoch.
+    """Fit the trainable part on the chosen samples; return the losses and accuracies of each epoch.
 
-    Where samples are left out, `val_…` is measured on some of them as they are, without variation.
+    Every epoch leaves its state in the folder `state`, from which an interrupted training goes on; at the end only the
+    losses stay there. Where samples are left out, `val_…` is measured on some of them as they are, without variation.
     """
-    batches = _Batches(features, lessons, chosen, recipe.batch_size, cells=CELLS in top.output)
+    state.mkdir(parents=True, exist_ok=True)
+    cells, epoch = CELLS in top.output, _count_finished(state)
+    batches = _Batches(features, lessons, chosen, recipe.batch_size, cells=cells, epoch=epoch)
     steps = len(batches) * recipe.epochs
     rate = keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 10,
@@ -113,16 +127,35 @@ def fit(
         loss_weights={name: _weight(name, lessons, recipe) for name in losses},
         metrics={lesson.task.value: [_accuracy(lesson)] for lesson in lessons},
     )
-    history = top.fit(
+    top.fit(
         batches,
         epochs=recipe.epochs,
         validation_data=_watch(features, lessons, ~chosen, losses),
         verbose=0,
-        callbacks=list(callbacks),
-    ).history
+        callbacks=[
+            keras.callbacks.CSVLogger(state / EPOCHS, append=True),
+            keras.callbacks.BackupAndRestore(str(state / BACKUP)),
+        ],
+    )
+    return _read_epochs(state / EPOCHS)
+
+
+def _count_finished(state: Path) -> int:
+    """Return how many epochs an interrupted training has finished, as Keras' BackupAndRestore wrote it down."""
+    metadata = state / BACKUP / "training_metadata.json"
+    return int(json.loads(metadata.read_text(encoding="utf-8"))["epoch"]) if metadata.exists() else 0
+
+
+def _read_epochs(table: Path) -> list[dict[str, Any]]:
+    """Return each epoch's figures; where an epoch was begun again after it was written, the later ones."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = {int(row.pop("epoch")) + 1: row for row in csv.DictReader(file)}
+    # Keras writes NA for what was not measured.
+    measured = {
+        epoch: {name: float(value) for name, value in row.items() if value != "NA"} for epoch, row in rows.items()
+    }
     return [
-        {"epoch": epoch + 1, **{name: round(float(values[epoch]), 5) for name, values in history.items()}}
-        for epoch in range(recipe.epochs)
+        {"epoch": epoch, **{name: round(value, 5) for name, value in row.items()}} for epoch, row in measured.items()
     ]
 
 

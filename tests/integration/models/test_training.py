@@ -108,6 +108,46 @@ def test_the_table_holds_every_radiograph_once_answered_by_a_model_that_did_not_
     assert {row["fold"] for row in rows} == {"0", "1"}
 
 
-def test_a_run_that_was_interrupted_goes_on_from_what_is_finished(trained: Path) -> None:
+def test_what_is_finished_is_kept_for_a_run_that_is_interrupted(trained: Path) -> None:
     weights = sorted(path.name for path in (trained / "store").glob("training-*/*.weights.h5"))
     assert weights == ["final.weights.h5", "fold0.weights.h5", "fold1.weights.h5"]
+
+
+def test_training_goes_on_from_the_epoch_that_was_finished_last(tmp_path: Path) -> None:
+    import keras
+
+    from inference.types import Task
+    from models.features import Features
+    from models.network import build_network
+    from models.recipe import Recipe
+    from models.training import Lesson, fit
+
+    rng = np.random.default_rng(0)
+    drawn = np.stack([rng.permutation(8) for _ in range(4)])
+    features = Features(
+        looks=rng.normal(size=(8, 3, 64, 64, 1)).astype(np.float16),
+        drawn=drawn,
+        maps=rng.normal(size=(32, 64, 64, 1)).astype(np.float16),
+        cover=np.zeros((32, 4, 4), np.float16),
+        shows=np.ones((32, 2), bool),
+    )
+    lessons = [Lesson(task=Task.TYPE, targets=np.eye(2, dtype=np.float32)[np.arange(8) % 2])]
+    recipe = Recipe(architecture="custom_cnn", image_size=64, epochs=4, batch_size=4, learning_rate=1e-3)
+
+    def run() -> tuple[keras.Model, list[dict[str, float]]]:
+        top = build_network("custom_cnn", image_size=64, outputs={Task.TYPE: 2}).split("")[1]
+        return top, fit(top, features, lessons, np.ones(8, bool), recipe, state=tmp_path)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(keras.callbacks.CSVLogger, "on_epoch_begin", _fail_in_third_epoch, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    top, epochs = run()
+    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4]
+    # Two steps in each of four epochs, none of them twice.
+    assert int(top.optimizer.iterations.numpy()) == 8
+
+
+def _fail_in_third_epoch(_: object, epoch: int, _logs: object = None) -> None:
+    if epoch == 2:
+        raise KeyboardInterrupt
