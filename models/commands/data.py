@@ -1,5 +1,6 @@
 """The data set a command reads: its options, and how it is loaded."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +9,9 @@ import typer
 from rich.markup import escape
 
 from inference.types import Task
-from models.commands.progress import console
-from models.datasets import LAYOUTS, Dataset, DatasetError
+from models.commands.progress import console, refuse
+from models.datasets import LAYOUTS, Dataset, DatasetError, official_parts
+from models.datasets.sample import TRAIN
 
 Layout = StrEnum("Layout", {name: name for name in LAYOUTS})  # type: ignore[misc]  # the layouts that are there
 FRACATLAS = Layout("fracatlas")
@@ -19,6 +21,7 @@ LayoutOption = Annotated[Layout, typer.Option(help="How the data set is laid out
 RegionOption = Annotated[
     str | None, typer.Option(help="Region that all radiographs show, e.g. HAND; stage 1 is not asked.")
 ]
+PartOption = Annotated[str | None, typer.Option(help="Only this part of an official split: train, validation or test.")]
 BundleArgument = Annotated[
     Path, typer.Argument(help="Folder of one bundle, or of several.", exists=True, file_okay=False)
 ]
@@ -37,3 +40,22 @@ def load_data(layout: Layout, folder: Path, task: Task | None = None) -> Dataset
     for remark in dataset.remarks():
         console.print(remark, markup=False)
     return dataset
+
+
+def take_part(dataset: Dataset, part: str | None) -> Dataset:
+    """Return one part of the official split, all where `part` is None; a part that is not there ends the command."""
+    if part is None:
+        return dataset
+    parts = official_parts(dataset.samples)
+    if part not in parts:
+        refuse(f"no part {part!r} in this data set: {', '.join(parts) or 'it has no official split'}")
+    return replace(dataset, samples=tuple(dataset.samples[row] for row in parts[part]))
+
+
+def take_training_part(dataset: Dataset) -> Dataset:
+    """Return what may be learned from: the official training part where there is one, otherwise everything."""
+    if TRAIN not in official_parts(dataset.samples):
+        return dataset
+    taken = take_part(dataset, TRAIN)
+    console.print(f"learning from the {len(taken.samples)} radiographs of the official part {TRAIN!r} alone")
+    return taken

@@ -10,7 +10,17 @@ from rich.table import Table
 
 from inference.errors import BundleError
 from inference.types import Task
-from models.commands.data import FRACATLAS, BundleArgument, DataOption, Layout, LayoutOption, RegionOption, load_data
+from models.commands.data import (
+    FRACATLAS,
+    BundleArgument,
+    DataOption,
+    Layout,
+    LayoutOption,
+    PartOption,
+    RegionOption,
+    load_data,
+    take_part,
+)
 from models.commands.progress import console, refuse, show_progress
 from models.datasets import Dataset, inseparable_units
 from models.pool import describe, name_images, warn_of_seen
@@ -39,6 +49,7 @@ def evaluate(
     data: DataOption,
     layout: LayoutOption = FRACATLAS,
     region: RegionOption = None,
+    part: PartOption = None,
     out: Annotated[Path | None, typer.Option(help="Write report.json, report.md, tables and figures here.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Evaluate only this many, spread evenly; 0 takes all.")] = 0,
 ) -> None:
@@ -61,7 +72,7 @@ def evaluate(
     except BundleError as error:
         refuse(error)
     tasks = [one.manifest.task for one in asked.bundles]
-    dataset = load_data(layout, data, tasks[0] if len(tasks) == 1 else None)
+    dataset = take_part(load_data(layout, data, tasks[0] if len(tasks) == 1 else None), part)
     if region is None and tasks == [Task.FRACTURE] and not any(sample.region for sample in dataset.samples):
         refuse("this data set names no region, and a fracture bundle alone does not either: tell it with --region")
     warnings = [sentence for one in asked.bundles if (sentence := warn_of_seen(one.folder, dataset))]

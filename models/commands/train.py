@@ -10,9 +10,9 @@ import cv2
 import typer
 
 from inference.types import Task
-from models.commands.data import FRACATLAS, DataOption, Layout, LayoutOption, load_data
-from models.commands.progress import console, show_progress
-from models.datasets import BLOCK, assign_folds
+from models.commands.data import FRACATLAS, DataOption, Layout, LayoutOption, load_data, take_training_part
+from models.commands.progress import console, refuse, show_progress
+from models.datasets import BLOCK, DatasetError, assign_folds
 from models.pool import describe
 from models.recipe import Recipe
 
@@ -78,7 +78,7 @@ def train(
         region_weight=region_weight,
         seed=seed,
     )
-    dataset = load_data(layout, data, task[0])
+    dataset = take_training_part(load_data(layout, data, task[0]))
     folders = {task[0]: out} if len(task) == 1 else {one: out / one.value for one in task}
     try:
         manifests = make_bundles(
@@ -98,9 +98,8 @@ def train(
             progress=show_progress,
             store=store,
         )
-    except (NothingToClaimError, WeightsError, UnknownArchitectureError) as error:
-        console.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
+    except (DatasetError, NothingToClaimError, WeightsError, UnknownArchitectureError, ImportError) as error:
+        refuse(error)
     for manifest, folder in zip(manifests, folders.values(), strict=True):
         console.print(f"{folder}: {manifest.name} {manifest.version}; its figures are on {folder / 'card.md'}")
 

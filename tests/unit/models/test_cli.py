@@ -4,10 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import typer
+from drawn_limbs import write_limb
 from typer.testing import CliRunner
 
 from inference.testing import build_tiny_bundles
+from inference.types import Task
 from models.cli import app
+from models.commands.data import Layout, load_data, take_part, take_training_part
 
 runner = CliRunner()
 
@@ -47,3 +52,16 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
 def test_the_command_line_answers_without_importing_tensorflow() -> None:
     program = "import sys, models.cli; assert not {'tensorflow', 'keras', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_training_leaves_the_held_out_parts_of_an_official_split_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, place in enumerate(("train/fractured", "train/normal", "test/fractured", "test/normal")):
+        write_limb(tmp_path / place / f"{number}.png", number)
+    dataset = load_data(Layout("folders"), tmp_path, Task.FRACTURE)
+    assert {sample.split for sample in take_training_part(dataset).samples} == {"train"}
+    assert "learning from the 2 radiographs" in " ".join(capsys.readouterr().out.split())
+    assert [sample.split for sample in take_part(dataset, "test").samples] == ["test", "test"]
+    with pytest.raises(typer.Exit):
+        take_part(dataset, "validation")
