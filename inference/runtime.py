@@ -61,7 +61,10 @@ class TensorFlowRuntime:
     """The bundle's Keras model, as one traced TensorFlow function."""
 
     def __init__(self, path: Path) -> None:
-        import tensorflow as tf  # noqa: PLC0415 - seconds to import, and only wanted when asked for
+        # Seconds to import, and only wanted when asked for.
+        import tensorflow as tf  # noqa: PLC0415
+
+        import inference.keras_layers  # noqa: F401, PLC0415 - registers what the file may hold
 
         try:
             model = tf.keras.models.load_model(path, compile=False)

@@ -1,6 +1,9 @@
 """The head for fractures and the published weights of EfficientNet-Lite, against independent computations."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,3 +149,12 @@ def run_in_torch(torch: Any, state: dict[str, Any], image: np.ndarray, *, depth:
         x = x + entering if x.shape == entering.shape else x
     x = functional.relu6(normalise(convolve(x, "_conv_head"), "_bn1"))
     return np.asarray(x.mean((2, 3)).numpy())
+
+
+def test_the_reference_runtime_loads_the_finer_head_where_training_is_not_imported(model: Any, tmp_path: Path) -> None:
+    model.save(tmp_path / "model.keras")
+    program = (
+        "import sys; from pathlib import Path; from inference.runtime import TensorFlowRuntime; "
+        "TensorFlowRuntime(Path(sys.argv[1])); assert not any(name.startswith('models') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "model.keras")], check=True, timeout=120)
