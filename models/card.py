@@ -104,13 +104,30 @@ def _region_tables(metrics: Mapping[str, Any]) -> str:
     ]
     lines += ["| region | radiographs | recall |", "|---|---|---|"]
     lines += [f"| {name} | {row['radiographs']} | {_show(row['recall'])} |" for name, row in figures["regions"].items()]
-    scope = figures["scope"]
     lines.append(
-        f"\nScope: a distance above {scope['threshold']:.3f} or a confidence below {scope['least_confidence']:.2f} is "
-        f"outside scope; that refuses {scope['refused_of_named_regions']:.1%} of the pool's limbs out of fold, and "
-        f"{scope['refused_of_other_regions']:.1%} of its radiographs of other regions (mostly trunks of children).\n",
+        "\nThe same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: "
+        f"accuracy {_show(figures['shifted']['accuracy'])}.\n"
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, _scope(figures["scope"])])
+
+
+def _scope(scope: Mapping[str, Any]) -> str:
+    refused, blind = scope["outsiders_refused"], scope["outsiders_refused_unforeseen"]
+    rows = [f"| {name} | {refused[name]:.1%} | {blind[name]:.1%} |" for name in refused]
+    return f"""\
+### Outside scope
+
+A distance above {scope["threshold"]:g} or a confidence below {scope["least_confidence"]:.2f} is outside scope. Out of
+fold that refuses {scope["refused_of_named_regions"]:.1%} of the pool's limbs as they are; the distance alone
+{scope["limbs_refused"]:.1%} of them plain and shifted.
+
+Outsiders are drawn, or cut from the pool's few trunks and heads. Refused by the gate of a fold that saw none of them,
+and by one that learnt from no outsider of the whole kind:
+
+| what | refused | kind unforeseen |
+|---|---|---|
+{chr(10).join(rows)}
+"""
 
 
 def _fracture_tables(metrics: Mapping[str, Any]) -> str:
@@ -137,13 +154,16 @@ def _fracture_tables(metrics: Mapping[str, Any]) -> str:
 
 
 def _uncertainty(figures: Mapping[str, Any]) -> str:
-    kept = figures["conformal"]
+    kept, maps = figures["conformal"], figures["heat_maps"]
     return f"""\
 Conformal prediction promises to keep the true answer of {kept["promised"]:.0%} of each class; out of fold it kept
 {kept["fracture"]:.1%} of the fractures and {kept["no_fracture"]:.1%} of the others, and left {kept["both"]:.1%} open.
 
 The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: AUC
 {_show(figures["shifted"]["auc"])}.
+
+The quality gate withholds the heat map of {maps["withheld_hits"]:.1%} of the fractured radiographs whose peak lies in a
+radiologist's box, and of {maps["withheld_misses"]:.1%} of the others.
 """
 
 

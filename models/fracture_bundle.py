@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from inference.grad_cam import find_peak, spread_over_source
-from inference.preprocessing import Letterbox
 from inference.types import Float32Array, Task
 from models.bundle_writer import Made
 from models.calibration import OperatingPoints, Platt, choose_operating_points, fit_platt
-from models.conformal import ConformalLimits, Coverage, fit_conformal, measure_coverage
-from models.datasets import REGIONS, Dataset, Sample
+from models.conformal import ConformalLimits, fit_conformal
+from models.datasets import REGIONS, Dataset
 from models.evaluation import area_under_curve, bootstrap
+from models.fracture_checks import cross_coverage, find_peaks, judge_maps
 from models.fracture_figures import fracture_figures, play_pointing_game
 from models.lessons import ANY, OWN_FROM, name_outputs
 from models.pool import name_images
@@ -58,7 +56,8 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     groups = form_groups(table, logits, choice, outputs)
     predictions = predict(table, logits, groups, outputs)
     predictions = _add_final(predictions, look_at_both(trained.seen[Task.FRACTURE]), outputs)
-    predictions = _point(predictions, dataset.samples, unseen, outputs, size=trained.recipe.image_size)
+    peaks = find_peaks(predictions, dataset.samples, unseen, outputs, size=trained.recipe.image_size)
+    predictions = _replace(predictions, peak_x=peaks[:, 0], peak_y=peaks[:, 1])
     figures = fracture_figures(predictions)
     for region, found in figures["regions"].items():
         low = found["auc"]["low"]
@@ -66,7 +65,8 @@ def make(dataset: Dataset, trained: Trained) -> Made:
         found["output"] = choice[region]
     boxes = dict(zip(predictions.image, (sample.boxes for sample in dataset.samples), strict=True))
     figures["grad_cam_peak_in_box"] = play_pointing_game(predictions, boxes)
-    figures["conformal"] = cross_coverage(predictions, groups)
+    figures["heat_maps"] = judge_maps(predictions, dataset.samples, unseen, outputs)
+    figures["conformal"] = cross_coverage(predictions, [group.regions for group in groups], miscoverage=MISCOVERAGE)
     figures["shifted"] = _figures_of_shifted(table, unseen, groups, outputs)
     served = {region for region in REGIONS if figures["regions"][region]["served"]}
     kept = sorted({outputs.index(group.output) for group in groups})
@@ -186,53 +186,6 @@ def _add_final(predictions: FracturePredictions, logits: Float32Array, outputs: 
     columns = [outputs.index(output) if output else -1 for output in predictions.output]
     final = [row[column] if column >= 0 else np.nan for row, column in zip(logits, columns, strict=True)]
     return _replace(predictions, final_logit=np.array(final, np.float32))
-
-
-def _point(
-    predictions: FracturePredictions,
-    samples: tuple[Sample, ...],
-    answers: Answers,
-    outputs: tuple[str, ...],
-    *,
-    size: int,
-) -> FracturePredictions:
-    """Fill in where the strongest activation lies."""
-    peaks = np.full((len(samples), 2), -1)
-    maps = answers.cams.mean(axis=1)
-    for row, sample in enumerate(samples):
-        if output := predictions.output[row]:
-            peaks[row] = find_source_peak(maps[row, ..., outputs.index(output)], sample, size=size) or (-1, -1)
-    return _replace(predictions, peak_x=peaks[:, 0], peak_y=peaks[:, 1])
-
-
-def find_source_peak(cam: Float32Array, sample: Sample, *, size: int) -> tuple[int, int] | None:
-    """Return (x, y) of the strongest activation in pixels of the sample's file, None for a map without heat."""
-    with Image.open(sample.path) as image:
-        columns, rows = image.size
-    box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=1.0, size=size)
-    return find_peak(spread_over_source(cam, box, rows=rows, columns=columns))
-
-
-def cross_coverage(predictions: FracturePredictions, groups: tuple[Group, ...]) -> dict[str, float]:
-    """Return how often conformal limits from the other folds keep the truth of each class."""
-    kept: list[tuple[int, Coverage, int]] = []
-    for group in groups:
-        here = predictions.usable & np.isin(predictions.region, group.regions)
-        for fold in np.unique(predictions.fold[here]):
-            others, mine = here & (predictions.fold != fold), here & (predictions.fold == fold)
-            limits = fit_conformal(
-                predictions.probability[others], predictions.fractured[others], miscoverage=MISCOVERAGE
-            )
-            fractured = predictions.fractured[mine]
-            found = measure_coverage(predictions.probability[mine], fractured, limits)
-            kept.append((int(fractured.sum()), found, int((~fractured).sum())))
-    weights = {"fracture": [n for n, _, _ in kept], "no_fracture": [n for _, _, n in kept]}
-    weights["both"] = weights["none"] = [with_ + without for with_, _, without in kept]
-    averages = {
-        name: float(np.average(np.nan_to_num([getattr(found, name) for _, found, _ in kept]), weights=weight))
-        for name, weight in weights.items()
-    }
-    return {"promised": 1 - MISCOVERAGE} | {name: round(value, 4) for name, value in averages.items()}
 
 
 def _figures_of_shifted(

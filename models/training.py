@@ -83,6 +83,8 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras carries no
                     targets[CELLS] = _spread(wanted, cover)
             elif lesson.task is Task.REGION:
                 wanted[~shows[:, 1]] = UNKNOWN
+            else:
+                wanted[~shows[:, 0]] = UNKNOWN
             targets[lesson.task.value] = wanted
         return np.asarray(self._features.maps[draws], np.float32), targets
 

@@ -40,7 +40,7 @@ class Variation(NamedTuple):
     cover: Float32Array
     """How much of each cell the outlined fractures cover, shape (cells, cells)."""
     shows_fractures: bool
-    """False where outlined fractures lie mostly outside; true of a radiograph without any."""
+    """False where a fracture, or without outlines much of the plate, lies outside; true of one without a fracture."""
     shows_region: bool
 
 
@@ -59,6 +59,8 @@ def _draw(samples: Sequence[Sample], recipe: Recipe, epoch: int) -> IntArray:
     if recipe.negatives is None:
         return rng.permutation(everything)
     positive = np.array([bool(sample.fractured) for sample in samples])
+    if not positive.any():
+        return rng.permutation(everything)
     counts = Counter(sample.region for sample, fractured in zip(samples, positive, strict=True) if not fractured)
     others = everything[~positive]
     weight = np.array([1 / np.sqrt(counts[samples[row].region]) for row in others])
@@ -90,10 +92,10 @@ def render_variation(
     box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=1.0, size=size)
     affine = draw_affine(box, rng, strength, centre=_middle(sample, rng))
     for _ in range(TRIES):
-        if seen_share(sample.polygons, affine, size=size) >= SEEN:
+        if _seen(sample, rows, columns, affine, size=size) >= SEEN:
             break
         affine = draw_affine(box, rng, strength, centre=_middle(sample, rng))
-    if insist and seen_share(sample.polygons, affine, size=size) < SEEN:
+    if insist and _seen(sample, rows, columns, affine, size=size) < SEEN:
         affine = np.array([[box.scale_x, 0, box.left], [0, box.scale_y, box.top]], np.float32)
     square = place(pixels, affine, size=size, padding=preprocessing.padding)
     if not insist and rng.random() < 0.3:
@@ -104,7 +106,7 @@ def render_variation(
     return Variation(
         square=square,
         cover=draw_cells(sample.polygons, affine, size=size, cells=cells),
-        shows_fractures=seen_share(sample.polygons, affine, size=size) >= SEEN,
+        shows_fractures=_seen(sample, rows, columns, affine, size=size) >= SEEN,
         shows_region=_plate_share(rows, columns, affine, size=size) >= WHOLE,
     )
 
@@ -121,6 +123,13 @@ def _middle(sample: Sample, rng: np.random.Generator) -> tuple[float, float] | N
     points = np.array(sample.polygons[rng.integers(len(sample.polygons))])
     x, y = points.mean(axis=0)
     return float(x), float(y)
+
+
+def _seen(sample: Sample, rows: int, columns: int, affine: Float32Array, *, size: int) -> float:
+    """Return the share of what decides the label that lies inside: of the outlines, or where none are, of the plate."""
+    if sample.polygons or sample.fractured is False:
+        return seen_share(sample.polygons, affine, size=size)
+    return _plate_share(rows, columns, affine, size=size)
 
 
 def _plate_share(rows: int, columns: int, affine: Float32Array, *, size: int) -> float:

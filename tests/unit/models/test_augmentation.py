@@ -1,5 +1,6 @@
 """Pixels and outlines move together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,15 @@ def test_a_variation_says_whether_its_fractures_are_in_view(fractured: Sample) -
             assert variation.cover.sum() < 16 * 16 / 4
         said.add(variation.shows_fractures)
     assert True in said
+
+
+def test_a_close_up_of_a_fracture_that_nobody_outlined_may_not_show_it(fractured: Sample) -> None:
+    strength = Strength(close_ups=1.0, close_up=(2.0, 2.4), marks=0.0, inverted=0.0)
+    told = replace(fractured, polygons=())
+    for sample, shown in ((told, False), (replace(told, fractured=False), True)):
+        rng = np.random.default_rng(0)
+        variation = render_variation(sample, PREPROCESSING, cells=16, rng=rng, strength=strength)
+        assert variation.shows_fractures is shown
 
 
 def test_what_a_model_is_tested_on_always_shows_the_fractures(fractured: Sample) -> None:

@@ -1,0 +1,82 @@
+"""What out-of-fold answers are worth beside the probabilities: where maps point, what is withheld or covered."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inference.grad_cam import find_peak, spread_over_source
+from inference.preprocessing import Letterbox
+from inference.quality import QualityLimits, measure_quality
+from inference.types import Float32Array, Radiograph
+from models.conformal import Coverage, fit_conformal, measure_coverage
+from models.datasets import Sample, read_unit_pixels
+from models.fracture_figures import lies_inside
+from models.predictions import FracturePredictions
+from models.protocol import Answers
+
+IntArray = NDArray[np.int64]
+
+
+def find_peaks(
+    predictions: FracturePredictions,
+    samples: tuple[Sample, ...],
+    answers: Answers,
+    outputs: tuple[str, ...],
+    *,
+    size: int,
+) -> IntArray:
+    """Return (x, y) of every sample's strongest activation in pixels of its file, shape (samples, 2); -1 without."""
+    peaks = np.full((len(samples), 2), -1)
+    maps = answers.cams.mean(axis=1)
+    for row, sample in enumerate(samples):
+        if output := predictions.output[row]:
+            peaks[row] = find_source_peak(maps[row, ..., outputs.index(output)], sample, size=size) or (-1, -1)
+    return peaks
+
+
+def find_source_peak(cam: Float32Array, sample: Sample, *, size: int) -> tuple[int, int] | None:
+    """Return (x, y) of the strongest activation in pixels of the sample's file, None for a map without heat."""
+    with Image.open(sample.path) as image:
+        columns, rows = image.size
+    box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=1.0, size=size)
+    return find_peak(spread_over_source(cam, box, rows=rows, columns=columns))
+
+
+def judge_maps(
+    predictions: FracturePredictions, samples: tuple[Sample, ...], answers: Answers, outputs: tuple[str, ...]
+) -> dict[str, float]:
+    """Return the shares of outlined fractures' heat maps that the quality gate withholds, peak in a box or not."""
+    limits, withheld = QualityLimits(), {True: [0.0], False: [0.0]}
+    for row in np.flatnonzero(predictions.usable & predictions.fractured & (predictions.output != "")):
+        cams = answers.cams[row, ..., outputs.index(predictions.output[row])]
+        radiograph = Radiograph(pixels=read_unit_pixels(samples[row].path))
+        hit = lies_inside((int(predictions.peak_x[row]), int(predictions.peak_y[row])), samples[row].boxes)
+        withheld[hit].append(float(bool(measure_quality(cams, radiograph).objection(limits))))
+    shares = {hit: sum(found) / max(1, len(found) - 1) for hit, found in withheld.items()}
+    return {"withheld_hits": round(shares[True], 4), "withheld_misses": round(shares[False], 4)}
+
+
+def cross_coverage(
+    predictions: FracturePredictions, groups: Sequence[Sequence[str]], *, miscoverage: float
+) -> dict[str, float]:
+    """Return how often conformal limits from the other folds keep the truth; `groups` of regions share limits."""
+    kept: list[tuple[int, Coverage, int]] = []
+    for regions in groups:
+        here = predictions.usable & np.isin(predictions.region, regions)
+        for fold in np.unique(predictions.fold[here]):
+            others, mine = here & (predictions.fold != fold), here & (predictions.fold == fold)
+            limits = fit_conformal(
+                predictions.probability[others], predictions.fractured[others], miscoverage=miscoverage
+            )
+            fractured = predictions.fractured[mine]
+            found = measure_coverage(predictions.probability[mine], fractured, limits)
+            kept.append((int(fractured.sum()), found, int((~fractured).sum())))
+    weights = {"fracture": [n for n, _, _ in kept], "no_fracture": [n for _, _, n in kept]}
+    weights["both"] = weights["none"] = [with_ + without for with_, _, without in kept]
+    averages = {
+        name: float(np.average(np.nan_to_num([getattr(found, name) for _, found, _ in kept]), weights=weight))
+        for name, weight in weights.items()
+    }
+    return {"promised": 1 - miscoverage} | {name: round(value, 4) for name, value in averages.items()}
