@@ -33,8 +33,8 @@ Answer = Callable[[Float32Array], dict[str, Float32Array]]
 PLAIN, MIRRORED, SHIFTED = range(3)
 """Places of the looks in `models.features.LOOKS`."""
 BATCH = 32
-FEW = 2
-"""Of the radiographs a model was trained on, every second is enough to know what its embeddings look like."""
+FEW = 3
+"""Of the radiographs a model was trained on, every third is enough to know what its embeddings look like."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,40 +177,51 @@ class Experiment:
         return network
 
     def _answer(self, network: Network, rows: IntArray) -> dict[Task, Answers]:
-        return {task: self._answer_one(model, rows) for task, model in network.models.items()}
+        """Return what every head says about every look."""
+        looks = [self._predict(network, rows, look) for look in (PLAIN, MIRRORED, SHIFTED)]
+        return {task: self._gather([look[task] for look in looks]) for task in network.models}
 
-    def _answer_one(self, model: keras.Model, rows: IntArray) -> Answers:
-        looks = [self._predict(model, rows, look) for look in range(self._features.looks.shape[1])]
-        plain, mirrored = looks[0]["cam"], looks[1]["cam"][:, :, ::-1]
+    def _gather(self, looks: Sequence[Mapping[str, Float32Array]]) -> Answers:
+        mirrored_back = looks[MIRRORED]["cam"][:, :, ::-1]
         return Answers(
             logits=np.stack([look["logits"] for look in looks], axis=1),
-            cams=np.stack([plain, mirrored], axis=1),
+            cams=np.stack([looks[PLAIN]["cam"], mirrored_back], axis=1),
             embeddings=np.stack([look["embedding"] for look in looks], axis=1),
         )
 
     def _settle(self, network: Network, chosen: BoolArray) -> dict[Task, Float32Array]:
-        """Refit linear heads of exclusive outputs on some of the chosen samples; return their embeddings."""
+        """Refit linear heads of exclusive outputs on some of the chosen samples; return the embeddings they saw."""
         seen = {}
-        for lesson in self.lessons:
-            rows = np.flatnonzero(chosen & (lesson.targets >= 0).any(axis=1))[::FEW]
-            model = network.models[lesson.task]
-            looks = [self._predict(model, rows, look)["embedding"] for look in (PLAIN, SHIFTED)]
-            seen[lesson.task] = np.concatenate(looks)
-            if lesson.exclusive and refit_head(
-                model, seen[lesson.task], np.tile(lesson.targets[rows].argmax(axis=1), len(looks))
-            ):
-                round_kernels(model)
+        for lesson in (lesson for lesson in self.lessons if lesson.exclusive):
+            task, rows = lesson.task, np.flatnonzero(chosen & (lesson.targets >= 0).any(axis=1))[::FEW]
+            looks = [self._predict(network, rows, look)[task]["embedding"] for look in (PLAIN, SHIFTED)]
+            seen[task] = np.concatenate(looks)
+            label = np.tile(lesson.targets[rows].argmax(axis=1), len(looks))
+            if refit_head(network.models[task], seen[task], label):
+                round_kernels(network.models[task])
         return seen
 
-    def _predict(self, model: keras.Model, rows: IntArray, look: int) -> dict[str, Float32Array]:
-        cut = self.recipe.frozen_until
-        head = keras.Model(model.get_layer(cut).output if cut else model.input, model.output)
-        answer = open_export(head)
+    def _predict(self, network: Network, rows: IntArray, look: int) -> dict[Task, dict[str, Float32Array]]:
+        answer = open_export(self._above_frozen(network))
         parts = [
             answer(np.asarray(self._features.looks[batch, look], np.float32))
             for batch in np.array_split(rows, max(1, len(rows) // BATCH))
         ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return {
+            task: {name: joined[f"{task.value}_{name}"] for name in model.output}
+            for task, model in network.models.items()
+        }
+
+    def _above_frozen(self, network: Network) -> keras.Model:
+        """Return all heads as one model, so that what they share is computed once."""
+        first, cut = next(iter(network.models.values())), self.recipe.frozen_until
+        outputs = {
+            f"{task.value}_{name}": tensor
+            for task, model in network.models.items()
+            for name, tensor in model.output.items()
+        }
+        return keras.Model(first.get_layer(cut).output if cut else first.input, outputs)
 
 
 def open_export(model: keras.Model) -> Answer:
