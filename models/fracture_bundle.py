@@ -1,7 +1,7 @@
 """A fracture bundle: decide which region is answered how, calibrate, and say what it reaches, all out of fold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from models.predictions import FracturePredictions
 from models.protocol import MIRRORED, PLAIN, SHIFTED, Answers, Trained, keep_outputs
 
 IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 CLAIM_FROM = 10
 """Fewer fractures than this support no claim about a region."""
@@ -57,7 +56,7 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     predictions = predict(table, logits, groups, outputs)
     predictions = _add_final(predictions, look_at_both(trained.seen[Task.FRACTURE]), outputs)
     peaks = find_peaks(predictions, dataset.samples, unseen, outputs, size=trained.recipe.image_size)
-    predictions = _replace(predictions, peak_x=peaks[:, 0], peak_y=peaks[:, 1])
+    predictions = replace(predictions, peak_x=peaks[:, 0], peak_y=peaks[:, 1])
     figures = fracture_figures(predictions)
     for region, found in figures["regions"].items():
         low = found["auc"]["low"]
@@ -178,14 +177,14 @@ def predict(
             mine = here & (table.fold == fold)
             columns["probability"][mine] = platt.apply(column[mine])
             columns["sensitive"][mine], columns["specific"][mine] = points
-    return _replace(table, output=output, **columns)
+    return replace(table, output=output, **columns)
 
 
 def _add_final(predictions: FracturePredictions, logits: Float32Array, outputs: tuple[str, ...]) -> FracturePredictions:
     """Fill in what the final model answers."""
     columns = [outputs.index(output) if output else -1 for output in predictions.output]
     final = [row[column] if column >= 0 else np.nan for row, column in zip(logits, columns, strict=True)]
-    return _replace(predictions, final_logit=np.array(final, np.float32))
+    return replace(predictions, final_logit=np.array(final, np.float32))
 
 
 def _figures_of_shifted(
@@ -209,7 +208,3 @@ def _answer(group: Group, served: set[str]) -> dict[str, Any]:
         "specific": group.points.specific,
         **group.limits._asdict(),
     }
-
-
-def _replace(table: FracturePredictions, **columns: Any) -> FracturePredictions:
-    return FracturePredictions(**{**vars(table), **columns})

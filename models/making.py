@@ -52,9 +52,15 @@ def make_bundles(
 
 
 def _make_region(dataset: Dataset, trained: Trained, pictures: Path) -> Made:
-    made = region_bundle.make(dataset, trained)
+    return _with_confusion(region_bundle.make(dataset, trained), pictures, title="Regions, out of fold")
+
+
+def _make_type(dataset: Dataset, trained: Trained, pictures: Path) -> Made:
+    return _with_confusion(type_bundle.make(dataset, trained), pictures, title="Types, out of fold")
+
+
+def _with_confusion(made: Made, pictures: Path, *, title: str) -> Made:
     table = made.figures["confusion"]
-    title = "Regions, out of fold"
     draw_confusion(pictures / "confusion.png", table["rows_are_actual"], table["labels"], title=title)
     return made
 
@@ -70,14 +76,6 @@ def _make_fracture(dataset: Dataset, trained: Trained, pictures: Path) -> Made:
         ("reliability", draw_reliability),
     ):
         draw(pictures / f"{name}.png", **curves, title="Fracture, out of fold")
-    return made
-
-
-def _make_type(dataset: Dataset, trained: Trained, pictures: Path) -> Made:
-    made = type_bundle.make(dataset, trained)
-    table = made.figures["confusion"]
-    title = "Types, out of fold"
-    draw_confusion(pictures / "confusion.png", table["rows_are_actual"], table["labels"], title=title)
     return made
 
 

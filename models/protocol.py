@@ -178,7 +178,7 @@ class Experiment:
 
     def _answer(self, network: Network, rows: IntArray) -> dict[Task, Answers]:
         """Return what every head says about every look."""
-        looks = [self._predict(network, rows, look) for look in (PLAIN, MIRRORED, SHIFTED)]
+        looks = self._predict(network, rows, (PLAIN, MIRRORED, SHIFTED))
         return {task: self._gather([look[task] for look in looks]) for task in network.models}
 
     def _gather(self, looks: Sequence[Mapping[str, Float32Array]]) -> Answers:
@@ -194,15 +194,21 @@ class Experiment:
         seen = {}
         for lesson in (lesson for lesson in self.lessons if lesson.exclusive):
             task, rows = lesson.task, np.flatnonzero(chosen & (lesson.targets >= 0).any(axis=1))[::FEW]
-            looks = [self._predict(network, rows, look)[task]["embedding"] for look in (PLAIN, SHIFTED)]
+            looks = [look[task]["embedding"] for look in self._predict(network, rows, (PLAIN, SHIFTED))]
             seen[task] = np.concatenate(looks)
             label = np.tile(lesson.targets[rows].argmax(axis=1), len(looks))
             if refit_head(network.models[task], seen[task], label):
                 round_kernels(network.models[task])
         return seen
 
-    def _predict(self, network: Network, rows: IntArray, look: int) -> dict[Task, dict[str, Float32Array]]:
+    def _predict(
+        self, network: Network, rows: IntArray, looks: Sequence[int]
+    ) -> list[dict[Task, dict[str, Float32Array]]]:
+        """Return every head's outputs for each of the looks, the network being exported once."""
         answer = open_export(self._above_frozen(network))
+        return [self._ask(answer, network, rows, look) for look in looks]
+
+    def _ask(self, answer: Answer, network: Network, rows: IntArray, look: int) -> dict[Task, dict[str, Float32Array]]:
         parts = [
             answer(np.asarray(self._features.looks[batch, look], np.float32))
             for batch in np.array_split(rows, max(1, len(rows) // BATCH))
