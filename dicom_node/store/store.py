@@ -2,26 +2,16 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import sqlalchemy as sa
 
-from dicom_node.store import schema
 from dicom_node.store.arrivals import add_instance
-from dicom_node.store.deliveries import (
-    count_try,
-    list_due,
-    list_settled,
-    plan_deliveries,
-    reopen_refused,
-)
+from dicom_node.store.deliveries import plan_deliveries
+from dicom_node.store.delivery_store import DeliveryStore
 from dicom_node.store.records import (
     Admission,
-    DeliveryState,
-    DueDelivery,
     Finding,
     InstanceRole,
     OpenStudy,
@@ -47,7 +37,6 @@ from dicom_node.store.rows import (
     to_revision_status,
 )
 from dicom_node.store.schema import (
-    deliveries,
     findings,
     instances,
     results,
@@ -62,30 +51,8 @@ def revision_digest(sop_instance_uids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()[:32]
 
 
-class Store:
+class Store(DeliveryStore):
     """The state of the node. Safe to use from several threads and processes."""
-
-    def __init__(self, url: str) -> None:
-        database = sa.make_url(url).database
-        if url.startswith("sqlite") and database:
-            Path(database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._engine = schema.create_engine(url)
-        with self._writing() as connection:
-            schema.metadata.create_all(connection)
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
-            yield connection
 
     # Receive
 
@@ -227,60 +194,6 @@ class Store:
         """Return the result objects of a revision in the order they were encoded."""
         with self._reading() as connection:
             return list_results(connection, study_instance_uid, digest)
-
-    # Deliver
-
-    def due_deliveries(self, now: float) -> list[DueDelivery]:
-        """List the destinations that lack results and whose next try is due; `now` is Unix time in seconds."""
-        with self._reading() as connection:
-            return list_due(connection, now)
-
-    def begin_try(self, due: DueDelivery, next_try_at: float) -> DueDelivery:
-        """Count one more try, and say when the one after it is due."""
-        with self._writing() as connection:
-            return count_try(connection, due, next_try_at)
-
-    def pending_results(self, study_instance_uid: str, digest: str, destination: str) -> tuple[StoredResult, ...]:
-        """Return the result objects of a revision that a destination neither has nor has refused."""
-        query = sa.select(deliveries.c.sop_instance_uid).where(
-            *of_revision(deliveries, study_instance_uid, digest),
-            deliveries.c.destination == destination,
-            deliveries.c.state == DeliveryState.PENDING,
-        )
-        with self._reading() as connection:
-            pending = set(connection.execute(query).scalars())
-            encoded = list_results(connection, study_instance_uid, digest)
-        return tuple(row for row in encoded if row.sop_instance_uid in pending)
-
-    def record_delivery(self, destination: str, sop_instance_uid: str, state: DeliveryState, detail: str) -> None:
-        """Record one attempt to deliver one object and what came of it."""
-        where = (deliveries.c.destination == destination, deliveries.c.sop_instance_uid == sop_instance_uid)
-        values = {"state": state, "detail": detail, "changed_at": time.time(), "attempts": deliveries.c.attempts + 1}
-        with self._writing() as connection:
-            connection.execute(deliveries.update().where(*where).values(values))
-
-    def finish_delivered(self) -> None:
-        """Settle the revisions for which no destination waits any more: done, or failed where one refused some."""
-        with self._writing() as connection:
-            for study_instance_uid, digest, refused in list_settled(connection):
-                state, reason = RevisionState.DONE, ""
-                if refused:
-                    state = RevisionState.FAILED
-                    reason = "a destination refused results; mend it, then `dicom-node retry`"
-                set_state(connection, study_instance_uid, digest, state, reason)
-
-    def retry(self, study_instance_uid: str) -> int:
-        """Try again what has failed or was refused of a study; return how many of its revisions that concerns."""
-        failed = (revisions.c.study_instance_uid == study_instance_uid, revisions.c.state == RevisionState.FAILED)
-        with self._writing() as connection:
-            refused = reopen_refused(connection, study_instance_uid)
-            unmade = set(connection.execute(sa.select(revisions.c.digest).where(*failed)).scalars())
-            for digest in refused | unmade:
-                made = bool(list_results(connection, study_instance_uid, digest))
-                state = RevisionState.DELIVERING if made else RevisionState.QUEUED
-                set_state(connection, study_instance_uid, digest, state, "")
-                add_event(connection, study_instance_uid, f"revision {digest}: retried by an operator")
-        return len(refused | unmade)
 
     # Operate
 

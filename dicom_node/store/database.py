@@ -1,0 +1,35 @@
+"""How the store's methods reach the database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from dicom_node.store import schema
+
+
+class Database:
+    """An engine, and transactions on it. Safe to use from several threads and processes."""
+
+    def __init__(self, url: str) -> None:
+        database = sa.make_url(url).database
+        if url.startswith("sqlite") and database:
+            Path(database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._engine = schema.create_engine(url)
+        with self._writing() as connection:
+            schema.metadata.create_all(connection)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._engine.connect() as connection:
+            yield connection
