@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from inference.preprocessing import Preprocessing
 from inference.types import Float32Array
+from models.augmentation import Strength
 from models.datasets import Sample
 from models.export import export_onnx
 from models.recipe import Progress, Recipe
@@ -89,12 +90,14 @@ class FeatureCache:
         self, place: Path, samples: Sequence[Sample], drawn: IntArray, recipe: Recipe, progress: Progress
     ) -> None:
         maps = _create(place / "maps.npy", (len(drawn), *self._shape))
+        strength = Strength(close_ups=recipe.close_ups)
         cover = np.empty((len(drawn), self._cells, self._cells), np.float16)
         shows = np.empty((len(drawn), 2), bool)
 
         def render(draw: int) -> Variation:
             rng = np.random.default_rng((recipe.seed, 2, draw))
-            return render_variation(samples[drawn[draw]], self._preprocessing, cells=self._cells, rng=rng)
+            sample = samples[drawn[draw]]
+            return render_variation(sample, self._preprocessing, cells=self._cells, rng=rng, strength=strength)
 
         for rows, variations in _ahead(render, len(drawn), progress, "radiographs as drawn"):
             maps[rows] = self._encode(self._normalise(np.stack([v.square for v in variations])))
@@ -154,7 +157,8 @@ def name_looks(samples: Sequence[Sample], recipe: Recipe) -> str:
 
 def name_draws(samples: Sequence[Sample], recipe: Recipe) -> str:
     """Return a folder name that changes with everything that decides the features of what a model learns from."""
-    return f"draws-{digest((name_looks(samples, recipe), recipe.epochs, recipe.negatives))}"
+    what = (name_looks(samples, recipe), recipe.epochs, recipe.negatives, recipe.close_ups)
+    return f"draws-{digest(what)}"
 
 
 def digest(parts: object) -> str:

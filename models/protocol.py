@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,22 @@ class Experiment:
         self.samples, self.lessons, self.recipe = samples, tuple(lessons), recipe
         self.preprocessing = Preprocessing(image_size=recipe.image_size, scale=IMAGENET_SCALE, offset=IMAGENET_OFFSET)
         self._history: History = []
-        self._progress, self._store = progress, store / name_training(samples, lessons, recipe)
+        self._progress, self._kept = progress, store
+        self._store = store / name_training(samples, lessons, recipe)
         self._store.mkdir(parents=True, exist_ok=True)
+        self._first: Experiment | None = None
+        if recipe.first:
+            self._first = Experiment(samples, lessons, recipe.first, progress=progress, store=store)
+
+    @cached_property
+    def _features(self) -> Features:
         network = self.build()
         outlined = network.models.get(Task.FRACTURE) or next(iter(network.models.values()))
         cells = outlined.output["cam"].shape[1]
-        cache = FeatureCache(store, network.split(recipe.frozen_until)[0], self.preprocessing, cells=cells)
-        self._features: Features = cache.load(samples, recipe, progress)
+        frozen, _ = network.split(self.recipe.frozen_until)
+        return FeatureCache(self._kept, frozen, self.preprocessing, cells=cells).load(
+            self.samples, self.recipe, self._progress
+        )
 
     def run(self, folds: IntArray) -> Trained:
         """Cross-validate, then train on everything that has a target."""
@@ -155,9 +165,11 @@ class Experiment:
         weights, curve = self._store / f"{name}.weights.h5", self._store / f"{name}.json"
         if curve.exists():
             top.load_weights(weights)
-            history = json.loads(curve.read_text(encoding="utf-8"))
+            history = self.read_history(name)
         else:
-            history = fit(top, self._features, self.lessons, chosen, self.recipe, state=self._store / name)
+            history = self._begin(network, chosen, name)
+            epochs = fit(top, self._features, self.lessons, chosen, self.recipe, state=self._store / name)
+            history += [{**epoch, "epoch": epoch["epoch"] + len(history)} for epoch in epochs]
             top.save_weights(weights)
             curve.write_text(json.dumps(history), encoding="utf-8")
         if fold is not None:
@@ -166,6 +178,21 @@ class Experiment:
             tie_cam(model)
             round_kernels(model)
         return network
+
+    def _begin(self, network: Network, chosen: BoolArray, name: str) -> History:
+        """Give the network what was learned first, from the same samples; return the losses of those epochs."""
+        if self._first is None:
+            return []
+        earlier = self._first.train(chosen, name=name)
+        for task, model in network.models.items():
+            for layer in model.layers:
+                layer.set_weights(earlier.models[task].get_layer(layer.name).get_weights())
+        return self._first.read_history(name)
+
+    def read_history(self, name: str) -> History:
+        """Return the losses of each epoch of a finished training."""
+        history: History = json.loads((self._store / f"{name}.json").read_text(encoding="utf-8"))
+        return history
 
     def build(self) -> Network:
         """Return the network that every training starts from."""

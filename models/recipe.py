@@ -29,4 +29,8 @@ class Recipe:
     """Negatives drawn an epoch for each fracture; None takes every sample."""
     region_weight: float = 1.0
     """Weight of the region's loss where one backbone learns both tasks."""
+    close_ups: float = 0.35
+    """Share of the draws that show part of the plate, as a collimated radiograph does."""
     seed: int = 2026
+    first: "Recipe | None" = None
+    """What was trained before, on smaller squares say; every fold goes on from the weights that it had then."""

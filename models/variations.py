@@ -27,8 +27,8 @@ IntArray = NDArray[np.int64]
 
 SEEN = 0.6
 """A variation shows the fractures when this share of their outlines lies inside it."""
-WHOLE = 0.3
-"""A variation shows a region when this share of the plate lies inside it."""
+WHOLE = 0.6
+"""A variation shows a region when this share of the plate lies inside it: the joints in view tell one from another."""
 TRIES = 6
 
 

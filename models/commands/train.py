@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +17,8 @@ from models.pool import describe
 from models.recipe import Recipe
 
 SEED = 2026
+SMALLEST = 64
+"""Pixels."""
 EXAMPLES = """\
 [bold]Examples[/bold]
 
@@ -39,7 +41,7 @@ def train(
     layout: LayoutOption = FRACATLAS,
     model: Annotated[str, typer.Option(help="Architecture by name.")] = "efficientnet_lite1",
     weights: Annotated[str, typer.Option(help="imagenet, random, or a weights file to start from.")] = "imagenet",
-    image_size: Annotated[int, typer.Option(min=64, help="Side of the square the model reads, pixels.")] = 320,
+    image_size: Annotated[int, typer.Option(min=SMALLEST, help="Side of the square the model reads, pixels.")] = 320,
     epochs: Annotated[int, typer.Option(min=1)] = 16,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     learning_rate: Annotated[float, typer.Option(min=0)] = 4e-4,
@@ -50,6 +52,13 @@ def train(
     localisation: Annotated[float, typer.Option(min=0, help="Weight of the loss on the outlined fractures.")] = 0.0,
     negatives: Annotated[float, typer.Option(min=0, help="Negatives an epoch per fracture; 0 takes all.")] = 0.0,
     region_weight: Annotated[float, typer.Option(min=0, help="Weight of the region's loss beside another task.")] = 1.0,
+    close_ups: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the draws that show part of the plate, as collimated ones do.")
+    ] = 0.35,
+    first: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SIZE:EPOCHS", help="Train before on squares of this size; may be given several times."),
+    ] = None,
     bundle_version: Annotated[str, typer.Option(help="Version of the bundle.")] = "1.0.0",
     store: Annotated[
         Path, typer.Option(help="Features and finished folds are kept here; an interrupted run goes on from them.")
@@ -76,8 +85,10 @@ def train(
         localisation=localisation,
         negatives=negatives or None,
         region_weight=region_weight,
+        close_ups=close_ups,
         seed=seed,
     )
+    recipe = put_first(first or [], recipe)
     dataset = take_training_part(load_data(layout, data, task[0]))
     folders = {task[0]: out} if len(task) == 1 else {one: out / one.value for one in task}
     try:
@@ -104,6 +115,22 @@ def train(
         console.print(f"{folder}: {manifest.name} {manifest.version}; its figures are on {folder / 'card.md'}")
 
 
+def put_first(stages: list[str], recipe: Recipe) -> Recipe:
+    """Return the recipe with the stages that come before it, each going on from the one before."""
+    earlier = None
+    for stage in stages:
+        size, _, epochs = stage.partition(":")
+        if not (size.isdigit() and epochs.isdigit() and int(size) >= SMALLEST and int(epochs)):
+            raise typer.BadParameter(f"{stage}: write the side of the square and the epochs, as in 320:12")
+        earlier = replace(recipe, image_size=int(size), epochs=int(epochs), first=earlier)
+    return replace(recipe, first=earlier)
+
+
+def _list_stages(recipe: Recipe) -> list[str]:
+    earlier = recipe.first
+    return [] if earlier is None else [*_list_stages(earlier), f"{earlier.image_size}:{earlier.epochs}"]
+
+
 def _command(layout: Layout, tasks: list[Task], recipe: Recipe, *, folds: int, version: str, out: Path) -> str:
     options: Mapping[str, object] = {
         "model": recipe.architecture,
@@ -117,10 +144,12 @@ def _command(layout: Layout, tasks: list[Task], recipe: Recipe, *, folds: int, v
         "localisation": f"{recipe.localisation:g}",
         "negatives": f"{recipe.negatives or 0:g}",
         "region-weight": f"{recipe.region_weight:g}",
+        "close-ups": f"{recipe.close_ups:g}",
         "bundle-version": version,
         "seed": recipe.seed,
         "out": out.name,
     }
     words = ["fracture-models", "train", "--layout", layout.value, "--data", f"PATH/{layout.value}"]
     words += [word for task in tasks for word in ("--task", task.value)]
+    words += [word for stage in _list_stages(recipe) for word in ("--first", stage)]
     return shlex.join([*words, *(word for name, value in options.items() for word in (f"--{name}", str(value)))])
