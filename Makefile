@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format faults bench clean
 
 demo: $(RUNTIME)
 	$(BIN)/dicom-node demo
@@ -40,6 +40,9 @@ $(RUNTIME): $(VENV)/bin/pip pyproject.toml
 $(DEVELOPMENT): $(VENV)/bin/pip pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@ $(RUNTIME)
+
+faults: $(DEVELOPMENT)
+	$(BIN)/python tests/fault_table.py
 
 bench: $(DEVELOPMENT)
 	$(BIN)/python benchmarks/decode.py
