@@ -105,8 +105,8 @@ class Sender(_Table):
     """Addresses it may come from; empty: from any."""
 
 
-class Destination(_Table):
-    """`[[destinations]]`: an archive that gets the results."""
+class Archive(_Table):
+    """An application entity that this node requests associations with, under a name of the site's own."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
     ae_title: AETitle
@@ -114,6 +114,11 @@ class Destination(_Table):
     port: Port
     connection_timeout_s: Seconds = 10
     response_timeout_s: Seconds = 60
+
+
+class Destination(Archive):
+    """`[[destinations]]`: an archive that gets the results."""
+
     retry_first_s: Seconds = 5
     """Wait before the first retry; doubled each time."""
     retry_longest_s: Seconds = 600

@@ -1,28 +1,19 @@
 """Storage and Verification SCU: send results, read the answer for each of them."""
 
-import queue
-import socket
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
 
+from dicom_node.association import request_association
 from dicom_node.errors import AssociationError
 from dicom_node.settings import Destination
 from dicom_node.store import DeliveryState
-
-# Both would write data sets, and with them names, into the log.
-_config.LOG_REQUEST_IDENTIFIERS = False
-_config.LOG_RESPONSE_IDENTIFIERS = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +49,7 @@ def send_results(destination: Destination, ae_title: str, files: Sequence[Result
         build_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         for uid in dict.fromkeys(file.sop_class_uid for file in files)
     ]
-    with _associate(destination, ae_title, contexts) as assoc:
+    with request_association(destination, ae_title, contexts) as assoc:
         accepted = {context.abstract_syntax for context in assoc.accepted_contexts}
         return [_send(assoc, file, accepted=file.sop_class_uid in accepted) for file in files]
 
@@ -71,7 +62,7 @@ def verify_destination(destination: Destination, ae_title: str) -> None:
     AssociationError
         The destination does not answer with Success.
     """
-    with _associate(destination, ae_title, [build_context(Verification)]) as assoc:
+    with request_association(destination, ae_title, [build_context(Verification)]) as assoc:
         status = assoc.send_c_echo()
         if "Status" not in status or status.Status != 0x0000:
             raise AssociationError(f"{destination.name}: C-ECHO was not answered with Success")
@@ -101,71 +92,3 @@ def _send(assoc: Association, file: ResultFile, *, accepted: bool) -> Delivery:
         answer = None
     state, detail = classify_status(answer)
     return Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail)
-
-
-@contextmanager
-def _associate(
-    destination: Destination, ae_title: str, contexts: Sequence[PresentationContext]
-) -> Iterator[Association]:
-    ae = AE(ae_title=ae_title)
-    ae.connection_timeout = destination.connection_timeout_s
-    ae.acse_timeout = destination.response_timeout_s
-    ae.dimse_timeout = destination.response_timeout_s
-    ae.network_timeout = destination.response_timeout_s
-    ae.maximum_pdu_size = 131_072
-    try:
-        assoc = ae.associate(
-            destination.host,
-            destination.port,
-            contexts=list(contexts),
-            ae_title=destination.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
-        )
-    except OSError as error:  # a name that cannot be resolved is not caught further down
-        raise AssociationError(f"{destination.name}: {destination.host} cannot be reached: {error.strerror}") from error
-    if not assoc.is_established:
-        raise AssociationError(f"{destination.name}: {_why_not(assoc)}")
-    _keep_responses(assoc)
-    try:
-        yield assoc
-    finally:
-        if assoc.is_established:
-            assoc.release()
-
-
-def _why_not(assoc: Association) -> str:
-    if assoc.is_rejected:
-        return "rejected the association (does it know this node's AE title?)"
-    if assoc.is_aborted:
-        return "aborted the association, or nothing listens there"
-    return "no association (host, port and AE title right?)"
-
-
-def _send_at_once(event: evt.Event) -> None:
-    # Command and data set are two writes: with Nagle's algorithm and the peer's delayed ACK each object takes 44 ms.
-    connection = event.assoc.dul.socket
-    if connection is not None and connection.socket is not None:
-        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _keep_responses(assoc: Association) -> None:
-    """Close two races of pynetdicom 3.0 between a requestor and its reactor thread.
-
-    The reactor also polls for messages, without blocking, and can take a C-STORE response away from `send_c_store`
-    under load: nothing but responses is expected here, so they are left to the blocking reader. And the one mark that
-    wakes a blocking reader when the peer aborts is lost to whoever asks after it: the reader looks for itself.
-    """
-    messages = assoc.dimse.msg_queue
-    timeout_s = assoc.dimse.dimse_timeout or 0.0
-
-    def get_msg(block: bool = False) -> Any:
-        deadline = time.monotonic() + timeout_s
-        while block and time.monotonic() < deadline:
-            try:
-                return messages.get(timeout=0.1)
-            except queue.Empty:
-                if not assoc.dul.is_alive():
-                    break
-        return None, None
-
-    assoc.dimse.get_msg = get_msg  # type: ignore[method-assign]  # the one place where the races can be closed
