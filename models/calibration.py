@@ -5,8 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax
+from scipy.special import expit, log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
+
+from inference.types import Float32Array
 
 FloatArray = NDArray[np.floating]
 BoolArray = NDArray[np.bool_]
@@ -45,6 +47,16 @@ def fit_temperature(logits: FloatArray, label: IntArray) -> float:
         return float(-shares[np.arange(len(label)), label].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def cross_calibrate(logits: FloatArray, label: IntArray, fold: IntArray) -> Float32Array:
+    """Return probabilities (samples, classes) by a temperature from the other folds; labels below 0 teach nothing."""
+    shares = np.zeros(logits.shape, np.float32)
+    for number in np.unique(fold):
+        here = fold == number
+        others = ~here & (label >= 0)
+        shares[here] = softmax(logits[here] / fit_temperature(logits[others], label[others]), axis=1)
+    return shares
 
 
 def choose_operating_points(

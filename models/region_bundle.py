@@ -1,7 +1,5 @@
 """A region bundle: temperature, scope, and what it reaches, all out of fold."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
@@ -9,7 +7,7 @@ from scipy.special import softmax
 from inference.scope import Scope
 from inference.types import Float32Array, Task
 from models.bundle_writer import Made
-from models.calibration import fit_temperature
+from models.calibration import cross_calibrate, fit_temperature
 from models.datasets import REGIONS, Dataset
 from models.evaluation import Figure, bootstrap, share
 from models.label_figures import region_figures, scope_figures
@@ -35,7 +33,7 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     unseen, seen = trained.unseen(Task.REGION), trained.seen[Task.REGION]
     label = np.array([REGIONS.index(region) if region in REGIONS else -1 for region in regions])
     temperature = fit_temperature(unseen.logits[known, PLAIN], label[known])
-    shares = cross_calibrate(unseen.logits[:, PLAIN], label, trained)
+    shares = cross_calibrate(unseen.logits[:, PLAIN], label, trained.fold)
     final = softmax(seen.logits[:, PLAIN] / temperature, axis=1)
     names = np.array(REGIONS)
     scope, gate, distances = set_scope(dataset, trained, known)
@@ -79,10 +77,9 @@ def set_scope(dataset: Dataset, trained: Trained, known: BoolArray) -> tuple[Sco
         views.append(View(fold=fold.number, seen=fold.seen[Task.REGION], unseen=unseen, outside=outside))
     gate = measure_gate(views, outsiders)
     distances = np.zeros(len(known), np.float32)
-    for fold, view in zip(trained.folds, views, strict=True):
-        learnt = outsiders.fold != fold.number
-        scope = fit_gate(view.seen, view.outside[learnt], outsiders.family[learnt], limits=gate.limits)
-        distances[fold.held_out] = scope.distances(fold.answers[Task.REGION].embeddings[:, PLAIN])
+    for fold in trained.folds:
+        unseen = fold.answers[Task.REGION].embeddings[:, PLAIN]
+        distances[fold.held_out] = gate.scopes[fold.number].distances(unseen)
     final = trained.seen[Task.REGION].embeddings[known]
     inside = np.concatenate([final[:, PLAIN], final[:, SHIFTED]])
     return fit_gate(inside, look_outside(trained.final), outsiders.family, limits=gate.limits), gate, distances
@@ -93,13 +90,3 @@ def _accuracy_of_shifted(answers: Answers, label: IntArray, predictions: RegionP
     rows = np.flatnonzero(label >= 0)
     right = answers.logits[rows, SHIFTED].argmax(axis=1) == label[rows]
     return bootstrap(lambda at: share(right[at]), len(rows), clusters=predictions.cluster[rows])
-
-
-def cross_calibrate(logits: Float32Array, label: np.ndarray[Any, Any], trained: Trained) -> Float32Array:
-    """Return probabilities (samples, classes) by a temperature from the other folds; labels below 0 teach nothing."""
-    shares = np.zeros_like(logits)
-    for fold in np.unique(trained.fold):
-        here = trained.fold == fold
-        others = ~here & (label >= 0)
-        shares[here] = softmax(logits[here] / fit_temperature(logits[others], label[others]), axis=1)
-    return shares

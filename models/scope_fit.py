@@ -1,7 +1,7 @@
 """Set the scope gate and say what it reaches, on radiographs and outsiders that neither network nor gate has seen."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +22,9 @@ AXES = 64
 TOO_LIKE, TOO_STRANGE = 0.012, 0.003
 """Shares of unseen limbs that likeness to outsiders and strangeness may refuse."""
 BATCH = 32
+
+EACH = 8, 75
+"""Fewest and most outsiders of one family; between them one for 40 radiographs."""
 
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -65,13 +68,14 @@ class Gate:
     """The limits of the gate, and what it reaches out of fold."""
 
     limits: tuple[float, float]
-    distances: Mapping[int, Float32Array]
-    """Fold -> distance of each of its unseen limbs; above 1 is refused."""
+    scopes: Mapping[int, Scope]
+    """Fold -> its scope, which learnt from the other folds alone."""
     figures: Mapping[str, Any]
 
 
-def gather_outsiders(samples: Sequence[Sample], fold: IntArray, *, seed: int, each: int = 75) -> Outsiders:
+def gather_outsiders(samples: Sequence[Sample], fold: IntArray, *, seed: int, each: int | None = None) -> Outsiders:
     """Draw and cut outsiders: `each` of every drawn family and of scraps, and eight cuts of every trunk and head."""
+    each = each or int(np.clip(len(samples) // 40, *EACH))
     folds = int(fold.max()) + 1
     found = [(family, number % folds, pixels) for number, (family, pixels) in enumerate(draw_outliers(each, seed=seed))]
     for row, part, pixels in cut_trunks(samples, each=8, seed=seed):
@@ -88,7 +92,7 @@ def gather_outsiders(samples: Sequence[Sample], fold: IntArray, *, seed: int, ea
 def embed(
     answer: Callable[[Float32Array], Mapping[str, Any]], pictures: Iterable[UInt8Array], preprocessing: Preprocessing
 ) -> Float32Array:
-    """Return the embeddings (samples, channels) of pictures; `answer` is a model's `predict_on_batch`."""
+    """Return the embeddings (samples, channels) of pictures; `answer` gives a batch's outputs by name."""
     tensors = [
         prepare(Radiograph(pixels=np.asarray(one / np.float32(255), np.float32)), preprocessing)[0] for one in pictures
     ]
@@ -117,41 +121,36 @@ def measure_gate(views: Sequence[View], outsiders: Outsiders) -> Gate:
     An outsider is judged by the gate that learnt from the other folds' outsiders alone; `unforeseen` is the share
     refused by gates that learnt from no outsider of its whole kind.
     """
-    scopes = [_fit_without(view, outsiders, outsiders.fold != view.fold) for view in views]
-    pairs = list(zip(scopes, views, strict=True))
+    blind = [(view, _fit_without(view, outsiders, outsiders.fold != view.fold)) for view in views]
     limits = (
-        float(np.quantile(np.concatenate([scope.strangeness(view.unseen) for scope, view in pairs]), 1 - TOO_STRANGE)),
-        float(np.quantile(np.concatenate([scope.likeness(view.unseen) for scope, view in pairs]), 1 - TOO_LIKE)),
+        float(np.quantile(np.concatenate([scope.strangeness(view.unseen) for view, scope in blind]), 1 - TOO_STRANGE)),
+        float(np.quantile(np.concatenate([scope.likeness(view.unseen) for view, scope in blind]), 1 - TOO_LIKE)),
     )
+    scopes = {view.fold: replace(scope, limits=limits) for view, scope in blind}
     refused = np.zeros(len(outsiders.family), bool)
     unforeseen = np.zeros(len(outsiders.family), bool)
-    for scope, view in pairs:
+    for view in views:
         mine = outsiders.fold == view.fold
-        refused[mine] = _refuses(scope, view.outside[mine], limits)
+        refused[mine] = _refuses(scopes[view.fold], view.outside[mine])
         for names in KINDS.values():
             kind = np.isin(outsiders.family, names)
-            blind = _fit_without(view, outsiders, ~mine & ~kind)
-            unforeseen[mine & kind] = _refuses(blind, view.outside[mine & kind], limits)
-    distances = {view.fold: _distances(scope, view.unseen, limits) for scope, view in pairs}
+            unaware = replace(_fit_without(view, outsiders, ~mine & ~kind), limits=limits)
+            unforeseen[mine & kind] = _refuses(unaware, view.outside[mine & kind])
+    limbs = [_refuses(scopes[view.fold], view.unseen) for view in views]
     figures = {
-        "limbs_refused": float((np.concatenate(list(distances.values())) > 1).mean()),
+        "limbs_refused": float(np.concatenate(limbs).mean()),
         "outsiders_refused": _share_by_family(refused, outsiders.family),
         "outsiders_refused_unforeseen": _share_by_family(unforeseen, outsiders.family),
     }
-    return Gate(limits=limits, distances=distances, figures=figures)
+    return Gate(limits=limits, scopes=scopes, figures=figures)
 
 
 def _fit_without(view: View, outsiders: Outsiders, chosen: BoolArray) -> Scope:
     return fit_gate(view.seen, view.outside[chosen], outsiders.family[chosen])
 
 
-def _distances(scope: Scope, embeddings: Float32Array, limits: tuple[float, float]) -> Float32Array:
-    larger = np.maximum(scope.strangeness(embeddings) / limits[0], scope.likeness(embeddings) / limits[1])
-    return np.asarray(larger, np.float32)
-
-
-def _refuses(scope: Scope, embeddings: Float32Array, limits: tuple[float, float]) -> BoolArray:
-    return np.asarray(_distances(scope, embeddings, limits) > 1)
+def _refuses(scope: Scope, embeddings: Float32Array) -> BoolArray:
+    return np.asarray(scope.distances(embeddings) > 1)
 
 
 def _share_by_family(refused: BoolArray, family: NDArray[np.str_]) -> dict[str, float]:

@@ -6,14 +6,13 @@ from scipy.special import softmax
 
 from inference.types import Float32Array, Task
 from models.bundle_writer import Made
-from models.calibration import fit_temperature
+from models.calibration import cross_calibrate, fit_temperature
 from models.datasets import Dataset
 from models.label_figures import type_figures
 from models.lessons import name_types
 from models.pool import name_images
 from models.predictions import TypePredictions
 from models.protocol import Trained, keep_outputs
-from models.region_bundle import cross_calibrate
 
 IntArray = NDArray[np.int64]
 
@@ -36,7 +35,7 @@ def tabulate(dataset: Dataset, trained: Trained, temperature: float) -> TypePred
     """Return what each radiograph's own fold says of its type, and what the final model says at this temperature."""
     types = name_types(dataset)
     number = number_types(dataset, types)
-    shares = cross_calibrate(trained.unseen(Task.TYPE).logits[:, 0], number, trained)
+    shares = cross_calibrate(trained.unseen(Task.TYPE).logits[:, 0], number, trained.fold)
     final = softmax(trained.seen[Task.TYPE].logits[:, 0] / temperature, axis=1)
     names, known = np.array(types), number >= 0
     return TypePredictions(

@@ -112,7 +112,7 @@ def views(outsiders: Outsiders) -> list[View]:
 def test_the_gate_refuses_no_more_unseen_limbs_than_allowed_and_counts_outsiders_by_family(views, outsiders) -> None:
     gate = measure_gate(views, outsiders)
     assert 0.01 < gate.figures["limbs_refused"] <= 0.016
-    refused = np.concatenate([gate.distances[view.fold] for view in views]) > 1
+    refused = np.concatenate([gate.scopes[view.fold].distances(view.unseen) for view in views]) > 1
     assert refused.mean() == pytest.approx(gate.figures["limbs_refused"])
     assert set(gate.figures["outsiders_refused"]) == set(SHOWN)
     assert min(gate.figures["outsiders_refused"].values()) > 0.8
