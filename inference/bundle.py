@@ -111,7 +111,7 @@ class Manifest(_Table):
     answers: tuple[Answer, ...] = ()
     """Only for `task = "fracture"`."""
     mirrored: bool = False
-    """Only for `task = "fracture"`: radiograph and mirror image are both looked at, and answers are their means."""
+    """Whether radiograph and mirror image are both looked at, answers being their means."""
     quality: QualityLimits = QualityLimits()
     """For `task = "fracture"`."""
     type: TypeTable | None = None
@@ -124,8 +124,6 @@ class Manifest(_Table):
             raise ValueError("a region bundle, and no other, has a [region] table")
         if (self.task is Task.FRACTURE) != bool(self.answers):
             raise ValueError("a fracture bundle, and no other, has [[answers]]")
-        if self.mirrored and self.task is not Task.FRACTURE:
-            raise ValueError("only a fracture model looks at the mirror image too")
         if (self.task is Task.TYPE) != (self.type is not None):
             raise ValueError("a type bundle, and no other, has a [type] table")
         if len(set(regions)) < len(regions):

@@ -18,7 +18,7 @@ from models.fracture_figures import fracture_figures, play_pointing_game
 from models.lessons import ANY, OWN_FROM, name_outputs
 from models.pool import name_images
 from models.predictions import FracturePredictions
-from models.protocol import MIRRORED, PLAIN, SHIFTED, Answers, Trained, keep_outputs
+from models.protocol import SHIFTED, Answers, Trained, keep_outputs
 
 IntArray = NDArray[np.int64]
 
@@ -49,12 +49,12 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     """Turn the answers of all folds into a calibrated model with its figures."""
     outputs = name_outputs(dataset)
     unseen = trained.unseen(Task.FRACTURE)
-    logits = look_at_both(unseen)
+    logits = unseen.both
     table = _tabulate(dataset, trained)
     choice = {region: choose_output(table, logits, region, outputs) for region in REGIONS}
     groups = form_groups(table, logits, choice, outputs)
     predictions = predict(table, logits, groups, outputs)
-    predictions = _add_final(predictions, look_at_both(trained.seen[Task.FRACTURE]), outputs)
+    predictions = _add_final(predictions, trained.seen[Task.FRACTURE].both, outputs)
     peaks = find_peaks(predictions, dataset.samples, unseen, outputs, size=trained.recipe.image_size)
     predictions = replace(predictions, peak_x=peaks[:, 0], peak_y=peaks[:, 1])
     figures = fracture_figures(predictions)
@@ -87,11 +87,6 @@ def _explain(together: Mapping[str, Any]) -> str:
         f"{together['fractures']} fractures, AUC {auc['value']}, {auc['low']} to {auc['high']}): "
         "train longer, on more radiographs, or from ImageNet weights"
     )
-
-
-def look_at_both(answers: Answers) -> Float32Array:
-    """Return the mean logits (samples, outputs) of radiograph and mirror image, as serving answers."""
-    return np.asarray(answers.logits[:, [PLAIN, MIRRORED]].mean(axis=1), np.float32)
 
 
 def _tabulate(dataset: Dataset, trained: Trained) -> FracturePredictions:

@@ -49,6 +49,11 @@ class Answers:
     embeddings: Float32Array
     """Shape (samples, looks, channels)."""
 
+    @property
+    def both(self) -> Float32Array:
+        """Mean logits (samples, outputs) of radiograph and mirror image, as serving answers."""
+        return np.asarray(self.logits[:, [PLAIN, MIRRORED]].mean(axis=1), np.float32)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:

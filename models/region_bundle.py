@@ -32,9 +32,9 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     known = np.isin(regions, REGIONS)
     unseen, seen = trained.unseen(Task.REGION), trained.seen[Task.REGION]
     label = np.array([REGIONS.index(region) if region in REGIONS else -1 for region in regions])
-    temperature = fit_temperature(unseen.logits[known, PLAIN], label[known])
-    shares = cross_calibrate(unseen.logits[:, PLAIN], label, trained.fold)
-    final = softmax(seen.logits[:, PLAIN] / temperature, axis=1)
+    temperature = fit_temperature(unseen.both[known], label[known])
+    shares = cross_calibrate(unseen.both, label, trained.fold)
+    final = softmax(seen.both / temperature, axis=1)
     names = np.array(REGIONS)
     scope, gate, distances = set_scope(dataset, trained, known)
     predictions = RegionPredictions(
@@ -56,7 +56,7 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     return Made(
         model=keep_outputs(trained.final, trained.recipe, Task.REGION, range(len(REGIONS))),
         scope=scope,
-        fields={"labels": REGIONS, "region": table},
+        fields={"labels": REGIONS, "region": table, "mirrored": True},
         figures=figures,
         predictions=predictions,
     )

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from inference.bundle import MANIFEST, load_bundle
-from inference.errors import BundleError
 from inference.model import Model, add_mirror_image
 from inference.preprocessing import prepare
 from inference.runtime import Scores
@@ -60,8 +59,13 @@ def test_a_pair_is_answered_as_its_members_are(tmp_path: Path) -> None:
         assert np.array_equal(pair.cam[index], alone.cam[0])
 
 
-def test_only_a_fracture_bundle_may_ask_for_the_mirror_image(tmp_path: Path) -> None:
+def test_a_region_model_may_look_at_the_mirror_image_too(tmp_path: Path) -> None:
     path = build_tiny_bundles(tmp_path) / "tiny_region" / MANIFEST
     path.write_text("mirrored = true\n" + path.read_text())
-    with pytest.raises(BundleError, match="only a fracture model looks at the mirror image too"):
-        load_bundle(path.parent)
+    model = Model(bundle=load_bundle(path.parent), runtime=Lopsided())
+    pixels = np.zeros((64, 64), np.float32)
+    pixels[:, :32] = 1
+    look, _ = model.run(Radiograph(pixels=pixels))
+    assert look.logits == pytest.approx(0.25)
+    # The scope was fitted on what radiographs are as they lie.
+    assert look.embedding == pytest.approx(0.5)
