@@ -106,7 +106,7 @@ class StudyWorkflow(DBOSConfiguredInstance):
         if destination is None:
             for row in self._store.pending_results(due.study_instance_uid, due.digest, due.destination):
                 detail = "the destination is no longer configured"
-                self._store.record_delivery(due.destination, row.sop_instance_uid, DeliveryState.REFUSED, detail)
+                self._store.record_delivery(due.destination, row.sop_instance_uid, DeliveryState.PARKED, detail)
             return
         begun = self._store.begin_try(due, now + retry_delay_s(destination, due.tries + 1))
         with SetWorkflowID(_delivery_id(begun)):
@@ -137,6 +137,7 @@ class StudyWorkflow(DBOSConfiguredInstance):
         for delivery in self._try_to_send(self._destinations[name], pending) if pending else ():
             self._store.record_delivery(name, delivery.sop_instance_uid, delivery.state, delivery.detail)
             _LOGGER.info("%s: %s %s %s", name, delivery.sop_instance_uid, delivery.state, delivery.detail)
+            self._store.settle(name, delivery.sop_instance_uid, DeliveryState.DELIVERED, "")
         self._wake()
 
     def _try_to_send(self, destination: Destination, files: list[ResultFile]) -> list[Delivery]:

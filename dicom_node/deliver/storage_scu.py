@@ -79,13 +79,13 @@ def classify_status(status: int | None) -> tuple[DeliveryState, str]:
     if status & 0xFF00 == 0xA700 or status in {0x0110, 0x0213}:
         # Out of resources, processing failure, resource limitation: the same object may be taken later.
         return DeliveryState.PENDING, said
-    return DeliveryState.REFUSED, said
+    return DeliveryState.PARKED, said
 
 
 def _send(assoc: Association, file: ResultFile, *, accepted: bool) -> Delivery:
     if not accepted:
         detail = "the destination does not accept this SOP class"
-        return Delivery(sop_instance_uid=file.sop_instance_uid, state=DeliveryState.REFUSED, detail=detail)
+        return Delivery(sop_instance_uid=file.sop_instance_uid, state=DeliveryState.PARKED, detail=detail)
     try:
         answer = assoc.send_c_store(dcmread(file.path)).get("Status")
     except RuntimeError:  # pynetdicom's way to say that the association is gone

@@ -51,7 +51,13 @@ def describe_finding(finding: Finding) -> str:
 
 
 def _describe_destination(destination: DestinationStatus) -> str:
-    counts = {"sent": destination.sent, "pending": destination.pending, "refused": destination.refused}
+    counts = {
+        "sent": destination.sent,
+        "committed": destination.committed,
+        "verified": destination.verified,
+        "pending": destination.pending,
+        "parked": destination.parked,
+    }
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     # What deliver says begins with the name as well.
     detail = destination.detail.removeprefix(f"{destination.destination}: ")

@@ -6,6 +6,7 @@ instances can be rebuilt from the spool, which stays the truth about what was re
 
 from dicom_node.store.records import (
     Admission,
+    Alarm,
     DeliveryState,
     DestinationStatus,
     DueDelivery,
@@ -18,11 +19,13 @@ from dicom_node.store.records import (
     RevisionStatus,
     StoredResult,
     UnmadeRevision,
+    UnprovenResult,
 )
 from dicom_node.store.store import Store, revision_digest
 
 __all__ = [
     "Admission",
+    "Alarm",
     "DeliveryState",
     "DestinationStatus",
     "DueDelivery",
@@ -36,5 +39,6 @@ __all__ = [
     "Store",
     "StoredResult",
     "UnmadeRevision",
+    "UnprovenResult",
     "revision_digest",
 ]

@@ -17,6 +17,15 @@ _FIND = sa.select(instances.c.sha256, instances.c.study_instance_uid).where(
     instances.c.sop_instance_uid == sa.bindparam("uid")
 )
 _AT = sa.bindparam("at", type_=sa.Float)
+_RESTORE = (
+    instances.update()
+    .where(
+        instances.c.sop_instance_uid == sa.bindparam("uid"),
+        instances.c.sha256 == sa.bindparam("digest"),
+        instances.c.removed_at.is_not(None),
+    )
+    .values(removed_at=None, received_at=_AT)
+)
 _TOUCH = (
     studies.update()
     .where(
@@ -38,8 +47,11 @@ def add_instance(connection: sa.Connection, row: ReceivedInstance) -> Admission:
     values = {column: getattr(row, column) for column in _COLUMNS}
     if connection.execute(_INSERT[connection.dialect.name], values).rowcount == 0:
         sha256, study_instance_uid = connection.execute(_FIND, {"uid": row.sop_instance_uid}).one()
-        same = (sha256, study_instance_uid) == (row.sha256, row.study_instance_uid)
-        return Admission.DUPLICATE if same else Admission.CONFLICT
+        if (sha256, study_instance_uid) != (row.sha256, row.study_instance_uid):
+            return Admission.CONFLICT
+        # Its file is here again where retention had removed it. It was analysed, so that no study opens.
+        connection.execute(_RESTORE, {"uid": row.sop_instance_uid, "digest": row.sha256, "at": row.received_at})
+        return Admission.DUPLICATE
     if row.role != InstanceRole.OWN_RESULT:
         _touch_study(connection, row)
     return Admission.NEW

@@ -13,6 +13,17 @@ _SAME_REVISION = sa.and_(
     deliveries.c.study_instance_uid == dispatches.c.study_instance_uid, deliveries.c.digest == dispatches.c.digest
 )
 
+_OPEN = (DeliveryState.PENDING, DeliveryState.SENT)
+"""The states in which there is something to do."""
+UNSENT: dict[str, float | str | None] = {
+    "sent_at": None,
+    "committed_at": None,
+    "verified_at": None,
+    "transaction_uid": None,
+    "asks": 0,
+}
+"""What there is to know of a delivery before it is sent, and again before it is sent again."""
+
 
 def plan_deliveries(
     connection: sa.Connection, key: dict[str, str], sop_instance_uids: Sequence[str], destinations: Sequence[str]
@@ -34,7 +45,7 @@ def list_due(connection: sa.Connection, now: float) -> list[DueDelivery]:
     lacks = (
         sa.exists()
         .where(_SAME_REVISION, deliveries.c.destination == dispatches.c.destination)
-        .where(deliveries.c.state == DeliveryState.PENDING)
+        .where(deliveries.c.state.in_(_OPEN))
     )
     columns = [dispatches.c[name] for name in DueDelivery.__dataclass_fields__]
     query = sa.select(*columns).where(dispatches.c.next_try_at <= now, lacks).order_by(dispatches.c.next_try_at)
@@ -43,49 +54,76 @@ def list_due(connection: sa.Connection, now: float) -> list[DueDelivery]:
 
 def count_try(connection: sa.Connection, due: DueDelivery, next_try_at: float) -> DueDelivery:
     """Count one more try."""
-    where = (
+    begun = replace(due, tries=due.tries + 1)
+    connection.execute(
+        dispatches.update().where(*_of_dispatch(due)), {"tries": begun.tries, "next_try_at": next_try_at}
+    )
+    return begun
+
+
+def put_off(connection: sa.Connection, due: DueDelivery, until: float) -> None:
+    """Let the next try wait; not where a report has made it due meanwhile."""
+    later = (*_of_dispatch(due), dispatches.c.next_try_at > time.time())
+    connection.execute(dispatches.update().where(*later), {"next_try_at": until})
+
+
+def _of_dispatch(due: DueDelivery) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
         dispatches.c.study_instance_uid == due.study_instance_uid,
         dispatches.c.digest == due.digest,
         dispatches.c.destination == due.destination,
     )
-    begun = replace(due, tries=due.tries + 1)
-    connection.execute(dispatches.update().where(*where), {"tries": begun.tries, "next_try_at": next_try_at})
-    return begun
 
 
 def list_settled(connection: sa.Connection) -> list[tuple[str, str, bool]]:
-    """List the revisions in delivery for which nothing is pending: (study, digest, whether anything was refused)."""
+    """List the revisions in delivery for which nothing is open: (study, digest, whether anything is parked)."""
     mine = sa.and_(
         deliveries.c.study_instance_uid == revisions.c.study_instance_uid, deliveries.c.digest == revisions.c.digest
     )
-    pending = sa.exists().where(mine, deliveries.c.state == DeliveryState.PENDING)
-    refused = sa.exists().where(mine, deliveries.c.state == DeliveryState.REFUSED)
-    query = sa.select(revisions.c.study_instance_uid, revisions.c.digest, refused).where(
-        revisions.c.state == RevisionState.DELIVERING, ~pending
+    is_open = sa.exists().where(mine, deliveries.c.state.in_(_OPEN))
+    parked = sa.exists().where(mine, deliveries.c.state == DeliveryState.PARKED)
+    query = sa.select(revisions.c.study_instance_uid, revisions.c.digest, parked).where(
+        revisions.c.state == RevisionState.DELIVERING, ~is_open
     )
     return [(row[0], row[1], bool(row[2])) for row in connection.execute(query)]
 
 
-def reopen_refused(connection: sa.Connection, study_instance_uid: str) -> set[str]:
-    """Set the refused deliveries of a study back to pending and due; return the revisions they belong to."""
-    where = (deliveries.c.study_instance_uid == study_instance_uid, deliveries.c.state == DeliveryState.REFUSED)
-    digests = set(connection.execute(sa.select(deliveries.c.digest).where(*where)).scalars())
-    connection.execute(deliveries.update().where(*where), {"state": DeliveryState.PENDING})
-    mine = dispatches.c.study_instance_uid == study_instance_uid
-    connection.execute(dispatches.update().where(mine), {"next_try_at": time.time()})
-    return digests
+def reopen_parked(
+    connection: sa.Connection, study_instance_uid: str | None, destination: str | None
+) -> set[tuple[str, str]]:
+    """Make parked deliveries pending and due, of all studies or destinations where None; return their revisions."""
+    where = [deliveries.c.state == DeliveryState.PARKED]
+    if study_instance_uid is not None:
+        where.append(deliveries.c.study_instance_uid == study_instance_uid)
+    if destination is not None:
+        where.append(deliveries.c.destination == destination)
+    columns = (deliveries.c.study_instance_uid, deliveries.c.digest, deliveries.c.destination)
+    parked = connection.execute(sa.select(*columns).where(*where).distinct()).all()
+    connection.execute(deliveries.update().where(*where), {**UNSENT, "state": DeliveryState.PENDING, "losses": 0})
+    now = time.time()
+    for study, digest, name in parked:
+        due = DueDelivery(study_instance_uid=study, digest=digest, destination=name, tries=0)
+        connection.execute(dispatches.update().where(*_of_dispatch(due)), {"next_try_at": now})
+    return {(study, digest) for study, digest, _ in parked}
 
 
-def to_destination_status(name: str, sent: Sequence[sa.RowMapping]) -> DestinationStatus:
+def to_destination_status(name: str, rows: Sequence[sa.RowMapping]) -> DestinationStatus:
     """Count what one destination has of a revision."""
-    mine = [row for row in sent if row["destination"] == name]
-    counts = {state: sum(row["state"] == state for row in mine) for state in DeliveryState}
-    latest = sorted((row for row in mine if row["detail"]), key=lambda row: row["changed_at"])
+    mine = [row for row in rows if row["destination"] == name]
+    told = sorted((row for row in mine if describe(row)), key=lambda row: row["changed_at"])
     return DestinationStatus(
         destination=name,
-        pending=counts[DeliveryState.PENDING],
-        sent=counts[DeliveryState.SENT],
-        refused=counts[DeliveryState.REFUSED],
+        objects=len(mine),
+        pending=sum(row["state"] == DeliveryState.PENDING for row in mine),
+        parked=sum(row["state"] == DeliveryState.PARKED for row in mine),
+        sent=sum(row["sent_at"] is not None for row in mine),
+        committed=sum(row["committed_at"] is not None for row in mine),
+        verified=sum(row["verified_at"] is not None for row in mine),
         attempts=max(row["attempts"] for row in mine),
-        detail=latest[-1]["detail"] if latest else "",
+        detail=describe(told[-1]) if told else "",
     )
+
+
+def describe(row: sa.RowMapping) -> str:
+    """Say what was no plain success about a delivery."""
+    return "; ".join(filter(None, (row["warning"], row["detail"])))

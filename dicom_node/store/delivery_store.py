@@ -1,14 +1,31 @@
 """One method for each thing delivery asks or says."""
 
 import time
+from collections.abc import Collection
 
 import sqlalchemy as sa
 
+from dicom_node.storage_commitment import CommitmentReport
 from dicom_node.store.database import Database
-from dicom_node.store.deliveries import count_try, list_due, list_settled, reopen_refused
-from dicom_node.store.records import DeliveryState, DueDelivery, RevisionState, StoredResult
+from dicom_node.store.deliveries import UNSENT, count_try, list_due, list_settled, put_off, reopen_parked
+from dicom_node.store.proofs import (
+    begin_transaction,
+    change_state,
+    end_transaction,
+    find_delivery,
+    list_alarms,
+    list_unproven,
+    note_loss,
+    of_delivery,
+    take_report,
+)
+from dicom_node.store.records import Alarm, DeliveryState, DueDelivery, RevisionState, StoredResult, UnprovenResult
 from dicom_node.store.rows import add_event, list_results, of_revision, set_state
-from dicom_node.store.schema import deliveries, revisions
+from dicom_node.store.schema import deliveries, results, revisions
+
+_HAS_RESULTS = sa.exists().where(
+    results.c.study_instance_uid == revisions.c.study_instance_uid, results.c.digest == revisions.c.digest
+)
 
 
 class DeliveryStore(Database):
@@ -25,7 +42,7 @@ class DeliveryStore(Database):
             return count_try(connection, due, next_try_at)
 
     def pending_results(self, study_instance_uid: str, digest: str, destination: str) -> tuple[StoredResult, ...]:
-        """Return the result objects of a revision that a destination neither has nor has refused."""
+        """Return the result objects of a revision that are to be sent to a destination."""
         query = sa.select(deliveries.c.sop_instance_uid).where(
             *of_revision(deliveries, study_instance_uid, digest),
             deliveries.c.destination == destination,
@@ -37,31 +54,105 @@ class DeliveryStore(Database):
         return tuple(row for row in encoded if row.sop_instance_uid in pending)
 
     def record_delivery(self, destination: str, sop_instance_uid: str, state: DeliveryState, detail: str) -> None:
-        """Record one attempt to deliver one object and what came of it."""
-        where = (deliveries.c.destination == destination, deliveries.c.sop_instance_uid == sop_instance_uid)
-        values = {"state": state, "detail": detail, "changed_at": time.time(), "attempts": deliveries.c.attempts + 1}
+        """Record one attempt to send one object and what came of it; the detail of a success is a warning."""
+        values: dict[str, float | str | None] = {**UNSENT}
+        if state is DeliveryState.SENT:
+            values |= {"sent_at": time.time(), "warning": detail}
+            detail = ""
         with self._writing() as connection:
-            connection.execute(deliveries.update().where(*where).values(values))
+            row = find_delivery(connection, destination, sop_instance_uid)
+            if row is not None:
+                change_state(connection, row, state, detail, {**values, "attempts": row["attempts"] + 1})
+
+    def put_off(self, due: DueDelivery, until: float) -> None:
+        """Let the next try wait until then, unless a report has made it due meanwhile."""
+        with self._writing() as connection:
+            put_off(connection, due, until)
+
+    # Prove
+
+    def unproven_results(self, study_instance_uid: str, digest: str, destination: str) -> tuple[UnprovenResult, ...]:
+        """Return the result objects of a revision that a destination was sent and that are not proven to be there."""
+        with self._reading() as connection:
+            return list_unproven(connection, study_instance_uid, digest, destination)
+
+    def begin_transaction(self, transaction_uid: str, due: DueDelivery, sop_instance_uids: Collection[str]) -> None:
+        """Record a storage commitment transaction; to be done before its request is sent."""
+        key = {"study_instance_uid": due.study_instance_uid, "digest": due.digest, "destination": due.destination}
+        with self._writing() as connection:
+            begin_transaction(connection, transaction_uid, key, sop_instance_uids)
+
+    def end_transaction(self, transaction_uid: str) -> None:
+        """Wait no longer for the report of a transaction; one that comes nevertheless is taken."""
+        with self._writing() as connection:
+            end_transaction(connection, transaction_uid)
+
+    def is_open_transaction(self, transaction_uid: str) -> bool:
+        """Tell whether the report of a transaction is waited for."""
+        query = sa.select(deliveries.c.sop_instance_uid).where(deliveries.c.transaction_uid == transaction_uid)
+        with self._reading() as connection:
+            return connection.execute(query).first() is not None
+
+    def take_report(self, destinations: Collection[str], report: CommitmentReport) -> bool:
+        """Record a storage commitment report; False where none of these destinations was asked in that transaction."""
+        with self._writing() as connection:
+            return take_report(connection, destinations, report)
+
+    def record_verified(self, destination: str, sop_instance_uid: str) -> None:
+        """Record that C-FIND has found an object in the right study of the right patient."""
+        with self._writing() as connection:
+            where = of_delivery(destination, sop_instance_uid)
+            connection.execute(deliveries.update().where(*where), {"verified_at": time.time()})
+
+    def record_loss(self, destination: str, sop_instance_uid: str, detail: str) -> None:
+        """Record that an archive does not have what it answered Success for: it is sent once more, then parked."""
+        with self._writing() as connection:
+            row = find_delivery(connection, destination, sop_instance_uid)
+            if row is not None:
+                note_loss(connection, row, detail)
+
+    def settle(self, destination: str, sop_instance_uid: str, state: DeliveryState, detail: str) -> None:
+        """Record that an object is delivered or parked; nothing happens where it is to be sent again."""
+        with self._writing() as connection:
+            row = find_delivery(connection, destination, sop_instance_uid)
+            if row is not None and row["state"] == DeliveryState.SENT:
+                change_state(connection, row, state, detail)
 
     def finish_delivered(self) -> None:
-        """Settle the revisions for which no destination waits any more: done, or failed where one refused some."""
+        """Settle the revisions for which nothing is open any more: done, or failed where results are parked."""
         with self._writing() as connection:
-            for study_instance_uid, digest, refused in list_settled(connection):
+            for study_instance_uid, digest, parked in list_settled(connection):
                 state, reason = RevisionState.DONE, ""
-                if refused:
+                if parked:
                     state = RevisionState.FAILED
-                    reason = "a destination refused results; mend it, then `dicom-node retry`"
+                    reason = "results are parked; mend what their destination complains of, then `dicom-node retry`"
                 set_state(connection, study_instance_uid, digest, state, reason)
 
-    def retry(self, study_instance_uid: str) -> int:
-        """Try again what has failed or was refused of a study; return how many of its revisions that concerns."""
-        failed = (revisions.c.study_instance_uid == study_instance_uid, revisions.c.state == RevisionState.FAILED)
+    # Operate
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """List what is parked, by destination and reason."""
+        with self._reading() as connection:
+            return list_alarms(connection)
+
+    def retry(self, study_instance_uid: str | None, destination: str | None = None) -> int:
+        """Try again what has failed or is parked; return how many revisions that concerns.
+
+        Of every study and destination where None. With a destination, what failed before it had results stays.
+        """
+        failed = [revisions.c.state == RevisionState.FAILED]
+        if study_instance_uid is not None:
+            failed.append(revisions.c.study_instance_uid == study_instance_uid)
         with self._writing() as connection:
-            refused = reopen_refused(connection, study_instance_uid)
-            unmade = set(connection.execute(sa.select(revisions.c.digest).where(*failed)).scalars())
-            for digest in refused | unmade:
-                made = bool(list_results(connection, study_instance_uid, digest))
-                state = RevisionState.DELIVERING if made else RevisionState.QUEUED
-                set_state(connection, study_instance_uid, digest, state, "")
-                add_event(connection, study_instance_uid, f"revision {digest}: retried by an operator")
-        return len(refused | unmade)
+            again = reopen_parked(connection, study_instance_uid, destination)
+            columns = (revisions.c.study_instance_uid, revisions.c.digest)
+            query = sa.select(*columns).where(*failed, ~_HAS_RESULTS)
+            unmade = connection.execute(query).all() if destination is None else []
+            for study, digest in again:
+                set_state(connection, study, digest, RevisionState.DELIVERING, "")
+            for study, digest in unmade:
+                set_state(connection, study, digest, RevisionState.QUEUED, "")
+            again |= {(study, digest) for study, digest in unmade}
+            for study, digest in again:
+                add_event(connection, study, f"revision {digest}: retried by an operator")
+        return len(again)

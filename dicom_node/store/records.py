@@ -21,7 +21,7 @@ class Admission(StrEnum):
 
     NEW = "new"
     DUPLICATE = "duplicate"
-    """The same instance with the same bytes is kept already."""
+    """The same instance with the same bytes is kept already, or was until retention removed it."""
     CONFLICT = "conflict"
     """An instance with this UID but other bytes, or of another study, is kept already."""
 
@@ -35,7 +35,7 @@ class RevisionState(StrEnum):
     DELIVERING = "delivering"
     """Results are encoded and on disk."""
     DONE = "done"
-    """Every destination has every result, or has refused it for good."""
+    """Every destination has every result, proven as far as it can prove it."""
     FAILED = "failed"
     """A step failed in a way that retries do not mend; an operator must look."""
 
@@ -44,10 +44,13 @@ class DeliveryState(StrEnum):
     """How far one result object has come on its way to one destination."""
 
     PENDING = "pending"
+    """To be sent, now or again."""
     SENT = "sent"
-    """Answered with Success or a warning."""
-    REFUSED = "refused"
-    """Answered with a failure that a retry would not change."""
+    """Answered with Success or a warning; whether the archive keeps it is not proven yet."""
+    DELIVERED = "delivered"
+    """Proven as far as the destination's settings ask and its archive can."""
+    PARKED = "parked"
+    """Nothing more is tried until an operator says so: a retry alone would not change the answer. Never deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ class ReceivedInstance:
     role: InstanceRole
     received_at: float
     """Unix time in seconds."""
+    removed_at: float | None = None
+    """When retention removed its file, Unix time in seconds; None while the file is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +139,17 @@ class OpenStudy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RemovableStudy:
+    """A study whose files retention may remove."""
+
+    study_instance_uid: str
+    files: int
+    """Received files that are kept of it."""
+    size: int
+    """Of their data sets, in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """What was said about one image of a revision."""
 
@@ -149,13 +165,51 @@ class DestinationStatus:
     """How far one destination is with the results of one revision."""
 
     destination: str
+    objects: int
     pending: int
+    """Objects that are to be sent, now or again."""
+    parked: int
+    """Objects that wait for an operator."""
     sent: int
-    refused: int
+    """Objects that C-STORE was answered with Success or a warning for."""
+    committed: int
+    """Objects that the archive has vouched for by storage commitment."""
+    verified: int
+    """Objects that C-FIND has found in the right study of the right patient."""
     attempts: int
     """Most attempts that any of its objects took."""
     detail: str
-    """What the last unsuccessful attempt said."""
+    """What was last said that is no plain success."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnprovenResult:
+    """A result object that was sent, and what proof there is that the archive keeps it."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+    path: str
+    """Relative to the results folder."""
+    sent_at: float
+    committed_at: float | None
+    verified_at: float | None
+    transaction_uid: str | None
+    """The storage commitment transaction that is open; None: none is."""
+    asked_at: float | None
+    asks: int
+    """Storage commitment transactions begun since it was sent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """Results that a destination does not take, for one reason."""
+
+    destination: str
+    detail: str
+    objects: int
+    studies: int
+    since: float
 
 
 @dataclass(frozen=True, kw_only=True)

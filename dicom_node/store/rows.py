@@ -67,8 +67,10 @@ def to_instance(row: sa.RowMapping) -> ReceivedInstance:
 
 
 def list_received(connection: sa.Connection, study_instance_uid: str) -> list[ReceivedInstance]:
-    """List all instances received of a study."""
-    query = sa.select(instances).where(instances.c.study_instance_uid == study_instance_uid)
+    """List the instances received of a study whose files are kept."""
+    query = sa.select(instances).where(
+        instances.c.study_instance_uid == study_instance_uid, instances.c.removed_at.is_(None)
+    )
     return [to_instance(row) for row in connection.execute(query).mappings()]
 
 

@@ -20,6 +20,8 @@ instances = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("received_at", sa.Float, nullable=False),
+    # When retention removed its file; null while the file is kept.
+    sa.Column("removed_at", sa.Float, nullable=True, index=True),
 )
 
 studies = sa.Table(
@@ -94,6 +96,18 @@ deliveries = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("detail", sa.String, nullable=False, default=""),
     sa.Column("changed_at", sa.Float, nullable=False),
+    # What the archive answered C-STORE with, where that was a warning: stays, whatever comes after it.
+    sa.Column("warning", sa.String, nullable=False, default=""),
+    # When each proof came; all three are of the latest sending.
+    sa.Column("sent_at", sa.Float, nullable=True),
+    sa.Column("committed_at", sa.Float, nullable=True),
+    sa.Column("verified_at", sa.Float, nullable=True),
+    # The storage commitment transaction that is open, when it was begun, and which one it is since the sending.
+    sa.Column("transaction_uid", sa.String(64), nullable=True, index=True),
+    sa.Column("asked_at", sa.Float, nullable=True),
+    sa.Column("asks", sa.Integer, nullable=False, default=0),
+    # How often the archive did not have it although it had answered Success.
+    sa.Column("losses", sa.Integer, nullable=False, default=0),
     sa.Index("deliveries_of_revision", "study_instance_uid", "digest"),
 )
 
@@ -107,6 +121,17 @@ dispatches = sa.Table(
     # Part of the workflow's id: each try is a workflow of its own.
     sa.Column("tries", sa.Integer, nullable=False, default=0),
     sa.Column("next_try_at", sa.Float, nullable=False, index=True),
+)
+
+# Every storage commitment transaction that was ever begun: a report may come late, and one of none is refused.
+transactions = sa.Table(
+    "transactions",
+    metadata,
+    sa.Column("transaction_uid", sa.String(64), primary_key=True),
+    sa.Column("study_instance_uid", sa.String(64), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("destination", sa.String(32), nullable=False),
+    sa.Column("asked_at", sa.Float, nullable=False),
 )
 
 events = sa.Table(

@@ -22,6 +22,7 @@ from dicom_node.store.records import (
     StoredResult,
     UnmadeRevision,
 )
+from dicom_node.store.retention_store import RetentionStore
 from dicom_node.store.rows import (
     add_event,
     add_revision,
@@ -51,7 +52,7 @@ def revision_digest(sop_instance_uids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()[:32]
 
 
-class Store(DeliveryStore):
+class Store(DeliveryStore, RetentionStore):
     """The state of the node. Safe to use from several threads and processes."""
 
     # Receive

@@ -129,19 +129,23 @@ def test_a_revision_is_done_when_no_destination_waits(store):
     store.add_results(study, digest, [result("5.1")], [], ["a", "b"])
     store.set_revision_state(study, digest, RevisionState.DELIVERING)
     store.record_delivery("a", "5.1", DeliveryState.SENT, "")
+    store.settle("a", "5.1", DeliveryState.DELIVERED, "")
     store.finish_delivered()
     assert store.revision(study, digest).state is RevisionState.DELIVERING
     store.record_delivery("b", "5.1", DeliveryState.SENT, "")
     store.finish_delivered()
+    assert store.revision(study, digest).state is RevisionState.DELIVERING
+    store.settle("b", "5.1", DeliveryState.DELIVERED, "")
+    store.finish_delivered()
     assert store.revision(study, digest).state is RevisionState.DONE
 
 
-def test_a_refused_result_fails_the_revision_and_a_retry_sets_it_back(store):
+def test_a_parked_result_fails_the_revision_and_a_retry_sets_it_back(store):
     store.add_instances([row("1.1")])
     ((study, digest, _),) = close(store)
     store.add_results(study, digest, [result("5.1")], [], ["a"])
     store.set_revision_state(study, digest, RevisionState.DELIVERING)
-    store.record_delivery("a", "5.1", DeliveryState.REFUSED, "C-STORE status 0xA900")
+    store.record_delivery("a", "5.1", DeliveryState.PARKED, "C-STORE status 0xA900")
     store.finish_delivered()
     assert store.revision(study, digest).state is RevisionState.FAILED
     assert store.retry(study) == 1
@@ -174,6 +178,8 @@ def test_a_delivery_is_due_until_it_is_begun_and_again_when_its_time_comes(store
     assert [one.destination for one in store.due_deliveries(now)] == [due[1].destination]
     assert sorted(one.tries for one in store.due_deliveries(now + 61)) == [0, 1]
     store.record_delivery(due[0].destination, "5.1", DeliveryState.SENT, "")
+    assert len(store.due_deliveries(now + 61)) == 2
+    store.settle(due[0].destination, "5.1", DeliveryState.DELIVERED, "")
     assert [one.destination for one in store.due_deliveries(now + 61)] == [due[1].destination]
 
 

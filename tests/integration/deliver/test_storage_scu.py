@@ -59,7 +59,7 @@ def test_every_object_gets_its_own_answer(archive, files):
     assert [delivery.state for delivery in deliveries] == [
         DeliveryState.SENT,
         DeliveryState.PENDING,
-        DeliveryState.REFUSED,
+        DeliveryState.PARKED,
     ]
     assert "0xA700" in deliveries[1].detail
 
@@ -80,7 +80,7 @@ def test_an_archive_that_takes_only_implicit_vr_gets_the_same_object(archive, fi
 def test_a_refused_sop_class_is_refused_for_good_without_touching_the_others(archive, files):
     port = archive(lambda _event: 0x0000, contexts=[])
     deliveries = send_results(destination(port), "NODE", files)
-    assert {delivery.state for delivery in deliveries} == {DeliveryState.REFUSED}
+    assert {delivery.state for delivery in deliveries} == {DeliveryState.PARKED}
 
 
 def test_an_archive_that_aborts_half_way_leaves_the_rest_to_a_retry(archive, files):
@@ -135,10 +135,10 @@ def test_echo_answers_or_says_why_not(archive):
         (0xA7FF, DeliveryState.PENDING),
         (0x0110, DeliveryState.PENDING),
         (None, DeliveryState.PENDING),
-        (0xA900, DeliveryState.REFUSED),
-        (0xC123, DeliveryState.REFUSED),
-        (0x0122, DeliveryState.REFUSED),
-        (0x0124, DeliveryState.REFUSED),
+        (0xA900, DeliveryState.PARKED),
+        (0xC123, DeliveryState.PARKED),
+        (0x0122, DeliveryState.PARKED),
+        (0x0124, DeliveryState.PARKED),
     ],
 )
 def test_each_status_asks_for_one_thing(status, state):

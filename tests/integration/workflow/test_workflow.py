@@ -267,7 +267,7 @@ def test_a_retry_beside_a_waiting_destination_sends_to_neither_twice(archive, be
     port, received = archive(status=0xA900)
     one = bench(dead=dead_port, stern=port)
     process = one.start()
-    wait_for("one refused", lambda: one.status.destinations and one.status.destinations[1].refused, within_s=20)
+    wait_for("one refused", lambda: one.status.destinations and one.status.destinations[1].parked, within_s=20)
     assert one.store.retry(STUDY) == 1
     wait_for("it refused again", lambda: len(received) == 2, within_s=20)
     _, at_risen = archive(dead_port)

@@ -1,0 +1,90 @@
+"""One method for each thing retention asks or says: what may go, what has gone, what is forgotten."""
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from dicom_node.store.database import Database
+from dicom_node.store.records import InstanceRole, RemovableStudy, RevisionState
+from dicom_node.store.schema import deliveries, events, instances, revision_instances, revisions, studies
+
+
+class RetentionStore(Database):
+    """Which files may be removed, and which have been. Rows of studies stay: they say what was analysed and sent."""
+
+    def removable_studies(self, before: float) -> list[RemovableStudy]:
+        """List the studies whose files may go: finished since `before`, Unix time in seconds; oldest first."""
+        query = _select_removable(before).order_by(sa.func.max(instances.c.received_at))
+        with self._reading() as connection:
+            return [RemovableStudy(**row) for row in connection.execute(query).mappings()]
+
+    @contextmanager
+    def removal(self, study_instance_uid: str, before: float) -> Iterator[tuple[str, ...] | None]:
+        """Hand over the paths, relative to the spool, of a study's files to remove; on leaving, note them as removed.
+
+        None where the study may no longer be removed. The files go inside the transaction: an instance that comes again
+        meanwhile waits for it, and then finds itself removed. After a crash in between the files are gone and the rows
+        say nothing of it; the next removal catches up.
+        """
+        chosen = _select_removable(before).where(instances.c.study_instance_uid == study_instance_uid)
+        kept = (instances.c.study_instance_uid == study_instance_uid, instances.c.removed_at.is_(None))
+        with self._writing() as connection:
+            if connection.execute(chosen).first() is None:
+                yield None
+                return
+            rows = connection.execute(sa.select(instances.c.sop_instance_uid, instances.c.path).where(*kept)).all()
+            yield tuple(row.path for row in rows)
+            gone = instances.c.sop_instance_uid == sa.bindparam("uid")
+            connection.execute(
+                instances.update().where(gone).values(removed_at=time.time()),
+                [{"uid": row.sop_instance_uid} for row in rows],
+            )
+
+    def studies_of(self, sop_instance_uids: Collection[str]) -> set[str]:
+        """Return the studies that these instances belong to."""
+        query = sa.select(instances.c.study_instance_uid).where(instances.c.sop_instance_uid == sa.bindparam("uid"))
+        with self._reading() as connection:
+            found = (connection.execute(query, {"uid": uid}).scalar() for uid in sop_instance_uids)
+            return {study for study in found if study is not None}
+
+    def forget_events(self, before: float) -> int:
+        """Delete the events older than `before`, Unix time in seconds; return how many."""
+        with self._writing() as connection:
+            return connection.execute(events.delete().where(events.c.at < before)).rowcount
+
+
+def is_proven() -> sa.ColumnElement[bool]:
+    """Tell of a revision's row whether every destination provably has every result: the one place that says so."""
+    return revisions.c.state == RevisionState.DONE
+
+
+def _select_removable(before: float) -> sa.Select[tuple[str, int, int]]:
+    """Select the studies with files that were finished before a time, with number and size of the files.
+
+    Finished: nothing waits for a revision, every image is part of one, every revision is proven, and nothing of it all
+    has changed since. Results that came back alone, in a study that holds nothing else, need no revision.
+    """
+    study = instances.c.study_instance_uid
+    member = sa.exists().where(
+        revision_instances.c.study_instance_uid == study,
+        revision_instances.c.sop_instance_uid == instances.c.sop_instance_uid,
+    )
+    unanalysed = sa.case((sa.and_(instances.c.role == InstanceRole.IMAGE, ~member), 1), else_=0)
+    is_open = sa.exists().where(studies.c.study_instance_uid == study, studies.c.first_open_at.is_not(None))
+    unfinished = sa.exists().where(
+        revisions.c.study_instance_uid == study, sa.or_(~is_proven(), revisions.c.changed_at >= before)
+    )
+    recent = sa.exists().where(deliveries.c.study_instance_uid == study, deliveries.c.changed_at >= before)
+    columns = (
+        study,
+        sa.func.count().label("files"),
+        sa.func.sum(instances.c.size).label("size"),
+    )
+    return (
+        sa.select(*columns)
+        .where(instances.c.removed_at.is_(None), ~is_open, ~unfinished, ~recent)
+        .group_by(study)
+        .having(sa.func.max(instances.c.received_at) < before, sa.func.max(unanalysed) == 0)
+    )
