@@ -13,14 +13,13 @@ from typing import TypeVar
 
 import keras
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from inference.preprocessing import Preprocessing
 from inference.types import Float32Array
 from models.augmentation import Strength
 from models.datasets import Sample
-from models.export import export_onnx
+from models.exported import open_export
 from models.recipe import Progress, Recipe
 from models.variations import Variation, render_plain, render_shifted, render_variation, schedule
 
@@ -114,10 +113,8 @@ class FeatureCache:
 def _encoder(frozen: keras.Model) -> Encode:
     if len(frozen.layers) == 1:
         return lambda squares: squares
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(export_onnx(frozen, half=False).SerializeToString(), options)
-    return lambda squares: np.asarray(session.run(None, {frozen.input.name: squares})[0], np.float32)
+    answer = open_export(frozen, half=False)
+    return lambda squares: answer(squares)["output"]
 
 
 def _create(path: Path, shape: tuple[int, ...]) -> Float16Array:

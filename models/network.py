@@ -37,8 +37,7 @@ class Network:
         if it has any, under `CELLS`. With `fixed_statistics` batch normalisation stays as it is: batches are too small
         and too much alike to improve on statistics of a million pictures.
         """
-        first = next(iter(self.models.values()))
-        cut = first.get_layer(frozen_until).output if frozen_until else first.input
+        start, cut = self._cut(frozen_until)
         outputs = {}
         for task, model in self.models.items():
             outputs[task.value] = model.output["logits"]
@@ -47,7 +46,21 @@ class Network:
         top = keras.Model(cut, outputs)
         for layer in top.layers:
             layer.trainable = not (fixed_statistics and isinstance(layer, keras.layers.BatchNormalization))
-        return keras.Model(first.input, cut), top
+        return keras.Model(start, cut), top
+
+    def above(self, frozen_until: str) -> keras.Model:
+        """Return every output of every head, as `task_output`, of the part above a layer: what they share once."""
+        outputs = {
+            f"{task.value}_{name}": tensor
+            for task, model in self.models.items()
+            for name, tensor in model.output.items()
+        }
+        return keras.Model(self._cut(frozen_until)[1], outputs)
+
+    def _cut(self, frozen_until: str) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Return the input, and what the last frozen layer makes of it."""
+        first = next(iter(self.models.values()))
+        return first.input, first.get_layer(frozen_until).output if frozen_until else first.input
 
 
 def find_cells(model: keras.Model) -> keras.KerasTensor | None:

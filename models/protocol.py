@@ -1,7 +1,7 @@
 """Cross-validation by the rule: every figure comes from predictions on radiographs the fold's model never saw."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,14 +9,14 @@ from typing import Any
 
 import keras
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from inference.preprocessing import Preprocessing
 from inference.types import Float32Array, Task
 from models.architectures.head import tie_cam
 from models.datasets import Sample, inseparable_units
-from models.export import export_onnx, round_kernels
+from models.export import round_kernels
+from models.exported import Answer, open_export
 from models.features import FeatureCache, Features, digest, name_draws
 from models.network import Network, build_network
 from models.pretrained import load_weights
@@ -30,7 +30,6 @@ History = list[dict[str, Any]]
 
 # EfficientNet-Lite reads (x - 127) / 128 of 8-bit pixels.
 IMAGENET_SCALE, IMAGENET_OFFSET = 255 / 128, -127 / 128
-Answer = Callable[[Float32Array], dict[str, Float32Array]]
 PLAIN, MIRRORED, SHIFTED = range(3)
 """Places of the looks in `models.features.LOOKS`."""
 BATCH = 32
@@ -237,7 +236,7 @@ class Experiment:
         self, network: Network, rows: IntArray, looks: Sequence[int]
     ) -> list[dict[Task, dict[str, Float32Array]]]:
         """Return every head's outputs for each of the looks, the network being exported once."""
-        answer = open_export(self._above_frozen(network))
+        answer = open_export(network.above(self.recipe.frozen_until))
         return [self._ask(answer, network, rows, look) for look in looks]
 
     def _ask(self, answer: Answer, network: Network, rows: IntArray, look: int) -> dict[Task, dict[str, Float32Array]]:
@@ -250,26 +249,6 @@ class Experiment:
             task: {name: joined[f"{task.value}_{name}"] for name in model.output}
             for task, model in network.models.items()
         }
-
-    def _above_frozen(self, network: Network) -> keras.Model:
-        """Return all heads as one model, so that what they share is computed once."""
-        first, cut = next(iter(network.models.values())), self.recipe.frozen_until
-        outputs = {
-            f"{task.value}_{name}": tensor
-            for task, model in network.models.items()
-            for name, tensor in model.output.items()
-        }
-        return keras.Model(first.get_layer(cut).output if cut else first.input, outputs)
-
-
-def open_export(model: keras.Model) -> Answer:
-    """Return a function from a batch to the model's outputs by name, run by its export.
-
-    The export answers several times faster than Keras, and its answers are those that will be served.
-    """
-    session = onnxruntime.InferenceSession(export_onnx(model).SerializeToString(), providers=["CPUExecutionProvider"])
-    names, entry = [output.name for output in session.get_outputs()], session.get_inputs()[0].name
-    return lambda batch: dict(zip(names, session.run(names, {entry: batch}), strict=True))
 
 
 def keep_outputs(network: Network, recipe: Recipe, task: Task, kept: Sequence[int]) -> keras.Model:

@@ -10,11 +10,12 @@ from models.bundle_writer import Made
 from models.calibration import cross_calibrate, fit_temperature
 from models.datasets import REGIONS, Dataset
 from models.evaluation import Figure, bootstrap, share
+from models.exported import open_export
 from models.label_figures import region_figures, scope_figures
 from models.network import Network
 from models.pool import name_images
 from models.predictions import RegionPredictions
-from models.protocol import PLAIN, SHIFTED, Answers, Trained, keep_outputs, open_export
+from models.protocol import PLAIN, SHIFTED, Answers, Trained, keep_outputs
 from models.scope_fit import Gate, View, embed, fit_gate, gather_outsiders, measure_gate
 
 IntArray = NDArray[np.int64]
