@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from dicom_node.expectation import Expectation
+
 
 class InstanceRole(StrEnum):
     """What a received instance is to the node."""
@@ -85,6 +87,8 @@ class Revision:
     created_at: float
     state: RevisionState
     instances: tuple[ReceivedInstance, ...]
+    expectation: Expectation | None = None
+    """What an archive said that the study has; None where none was asked."""
 
     @property
     def created(self) -> datetime:
@@ -136,6 +140,12 @@ class OpenStudy:
     first_open_at: float
     last_received_at: float
     forced: bool
+    senders: tuple[str, ...] = ()
+    """AE titles that its instances came from."""
+    asked_at: float | None = None
+    """When an archive was last asked what it holds of the study, Unix time; None: not yet."""
+    expectation: Expectation | None = None
+    """What it said, against what has come by now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +157,32 @@ class RemovableStudy:
     """Received files that are kept of it."""
     size: int
     """Of their data sets, in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UndeliveredResult:
+    """A result that a destination does not provably have yet."""
+
+    study_instance_uid: str
+    destination: str
+    state: DeliveryState
+    created_at: float
+    """When its revision was found complete, Unix time in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval:
+    """How far the fetching of a study is that an archive lists."""
+
+    archive: str
+    study_instance_uid: str
+    related_instances: int | None
+    """How many instances the archive said it has, when it was last looked at; None where it does not say."""
+    is_whole: bool
+    """Whether everything that was to come had come."""
+    tries: int = 0
+    next_try_at: float = 0.0
+    """Unix time in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)

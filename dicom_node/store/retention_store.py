@@ -7,8 +7,16 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from dicom_node.store.database import Database
-from dicom_node.store.records import InstanceRole, RemovableStudy, RevisionState
-from dicom_node.store.schema import deliveries, events, instances, revision_instances, revisions, studies
+from dicom_node.store.records import DeliveryState, InstanceRole, RemovableStudy, RevisionState, UndeliveredResult
+from dicom_node.store.schema import (
+    deliveries,
+    events,
+    instances,
+    revision_instances,
+    revisions,
+    studies,
+    transactions,
+)
 
 
 class RetentionStore(Database):
@@ -49,15 +57,36 @@ class RetentionStore(Database):
             found = (connection.execute(query, {"uid": uid}).scalar() for uid in sop_instance_uids)
             return {study for study in found if study is not None}
 
-    def forget_events(self, before: float) -> int:
-        """Delete the events older than `before`, Unix time in seconds; return how many."""
+    def forget_records(self, before: float) -> int:
+        """Delete events, and storage commitment transactions, older than `before`, Unix time in seconds; count them."""
         with self._writing() as connection:
-            return connection.execute(events.delete().where(events.c.at < before)).rowcount
+            told = connection.execute(events.delete().where(events.c.at < before)).rowcount
+            return told + connection.execute(transactions.delete().where(transactions.c.asked_at < before)).rowcount
+
+    def oldest_undelivered(self) -> UndeliveredResult | None:
+        """Return what has waited longest for a destination to provably have it; None where nothing does."""
+        same = [revisions.c[name] == deliveries.c[name] for name in ("study_instance_uid", "digest")]
+        query = (
+            sa.select(
+                deliveries.c.study_instance_uid, deliveries.c.destination, deliveries.c.state, revisions.c.created_at
+            )
+            .join(revisions, sa.and_(*same))
+            .where(deliveries.c.state != DeliveryState.DELIVERED)
+            .order_by(revisions.c.created_at)
+            .limit(1)
+        )
+        with self._reading() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else UndeliveredResult(**{**row, "state": DeliveryState(row["state"])})
 
 
-def is_proven() -> sa.ColumnElement[bool]:
-    """Tell of a revision's row whether every destination provably has every result: the one place that says so."""
-    return revisions.c.state == RevisionState.DONE
+def is_proven(study: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Tell of a study whether every destination provably has every result: the one place that says so."""
+    unfinished = sa.exists().where(revisions.c.study_instance_uid == study, revisions.c.state != RevisionState.DONE)
+    unproven = sa.exists().where(
+        deliveries.c.study_instance_uid == study, deliveries.c.state != DeliveryState.DELIVERED
+    )
+    return sa.and_(~unfinished, ~unproven)
 
 
 def _select_removable(before: float) -> sa.Select[tuple[str, int, int]]:
@@ -73,10 +102,10 @@ def _select_removable(before: float) -> sa.Select[tuple[str, int, int]]:
     )
     unanalysed = sa.case((sa.and_(instances.c.role == InstanceRole.IMAGE, ~member), 1), else_=0)
     is_open = sa.exists().where(studies.c.study_instance_uid == study, studies.c.first_open_at.is_not(None))
-    unfinished = sa.exists().where(
-        revisions.c.study_instance_uid == study, sa.or_(~is_proven(), revisions.c.changed_at >= before)
-    )
-    recent = sa.exists().where(deliveries.c.study_instance_uid == study, deliveries.c.changed_at >= before)
+    recent = [
+        sa.exists().where(table.c.study_instance_uid == study, table.c.changed_at >= before)
+        for table in (revisions, deliveries)
+    ]
     columns = (
         study,
         sa.func.count().label("files"),
@@ -84,7 +113,7 @@ def _select_removable(before: float) -> sa.Select[tuple[str, int, int]]:
     )
     return (
         sa.select(*columns)
-        .where(instances.c.removed_at.is_(None), ~is_open, ~unfinished, ~recent)
+        .where(instances.c.removed_at.is_(None), ~is_open, is_proven(study), *(~some for some in recent))
         .group_by(study)
         .having(sa.func.max(instances.c.received_at) < before, sa.func.max(unanalysed) == 0)
     )
