@@ -4,11 +4,16 @@ NodeError
     ConfigurationError          refuse to start: exit code 2
     StudyError                  a visible "not analysed" result; a retry would not help
         UndecodableImageError
+        CageError               the process that worked on an image was lost; worth another try, not many
     DeliveryError               retry with back-off, visible
         AssociationError
+    QueryError                  ask again later; the study goes on without the answer
 """
 
+import re
 import traceback
+
+_UID = re.compile(r"[0-9.]{1,64}")
 
 
 class NodeError(Exception):
@@ -27,6 +32,10 @@ class UndecodableImageError(StudyError):
     """The pixel data cannot be turned into an image."""
 
 
+class CageError(StudyError):
+    """The process that worked on an image crashed or was stopped at a limit; the message says which."""
+
+
 class DeliveryError(NodeError):
     """Results did not reach a destination."""
 
@@ -35,6 +44,15 @@ class AssociationError(DeliveryError):
     """No association with the destination: refused, rejected, aborted or timed out."""
 
 
+class QueryError(NodeError):
+    """An archive did not answer a question, or did not send what it was asked to send."""
+
+
 def describe_unforeseen(error: BaseException) -> str:
     """Say where an unforeseen exception came from: its type and the frames, never its text, which may quote a name."""
     return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
+
+
+def describe_uid(value: str) -> str:
+    """Return a UID for a log or the audit trail; where a sender put something else, say so: it might be a name."""
+    return value if _UID.fullmatch(value) else "(no UID)"
