@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import sqlalchemy as sa
 
+from dicom_node.expectation import Expectation
 from dicom_node.store.deliveries import to_destination_status
+from dicom_node.store.expectations import describe, list_open_studies
 from dicom_node.store.records import (
     Finding,
     InstanceRole,
@@ -43,9 +46,7 @@ def set_state(
 
 def find_open_study(connection: sa.Connection, study_instance_uid: str) -> OpenStudy | None:
     """Return a study that has instances in no revision; None where it has none."""
-    query = sa.select(studies).where(studies.c.study_instance_uid == study_instance_uid)
-    row = connection.execute(query).mappings().first()
-    return None if row is None or row["first_open_at"] is None else OpenStudy(**row)
+    return next(iter(list_open_studies(connection, studies.c.study_instance_uid == study_instance_uid)), None)
 
 
 def add_event(connection: sa.Connection, study_instance_uid: str, what: str) -> None:
@@ -77,7 +78,8 @@ def list_received(connection: sa.Connection, study_instance_uid: str) -> list[Re
 def close_study(connection: sa.Connection, study_instance_uid: str) -> None:
     """Note that every instance of a study belongs to a revision."""
     where = studies.c.study_instance_uid == study_instance_uid
-    connection.execute(studies.update().where(where), {"first_open_at": None, "forced": False})
+    values = {"first_open_at": None, "forced": False, "asked_at": None, "listing": None}
+    connection.execute(studies.update().where(where), values)
 
 
 def find_revision(connection: sa.Connection, study_instance_uid: str, digest: str) -> sa.RowMapping | None:
@@ -87,17 +89,26 @@ def find_revision(connection: sa.Connection, study_instance_uid: str, digest: st
 
 
 def add_revision(
-    connection: sa.Connection, study_instance_uid: str, digest: str, members: Sequence[ReceivedInstance], now: float
+    connection: sa.Connection,
+    study_instance_uid: str,
+    digest: str,
+    members: Sequence[ReceivedInstance],
+    now: float,
+    *,
+    expectation: Expectation | None = None,
 ) -> None:
     """Add the next version of a study, made of these instances."""
     newest = sa.select(sa.func.max(revisions.c.version)).where(revisions.c.study_instance_uid == study_instance_uid)
     version = (connection.execute(newest).scalar() or 0) + 1
     key = {"study_instance_uid": study_instance_uid, "digest": digest}
     times = {"created_at": now, "changed_at": now}
-    connection.execute(revisions.insert(), {**key, **times, "version": version, "state": RevisionState.QUEUED})
+    said = None if expectation is None else asdict(expectation)
+    row = {**key, **times, "version": version, "state": RevisionState.QUEUED, "expectation": said}
+    connection.execute(revisions.insert(), row)
     for member in members:
         connection.execute(revision_instances.insert(), {**key, "sop_instance_uid": member.sop_instance_uid})
-    add_event(connection, study_instance_uid, f"revision {digest}: version {version}, {len(members)} instances")
+    listed = f"; {describe(expectation)}" if expectation else ""
+    add_event(connection, study_instance_uid, f"revision {digest}: version {version}, {len(members)} instances{listed}")
 
 
 def list_results(connection: sa.Connection, study_instance_uid: str, digest: str) -> tuple[StoredResult, ...]:

@@ -32,6 +32,9 @@ studies = sa.Table(
     sa.Column("first_open_at", sa.Float, nullable=True, index=True),
     sa.Column("last_received_at", sa.Float, nullable=False),
     sa.Column("forced", sa.Boolean, nullable=False, default=False),
+    # When an archive was last asked what it holds of the study, and the images it listed; null while it is not open.
+    sa.Column("asked_at", sa.Float, nullable=True),
+    sa.Column("listing", sa.JSON(none_as_null=True), nullable=True),
 )
 
 revisions = sa.Table(
@@ -48,6 +51,8 @@ revisions = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False, default=1),
     # Whether earlier attempts took the worker down with them: then the images are not decoded again.
     sa.Column("cautious", sa.Boolean, nullable=False, default=False),
+    # What an archive listed, and which of it had not come when the revision was made; null where none was asked.
+    sa.Column("expectation", sa.JSON(none_as_null=True), nullable=True),
     sa.UniqueConstraint("study_instance_uid", "version"),
 )
 
@@ -132,6 +137,18 @@ transactions = sa.Table(
     sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("destination", sa.String(32), nullable=False),
     sa.Column("asked_at", sa.Float, nullable=False),
+)
+
+# What was found of a study, and fetched, by the search for studies that an archive never sent.
+retrievals = sa.Table(
+    "retrievals",
+    metadata,
+    sa.Column("archive", sa.String(32), primary_key=True),
+    sa.Column("study_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("related_instances", sa.Integer, nullable=True),
+    sa.Column("is_whole", sa.Boolean, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("next_try_at", sa.Float, nullable=False),
 )
 
 events = sa.Table(

@@ -7,9 +7,11 @@ from dataclasses import asdict, replace
 
 import sqlalchemy as sa
 
+from dicom_node.store.archive_store import ArchiveStore
 from dicom_node.store.arrivals import add_instance
 from dicom_node.store.deliveries import plan_deliveries
 from dicom_node.store.delivery_store import DeliveryStore
+from dicom_node.store.expectations import decode_expectation, list_open_studies
 from dicom_node.store.records import (
     Admission,
     Finding,
@@ -52,7 +54,7 @@ def revision_digest(sop_instance_uids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()[:32]
 
 
-class Store(DeliveryStore, RetentionStore):
+class Store(DeliveryStore, ArchiveStore, RetentionStore):
     """The state of the node. Safe to use from several threads and processes."""
 
     # Receive
@@ -77,9 +79,8 @@ class Store(DeliveryStore, RetentionStore):
 
     def open_studies(self) -> list[OpenStudy]:
         """List the studies with instances that belong to no revision yet."""
-        query = sa.select(studies).where(studies.c.first_open_at.is_not(None)).order_by(studies.c.first_open_at)
         with self._reading() as connection:
-            return [OpenStudy(**row) for row in connection.execute(query).mappings()]
+            return list_open_studies(connection)
 
     def force_completion(self, study_instance_uid: str) -> bool:
         """Let an open study count as complete at the next sweep; False where it is not open."""
@@ -104,9 +105,11 @@ class Store(DeliveryStore, RetentionStore):
             ]
             images = [row for row in received if row.role == InstanceRole.IMAGE] or received
             digest = revision_digest(row.sop_instance_uid for row in images)
+            known = find_open_study(connection, study_instance_uid)
             close_study(connection, study_instance_uid)
             if images and find_revision(connection, study_instance_uid, digest) is None:
-                add_revision(connection, study_instance_uid, digest, received, now)
+                expectation = known.expectation if known else None
+                add_revision(connection, study_instance_uid, digest, received, now, expectation=expectation)
 
     # Workflow
 
@@ -146,6 +149,7 @@ class Store(DeliveryStore, RetentionStore):
             created_at=row["created_at"],
             state=RevisionState(row["state"]),
             instances=members,
+            expectation=decode_expectation(row["expectation"]),
         )
 
     def set_revision_state(

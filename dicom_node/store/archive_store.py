@@ -1,0 +1,70 @@
+"""One method for each thing that is asked or said about what archives hold."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import sqlalchemy as sa
+
+from dicom_node.expectation import ListedImage
+from dicom_node.store.database import Database
+from dicom_node.store.expectations import compare, describe, encode_listing, list_received_uids
+from dicom_node.store.records import Retrieval
+from dicom_node.store.rows import add_event
+from dicom_node.store.schema import results, retrievals, studies
+
+
+class ArchiveStore(Database):
+    """What archives listed of studies, and what was fetched from them."""
+
+    def record_listing(
+        self, study_instance_uid: str, archive: str, images: Sequence[ListedImage] | None, *, asked_at: float
+    ) -> None:
+        """Record what an archive listed of an open study; None: it could not be asked. An event where that is news."""
+        where = (studies.c.study_instance_uid == study_instance_uid, studies.c.first_open_at.is_not(None))
+        listing = encode_listing(archive, images)
+        with self._writing() as connection:
+            row = connection.execute(sa.select(studies.c.listing).where(*where)).first()
+            if row is None:
+                return  # closed meanwhile
+            received = list_received_uids(connection, study_instance_uid)
+            before, after = compare(row.listing, received), compare(listing, received)
+            connection.execute(studies.update().where(*where), {"listing": listing, "asked_at": asked_at})
+            if after is not None and after != before:
+                add_event(connection, study_instance_uid, describe(after))
+
+    def received_uids(self, study_instance_uid: str) -> set[str]:
+        """Return the SOP Instance UIDs of everything that has come of a study."""
+        with self._reading() as connection:
+            return list_received_uids(connection, study_instance_uid)
+
+    def own_series(self, study_instance_uid: str) -> set[str]:
+        """Return the Series Instance UIDs of the results that this node has made of a study."""
+        query = sa.select(results.c.series_instance_uid).where(results.c.study_instance_uid == study_instance_uid)
+        with self._reading() as connection:
+            return set(connection.execute(query).scalars())
+
+    def is_open(self, study_instance_uid: str) -> bool:
+        """Tell whether a study has instances that belong to no revision yet."""
+        where = (studies.c.study_instance_uid == study_instance_uid, studies.c.first_open_at.is_not(None))
+        with self._reading() as connection:
+            return connection.execute(sa.select(studies.c.study_instance_uid).where(*where)).first() is not None
+
+    def find_retrieval(self, archive: str, study_instance_uid: str) -> Retrieval | None:
+        """Return how far the fetching of a study is; None where it was never looked at."""
+        columns = [retrievals.c[name] for name in Retrieval.__dataclass_fields__]
+        where = (retrievals.c.archive == archive, retrievals.c.study_instance_uid == study_instance_uid)
+        with self._reading() as connection:
+            row = connection.execute(sa.select(*columns).where(*where)).mappings().first()
+        return None if row is None else Retrieval(**row)
+
+    def record_retrieval(self, retrieval: Retrieval, *, event: str = "") -> None:
+        """Record how far the fetching of a study is, with an event where there is something to tell."""
+        where = (
+            retrievals.c.archive == retrieval.archive,
+            retrievals.c.study_instance_uid == retrieval.study_instance_uid,
+        )
+        with self._writing() as connection:
+            if connection.execute(retrievals.update().where(*where), asdict(retrieval)).rowcount == 0:
+                connection.execute(retrievals.insert(), asdict(retrieval))
+            if event:
+                add_event(connection, retrieval.study_instance_uid, event)
