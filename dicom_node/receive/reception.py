@@ -129,6 +129,9 @@ class Reception:
         row = self._row(header, file, path)
         if self.archive.spool.keep(file, path):
             admission, kept = self.archive.registry.add(row), path
+            if not path.exists():
+                # Retention held it for the old file until the row said that it is here again.
+                raise RefusedError(StoreStatus.OUT_OF_RESOURCES, "the object was removed as it came; send it again")
         else:
             self._ensure_row(path)
             admission, kept = Admission.CONFLICT, file.path

@@ -21,7 +21,7 @@ def rebuild_rows(archive: Archive) -> int:
     added = 0
     for path in archive.spool.files():
         known = archive.store.find_instance(path.stem)
-        if known is None or archive.spool.folder / known.path != path:
+        if known is None or known.removed_at is not None or archive.spool.folder / known.path != path:
             added += _try_to_add_row(archive, path)
     if added:
         _LOGGER.warning("%d files of the spool had no row; they have one now", added)

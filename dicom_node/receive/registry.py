@@ -2,8 +2,10 @@
 
 import fcntl
 import logging
+import math
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -17,6 +19,8 @@ from dicom_node.store import Admission, ReceivedInstance, Store
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 _REMEMBERED_FOLDERS = 10_000
+_REMEMBERED_S = 600
+"""Shorter than retention leaves an empty folder alone: one that it removes is remembered nowhere."""
 _Waiting: TypeAlias = tuple[ReceivedInstance, Future[Admission]]
 
 
@@ -31,7 +35,7 @@ class Registry:
         self._store = store
         self._spool_folder = spool_folder
         self._lock = os.open(spool_folder / ".commit.lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-        self._durable_folders: set[tuple[Path, int]] = set()
+        self._durable_folders: dict[tuple[Path, int], float] = {}
         self._waiting: deque[_Waiting] = deque()
         self._committing = threading.Lock()
 
@@ -87,12 +91,12 @@ class Registry:
             sync_folder(folder)
             # A folder of the same name may be another one by now.
             key = (folder, folder.stat().st_ino)
-            if key not in self._durable_folders:
+            if time.monotonic() - self._durable_folders.get(key, -math.inf) > _REMEMBERED_S:
                 # Another process may have made it and not yet come this far.
                 sync_folder(self._spool_folder)
                 if len(self._durable_folders) > _REMEMBERED_FOLDERS:
                     self._durable_folders.clear()
-                self._durable_folders.add(key)
+                self._durable_folders[key] = time.monotonic()
         except OSError:
             _LOGGER.exception("entries of the spool are not durable: study %s", folder.name)
             return False

@@ -109,10 +109,8 @@ class Spool:
 
         A file with the same bytes is replaced: it may be one whose entry, unlike this one's, never became durable.
         """
-        if not path.parent.is_dir():
-            path.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         try:
-            os.link(incoming.path, path)
+            _link(incoming.path, path)
         except FileExistsError:
             if hash_data_set(path)[0] != incoming.sha256:
                 return False
@@ -151,6 +149,15 @@ class Spool:
         for study in self.folder.iterdir():
             if not study.name.startswith("."):
                 yield from study.glob("*.dcm")
+
+
+def _link(incoming: Path, path: Path) -> None:
+    """Give a file its name, in a folder that is made where there is none, or where retention has just removed it."""
+    try:
+        os.link(incoming, path)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        os.link(incoming, path)
 
 
 def _name_of(process: str) -> str:
