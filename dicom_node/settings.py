@@ -116,6 +116,16 @@ class Archive(_Table):
     response_timeout_s: Seconds = 60
 
 
+class Proof(StrEnum):
+    """Whether a destination must prove in one way that it keeps what it was sent."""
+
+    WHEN_OFFERED = "when offered"
+    """It is asked; where it cannot answer, that is stated."""
+    REQUIRED = "required"
+    """Without this proof a result is parked, which is an alarm."""
+    NEVER = "never"
+
+
 class Destination(Archive):
     """`[[destinations]]`: an archive that gets the results."""
 
@@ -123,6 +133,16 @@ class Destination(Archive):
     """Wait before the first retry; doubled each time."""
     retry_longest_s: Seconds = 600
     """Longest wait between two tries; retries go on for ever."""
+    commitment: Proof = Proof.WHEN_OFFERED
+    """Storage commitment: the archive vouches for what it keeps."""
+    commitment_deadline_s: Seconds = 3600
+    """How long a report is waited for before the archive is asked again."""
+    report_wait_s: Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)] = 1
+    """How long the association is kept for archives that report on the one they were asked on."""
+    verify: Proof = Proof.WHEN_OFFERED
+    """C-FIND: the result is found in the right study of the right patient."""
+    verify_deadline_s: Seconds = 600
+    """How long after sending a result may be looked for in vain before it counts as lost."""
 
 
 class ReceiveSettings(_Table):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.receive.admission import DiskWatermark
+from dicom_node.receive.commitment import Reporters
 from dicom_node.receive.header import Header
 from dicom_node.receive.presentation import RADIOGRAPHS, RESULT_CLASSES
 from dicom_node.receive.registry import Registry
@@ -23,6 +24,8 @@ class Archive:
     registry: Registry
     watermark: DiskWatermark
     maximum_object_bytes: int
+    reporters: Reporters
+    """Who may report on storage commitment."""
 
     def set_aside(self, path: Path, row: ReceivedInstance) -> None:
         """Move an object durably to the conflicts, for another one has its SOP Instance UID, and tell the operator."""

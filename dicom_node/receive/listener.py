@@ -25,6 +25,7 @@ from dicom_node.receive.archive import Archive
 from dicom_node.receive.connection import BoundedSocket, PDULimits
 from dicom_node.receive.dispatcher import ENDED
 from dicom_node.receive.messages import Messages
+from dicom_node.receive.presentation import choose_contexts
 from dicom_node.receive.upper_layer import UpperLayer
 
 _LOGGER = logging.getLogger("dicom_node.receive")
@@ -142,7 +143,8 @@ class Listener(ThreadedAssociationServer):
 
     def verify_request(self, _request: Any, client_address: Any) -> bool:
         """Tell whether anybody may come from this address; where not, the connection closes without an answer."""
-        if self._senders.may_connect(client_address[0]):
+        host = client_address[0]
+        if self._senders.may_connect(host) or self.archive.reporters.may_connect(host):
             return True
         _LOGGER.warning("connection from %s closed: no sender has this address", client_address[0])
         return False
@@ -176,7 +178,8 @@ class Listener(ThreadedAssociationServer):
         """Reject an association request that comes from the wrong sender, or one too many."""
         assoc = cast("AcceptedAssociation", event.assoc)
         calling_ae_title = cast("A_ASSOCIATE", assoc.requestor.primitive).calling_ae_title
-        if not self._senders.may_send(calling_ae_title, assoc.host):
+        may_send = self._senders.may_send(calling_ae_title, assoc.host)
+        if not (may_send or self.archive.reporters.may_report(calling_ae_title, assoc.host)):
             rejection = (_REJECTED_PERMANENTLY, _BY_USER, _CALLING_AE_TITLE_NOT_RECOGNISED)
             reason = "not a known sender, or not from this address"
         elif not self._association_limit.enter(assoc.host):
@@ -185,6 +188,9 @@ class Listener(ThreadedAssociationServer):
         else:
             with self._lock:
                 self._open[assoc] = True
+            may_report = bool(self.archive.reporters.names(calling_ae_title))
+            chosen = choose_contexts(self.contexts, may_send=may_send, may_report=may_report)
+            assoc.acceptor.supported_contexts = chosen
             _LOGGER.info("association with %r at %s", calling_ae_title, assoc.host)
             return
         _LOGGER.warning("association rejected: %r at %s: %s", calling_ae_title, assoc.host, reason)

@@ -1,4 +1,4 @@
-"""DIMSE messages as they arrive in fragments (PS3.7 6.3.1, PS3.8 annex E): C-ECHO and C-STORE, and nothing else.
+"""DIMSE messages as they arrive in fragments (PS3.7 6.3.1, PS3.8 annex E): C-ECHO, C-STORE, N-EVENT-REPORT, no others.
 
 A data set's fragments go to disk as they come; memory use does not depend on the size of objects.
 """
@@ -14,18 +14,20 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
 from dicom_node.receive.archive import Archive
+from dicom_node.receive.commitment import IncomingReport
 from dicom_node.receive.connection import DataTransfer
 from dicom_node.receive.reception import Reception, StoreRequest
-from dicom_node.receive.status import RefusedError, StoreStatus
+from dicom_node.receive.status import StoreStatus
 from dicom_node.receive.upper_layer import UpperLayer
+from dicom_node.storage_commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 
 _COMMAND, _LAST = 0x01, 0x02
 """Bits of the message control header (PS3.8 E.2)."""
 LARGEST_COMMAND_SET = 64 * 1024
-_C_STORE_RQ, _C_ECHO_RQ, _C_CANCEL_RQ = 0x0001, 0x0030, 0x0FFF
-_C_STORE_RSP, _C_ECHO_RSP = 0x8001, 0x8030
+_C_STORE_RQ, _C_ECHO_RQ, _C_CANCEL_RQ, _N_EVENT_REPORT_RQ = 0x0001, 0x0030, 0x0FFF, 0x0100
+_C_STORE_RSP, _C_ECHO_RSP, _N_EVENT_REPORT_RSP = 0x8001, 0x8030, 0x8100
 _NO_DATA_SET = 0x0101
 _PDV_OVERHEAD = 6
 _TAG_AND_LENGTH, _US, _UL = struct.Struct("<HHI"), struct.Struct("<H"), struct.Struct("<I")
@@ -45,7 +47,7 @@ class Messages(DIMSEServiceProvider):
         self._command = bytearray()
         self._context_id = 0
         self._message_id = 0
-        self._reception: Reception | None = None
+        self._reception: Reception | IncomingReport | None = None
 
     @property
     def _upper_layer(self) -> UpperLayer:
@@ -112,6 +114,8 @@ class Messages(DIMSEServiceProvider):
         elif command.field == _C_STORE_RQ and command.has_data_set:
             self._reception = Reception(self._archive, self._store_request(command))
             self._reception.begin()
+        elif command.field == _N_EVENT_REPORT_RQ and command.has_data_set:
+            self._reception = self._begin_report(command)
         elif command.field != _C_CANCEL_RQ:
             raise _ViolationError(f"a message with command field 0x{command.field:04X}")
 
@@ -128,10 +132,25 @@ class Messages(DIMSEServiceProvider):
             called_ae_title=self.assoc.acceptor.ae_title,
         )
 
+    def _begin_report(self, command: "_Command") -> IncomingReport:
+        context = self.assoc._accepted_cx[self._context_id]  # noqa: SLF001 - as above
+        if context.abstract_syntax != PUSH_MODEL:
+            raise _ViolationError("an N-EVENT-REPORT on a presentation context of another SOP class")
+        return IncomingReport(
+            self._archive.store,
+            self._archive.reporters.names(self.assoc.requestor.ae_title),
+            context.transfer_syntax[0],
+            command.event_type,
+        )
+
     def _finish(self) -> None:
         reception, self._reception = self._reception, None
-        if reception is None:
-            return
+        if isinstance(reception, IncomingReport):
+            self._answer(_N_EVENT_REPORT_RSP, PUSH_MODEL, PUSH_MODEL_INSTANCE, reception.finish())
+        elif reception is not None:
+            self._finish_object(reception)
+
+    def _finish_object(self, reception: Reception) -> None:
         refusal = reception.finish()
         if refusal:
             _LOGGER.warning("%s refused: 0x%04X %s", reception.name, refusal.status, refusal.comment)
@@ -142,13 +161,16 @@ class Messages(DIMSEServiceProvider):
             ""
             if refusal and refusal.status is StoreStatus.INVALID_SOP_INSTANCE
             else reception.request.sop_instance_uid,
-            refusal,
+            refusal.status if refusal else StoreStatus.SUCCESS,
+            refusal.comment if refusal else "",
         )
 
     def _answer(
-        self, field: int, sop_class_uid: str, sop_instance_uid: str = "", refusal: RefusedError | None = None
+        self, field: int, sop_class_uid: str, sop_instance_uid: str = "", status: int = 0x0000, comment: str = ""
     ) -> None:
-        content = encode_response(field, self._message_id, sop_class_uid, sop_instance_uid, refusal)
+        content = encode_response(
+            field, self._message_id, sop_class_uid, sop_instance_uid, status=status, comment=comment
+        )
         step = max((self.maximum_pdu_size or LARGEST_COMMAND_SET) - _PDV_OVERHEAD, 1)
         for start in range(0, len(content), step):
             control = _COMMAND | (_LAST if start + step >= len(content) else 0)
@@ -156,14 +178,12 @@ class Messages(DIMSEServiceProvider):
 
 
 def encode_response(
-    field: int, message_id: int, sop_class_uid: str, sop_instance_uid: str, refusal: RefusedError | None
+    field: int, message_id: int, sop_class_uid: str, sop_instance_uid: str, *, status: int, comment: str
 ) -> bytes:
-    """Encode the command set of a response (PS3.7 9.3.1.2, 9.3.5.2), Implicit VR Little Endian.
+    """Encode the command set of a response (PS3.7 9.3.1.2, 9.3.5.2, 10.3.1.2), Implicit VR Little Endian.
 
     By hand for the same reason as the File Meta Information: it is small, of one form, and encoded for every object.
     """
-    status = refusal.status if refusal else StoreStatus.SUCCESS
-    comment = refusal.comment.encode("ascii", "replace") if refusal else b""
     elements = b"".join(
         (
             _element(0x0002, sop_class_uid.encode("latin-1"), b"\0"),
@@ -171,7 +191,7 @@ def encode_response(
             _element(0x0120, _US.pack(message_id)),
             _element(0x0800, _US.pack(_NO_DATA_SET)),
             _element(0x0900, _US.pack(status)),
-            _element(0x0902, comment, b" ") if comment else b"",
+            _element(0x0902, comment.encode("ascii", "replace"), b" ") if comment else b"",
             _element(0x1000, sop_instance_uid.encode("latin-1"), b"\0") if sop_instance_uid else b"",
         )
     )
@@ -190,6 +210,8 @@ class _Command:
     has_data_set: bool
     sop_class_uid: str
     sop_instance_uid: str
+    event_type: int
+    """0 where there is none."""
 
 
 def _decode_command(content: bytes) -> _Command:
@@ -210,6 +232,7 @@ def _decode_command(content: bytes) -> _Command:
         has_data_set=_number(values, 0x0800) != _NO_DATA_SET,
         sop_class_uid=_text(values, 0x0002),
         sop_instance_uid=_text(values, 0x1000),
+        event_type=_number(values, 0x1002) if 0x1002 in values else 0,
     )
 
 

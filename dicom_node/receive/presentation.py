@@ -1,8 +1,12 @@
 """Which SOP classes and transfer syntaxes associations are accepted for."""
 
+from collections.abc import Iterable
+
 from pydicom import uid
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made from a table at import
+
+from dicom_node.storage_commitment import PUSH_MODEL
 
 RADIOGRAPHS = (
     uid.ComputedRadiographyImageStorage,
@@ -47,8 +51,20 @@ TRANSFER_SYNTAXES = (
 
 
 def build_contexts() -> list[PresentationContext]:
-    """Build what is accepted: Verification and all storage SOP classes of this node."""
+    """Build what is accepted: Verification, all storage SOP classes of this node, and storage commitment's reports."""
+    # The archive is the SCP of storage commitment also where it asks for the association (PS3.4 J.3.3).
+    reports = build_context(PUSH_MODEL, [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian])
+    reports.scu_role, reports.scp_role = False, True
     return [
+        reports,
         build_context(Verification, [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian]),
         *(build_context(sop_class, list(TRANSFER_SYNTAXES)) for sop_class in STORAGE_CLASSES),
     ]
+
+
+def choose_contexts(
+    contexts: Iterable[PresentationContext], *, may_send: bool, may_report: bool
+) -> list[PresentationContext]:
+    """Choose what a peer may use: storage for senders, storage commitment for archives that may be asked for it."""
+    allowed = {PUSH_MODEL: may_report, Verification: True}
+    return [context for context in contexts if allowed.get(context.abstract_syntax, may_send)]

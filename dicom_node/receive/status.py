@@ -35,6 +35,16 @@ class StoreStatus(IntEnum):
     """The data set has no (0020,000E) Series Instance UID."""
 
 
+class ReportStatus(IntEnum):
+    """N-EVENT-REPORT response statuses (PS3.7 10.1.1.1.8)."""
+
+    SUCCESS = 0x0000
+    """What the report says is recorded durably."""
+    PROCESSING_FAILURE = 0x0110
+    """Nothing was recorded: the report is of no transaction of its sender, or not to be read."""
+    NO_SUCH_EVENT_TYPE = 0x0113
+
+
 class RefusedError(NodeError):
     """An object that is not taken: the status to answer, and an Error Comment of at most 64 characters (VR LO)."""
 

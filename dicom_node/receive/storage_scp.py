@@ -17,6 +17,7 @@ from dicom_node.errors import ConfigurationError
 from dicom_node.processes import install_stop_signals
 from dicom_node.receive.admission import AssociationLimit, DiskWatermark, SenderList
 from dicom_node.receive.archive import Archive
+from dicom_node.receive.commitment import Reporters
 from dicom_node.receive.connection import PDULimits
 from dicom_node.receive.dispatcher import READY, Dispatcher
 from dicom_node.receive.listener import BACKLOG, AcceptedAssociation, HandedListener, Listener
@@ -115,6 +116,7 @@ def _open_archive(settings: Settings) -> Archive:
         registry=Registry(store, spool.folder),
         watermark=DiskWatermark(spool.folder, settings.receive.minimum_free_mb * 1e6),
         maximum_object_bytes=int(settings.receive.maximum_object_mb * 1e6),
+        reporters=Reporters(settings.destinations),
     )
 
 
@@ -125,7 +127,8 @@ def build_ae(settings: Settings) -> AE:
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.require_called_aet = True
-    ae.require_calling_aet = sorted({sender.ae_title for sender in settings.senders})
+    senders = {sender.ae_title for sender in settings.senders}
+    ae.require_calling_aet = sorted(senders | {destination.ae_title for destination in settings.destinations})
     # pynetdicom would count connections; the listener counts associations.
     ae.maximum_associations = 1_000_000
     ae.maximum_pdu_size = settings.receive.maximum_pdu_bytes
@@ -149,11 +152,12 @@ def run_receiver(settings: Settings) -> int:
     spool.remove_incoming()
     port = listening.getsockname()[1]
     cores = sorted(os.sched_getaffinity(0)) if settings.receive.pin_to_cores else []
+    senders, reporters = SenderList(settings.senders), Reporters(settings.destinations)
     dispatcher = Dispatcher(
         listening,
         settings.receive.processes,
         serve=lambda index, again, channel: _serve(settings, index, again, cores, channel),
-        may_connect=SenderList(settings.senders).may_connect,
+        may_connect=lambda host: senders.may_connect(host) or reporters.may_connect(host),
         clean_up=spool.remove_incoming,
     )
 

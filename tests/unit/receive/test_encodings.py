@@ -41,8 +41,7 @@ def test_responses_are_encoded_as_pynetdicom_does(comment: str) -> None:
     primitive.ErrorComment = comment or None
     message = C_STORE_RSP()
     message.primitive_to_message(primitive)
-    refusal = RefusedError(StoreStatus.OUT_OF_RESOURCES, comment) if comment else None
-    encoded = encode_response(0x8001, 7, DX, "1.2.3", refusal)
+    encoded = encode_response(0x8001, 7, DX, "1.2.3", status=primitive.Status, comment=comment)
     assert encoded == encode(message.command_set, is_implicit_vr=True, is_little_endian=True)
     assert decode(BytesIO(encoded), is_implicit_vr=True, is_little_endian=True) == message.command_set
 
