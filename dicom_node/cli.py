@@ -171,6 +171,14 @@ def complete(study: StudyUID, config: Config = _CONFIG) -> None:
     typer.echo(f"study {study} will be analysed at the next sweep")
 
 
+@app.command(rich_help_panel=OPERATING)
+def retention(config: Config = _CONFIG) -> None:
+    """Show which studies' files retention would remove now. Removes nothing: the worker does, by itself."""
+    from dicom_node.operate.status import show_removable
+
+    show_removable(load_settings(config))
+
+
 @app.callback(invoke_without_command=True)
 def _options(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:

@@ -25,6 +25,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.errors import ConfigurationError
+from dicom_node.retention_settings import RetentionSettings
 
 _DEFAULT_BUNDLES = Path(__file__).resolve().parent.parent / "models" / "bundles"
 _EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  # what an administrator may write, not what is bound
@@ -222,6 +223,7 @@ class Settings(_Table):
     receive: ReceiveSettings = ReceiveSettings()
     completion: CompletionSettings = CompletionSettings()
     models: ModelSettings = ModelSettings()
+    retention: RetentionSettings = RetentionSettings()
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()
 

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -14,6 +14,7 @@ from dicom_node.durable import PRIVATE_FILE, remove_partial_files
 from dicom_node.errors import describe_unforeseen
 from dicom_node.processes import hold_lock, install_stop_signals
 from dicom_node.result_sets import ResultSets
+from dicom_node.retention import Retention
 from dicom_node.settings import Settings
 from dicom_node.store import Store
 from dicom_node.workflow import StudyWorkflow, configure_workflows, running_workflows
@@ -51,6 +52,9 @@ def run_worker(settings: Settings) -> int:
     workflow = StudyWorkflow(settings, store, results, wake=wake)
     sweep = Sweep(settings, store, workflow)
     scheduler.add_job(sweep, "interval", seconds=settings.completion.sweep_s, id=_SWEEP, max_instances=1, coalesce=True)
+    tidying = Tidying(Retention(settings.retention, settings.node, store), store, workflow)
+    soon = datetime.now(UTC) + timedelta(seconds=min(settings.retention.every_s, 60))
+    scheduler.add_job(tidying, "interval", seconds=settings.retention.every_s, next_run_time=soon, coalesce=True)
     with running_workflows(settings):
         scheduler.start()
         _LOGGER.info("worker ready, models: %s", ", ".join(f"{one.name} {one.version}" for one in pipeline.models))
@@ -60,6 +64,26 @@ def run_worker(settings: Settings) -> int:
     # The interpreter would wait for threads that wait for a silent archive, however long. What they do is
     # checkpointed: the next start goes on with it.
     os._exit(0)
+
+
+class Tidying:
+    """A rare tick of the scheduler: remove and forget what is no longer needed."""
+
+    def __init__(self, retention: Retention, store: Store, workflow: StudyWorkflow) -> None:
+        self._retention = retention
+        self._store = store
+        self._workflow = workflow
+
+    def __call__(self) -> None:
+        """Tidy up. Idempotent."""
+        now = time.time()
+        try:
+            self._retention.remove_files(now)
+            if (before := self._retention.records_before(now)) is not None:
+                self._store.forget_records(before)
+                self._workflow.forget_ended(before)
+        except Exception as error:  # noqa: BLE001  # the edge of the scheduler: the next tick finds the same to do
+            _LOGGER.error("retention failed: %s", describe_unforeseen(error))  # noqa: TRY400  # no texts in logs
 
 
 class Sweep:

@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, SetWorkflowID
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +28,8 @@ _ANALYSIS_QUEUE = "analysis"
 _POLLING_S = 0.2
 _UNDER_WAY = ["PENDING", "ENQUEUED", "DELAYED"]
 _TOO_MANY_CRASHES = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
+_ENDED = ["SUCCESS", "ERROR", "CANCELLED", _TOO_MANY_CRASHES]
+_FORGOTTEN_AT_ONCE = 500
 _MOST_CRASHES = 4
 """How often one attempt may take the worker down before the study's images are left alone."""
 
@@ -60,6 +63,24 @@ class StudyWorkflow(DBOSConfiguredInstance):
         for delivery in due:
             if _delivery_id(delivery) not in under_way:
                 self._start_delivery(delivery, now)
+
+    def forget_ended(self, before: float) -> int:
+        """Delete the checkpoints of workflows that ended before a Unix time in seconds; return of how many.
+
+        Not of attempts at revisions that have no results yet: the next attempt asks how they ended.
+        """
+        until = datetime.fromtimestamp(before, UTC).isoformat()
+        needed = {_revision_id(revision) for revision in self._store.unmade_revisions()}
+        forgotten = 0
+        while True:
+            ended = DBOS.list_workflows(
+                status=_ENDED, completed_before=until, limit=_FORGOTTEN_AT_ONCE, load_input=False, load_output=False
+            )
+            uids = [workflow.workflow_id for workflow in ended if workflow.workflow_id not in needed]
+            if not uids:
+                return forgotten
+            DBOS.delete_workflows(uids)
+            forgotten += len(uids)
 
     # Make
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from rich.console import Console
 
 from dicom_node.operate.terminal import print_entry
+from dicom_node.retention import DiskUse, Retention, measure_disk
 from dicom_node.settings import Settings
 from dicom_node.store import DestinationStatus, Finding, RevisionState, RevisionStatus, Store
 
@@ -18,9 +19,15 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
     """Print open studies and the newest revisions."""
     store = Store(settings.database_url)
     waiting, revisions = store.open_studies(), store.status(limit)
+    undelivered, disk = store.oldest_undelivered(), measure_disk(settings.node)
     store.close()
     if as_json:
-        content = {"open": [asdict(study) for study in waiting], "revisions": [asdict(one) for one in revisions]}
+        content = {
+            "open": [asdict(study) for study in waiting],
+            "revisions": [asdict(one) for one in revisions],
+            "oldest_undelivered": undelivered and asdict(undelivered),
+            "disk": asdict(disk),
+        }
         print(json.dumps(content, indent=2))  # noqa: T201  # the command's output
         return
     # No table: a UID must be there whole, to be copied.
@@ -33,6 +40,40 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
         _show_revision(console, one)
     if not waiting and not revisions:
         console.print("no studies yet")
+    if undelivered is not None:
+        what = f"oldest result without proof of delivery: {undelivered.destination}, {undelivered.state}"
+        lines = [undelivered.study_instance_uid, f"{what}, complete {_ago(undelivered.created_at)}"]
+        print_entry(console, "delivery", lines, style="yellow", column=_COLUMN)
+    print_entry(console, "disk", [_describe_disk(disk)], style="", column=_COLUMN)
+
+
+def show_removable(settings: Settings) -> None:
+    """Print the studies whose files retention would remove now."""
+    store = Store(settings.database_url)
+    studies = Retention(settings.retention, settings.node, store).removable(time.time())
+    store.close()
+    console = Console(highlight=False)
+    for study in studies:
+        lines = [study.study_instance_uid, f"{study.files} received files, {_write_size(study.size)}"]
+        print_entry(console, "removable", lines, style="yellow", column=_COLUMN)
+    days = settings.retention.files_days
+    rule = (
+        f"{days:g} days after every destination provably has the results"
+        if days
+        else "never ([retention] files_days = 0)"
+    )
+    console.print(f"{len(studies)} studies, {_write_size(sum(study.size for study in studies))}; files go {rule}")
+
+
+def _describe_disk(disk: DiskUse) -> str:
+    sizes = {"received": disk.received, "results": disk.results, "state": disk.state, "conflicts": disk.conflicts}
+    used = ", ".join(f"{name} {_write_size(size)}" for name, size in sizes.items() if size or name != "conflicts")
+    return f"{used}; free {_write_size(disk.free)}"
+
+
+def _write_size(size: float) -> str:
+    """Write a number of bytes in the units of the configuration: 1 MB is 10**6 bytes."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _show_revision(console: Console, one: RevisionStatus) -> None:
