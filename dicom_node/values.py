@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
+from dicom_node.expectation import Expectation
 from inference.types import ModelIdentity, Radiograph, RadiographAnalysis
 
 
@@ -56,6 +57,8 @@ class Study:
     """Sorted by series number, instance number, SOP Instance UID."""
     supersedes: tuple[ResultReference, ...] = ()
     """Results of the previous revision; empty for the first."""
+    expectation: Expectation | None = None
+    """What an archive said that the study has; None where none was asked."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,7 @@ def read_study(revision: Revision, spool_dir: Path, *, supersedes: tuple[ResultR
         created_at=revision.created,
         instances=tuple(sorted(instances, key=reading_order)),
         supersedes=supersedes,
+        expectation=revision.expectation,
     )
 
 

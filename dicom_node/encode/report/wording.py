@@ -7,10 +7,15 @@ from pydicom.uid import UID
 
 from dicom_node.encode.identification import read_name, read_text, read_valid
 from dicom_node.encode.provenance import Origin
+from dicom_node.expectation import ListedImage
 from dicom_node.header import code, numbers
 from dicom_node.values import AnalysedInstance, Instance, StudyAnalysis
 from inference.overlay import HEADLINES
 from inference.types import Decision
+
+NEVER_CAME = "The archive lists it, but it never came."
+_MOST_NAMED = 3
+"""So many images that never came are named beside the answer; all of them are in the list of what was not analysed."""
 
 
 def describe_patient_and_study(origin: Origin) -> list[tuple[str, str]]:
@@ -59,11 +64,33 @@ def summarise_study(analysis: StudyAnalysis) -> tuple[Decision, str]:
 
 
 def count_images(analysis: StudyAnalysis) -> str:
-    """Say how many of the received images were analysed; what has no rows is no image."""
+    """Say how many images of the study were analysed, and whether any never came; what has no rows is no image."""
     received = [image.instance for image in analysis.images] + [part.instance for part in analysis.excluded]
     others = sum(not _is_image(instance) for instance in received)
-    line = f"Analysed {len(list_analysed(analysis))} of {len(received) - others} images received."
+    expected = len(received) - others + len(list_missing(analysis))
+    line = f"Analysed {len(list_analysed(analysis))} of {expected} images{_describe_expectation(analysis)}."
     return f"{line} {others} other object{'s' if others != 1 else ''} in the study." if others else line
+
+
+def list_missing(analysis: StudyAnalysis) -> tuple[ListedImage, ...]:
+    """List the images that the archive lists and that never came."""
+    return analysis.study.expectation.missing if analysis.study.expectation else ()
+
+
+def _describe_expectation(analysis: StudyAnalysis) -> str:
+    expectation = analysis.study.expectation
+    if expectation is None:
+        return " received"
+    if expectation.listed is None:
+        return " received; the archive could not be asked how many there are"
+    if not expectation.listed:
+        return " received; the archive lists none of them"
+    missing = expectation.missing
+    if not missing:
+        return "; the archive lists no other"
+    if len(missing) > _MOST_NAMED:
+        return f"; {len(missing)} never came, they are named below"
+    return f"; never came: {', '.join(_name_listed(image) for image in missing)}"
 
 
 def _is_image(instance: Instance) -> bool:
@@ -84,7 +111,13 @@ def list_not_analysed(analysis: StudyAnalysis) -> list[tuple[str, str]]:
         *((image.instance.header, image.analysis.reason) for image in failed),
         *((excluded.instance.header, excluded.reason) for excluded in analysis.excluded),
     ]
-    return [(describe_image(header), reason or unsaid) for header, reason in parts]
+    never_came = [(f"{_name_listed(one).capitalize()}, {one.modality}", NEVER_CAME) for one in list_missing(analysis)]
+    return [(describe_image(header), reason or unsaid) for header, reason in parts] + never_came
+
+
+def _name_listed(image: ListedImage) -> str:
+    series, number = ("?" if value is None else value for value in (image.series_number, image.instance_number))
+    return f"series {series}, image {number}"
 
 
 def _write_date(date: str) -> str:
