@@ -5,7 +5,8 @@ from io import BytesIO
 
 from pydicom import Dataset, dcmwrite
 
-from dicom_node.analyse.analysis import RadiographPipeline, analyse_study
+from dicom_node.analyse.analysis import Decode, RadiographPipeline, analyse_study
+from dicom_node.analyse.pixels import load_radiograph
 from dicom_node.assemble.reduction import reduce_study
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.assemble.study import read_study
@@ -13,10 +14,11 @@ from dicom_node.durable import write_durably
 from dicom_node.encode.results import encode_study
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import tolerate
-from dicom_node.settings import HeaderPolicy, NodeSettings
+from dicom_node.settings import AnalysisSettings, HeaderPolicy, NodeSettings
 from dicom_node.store import Finding, Revision, Store, StoredResult
 from dicom_node.values import ExcludedInstance, ResultObject, ResultReference, Study, StudyAnalysis
 
+_DEFAULTS = AnalysisSettings()
 _LOGGER = logging.getLogger(__name__)
 
 UNFORESEEN = "The node could not process this study: an unforeseen fault, which its log describes."
@@ -34,12 +36,16 @@ class ResultSets:
         destinations: tuple[str, ...],
         *,
         policy: HeaderPolicy = HeaderPolicy.TRUST_PIXELS,
+        decode: Decode = load_radiograph,
+        analysis: AnalysisSettings = _DEFAULTS,
     ) -> None:
         self._node = node
         self._store = store
         self._pipeline = pipeline
         self._destinations = destinations
         self._policy = policy
+        self._decode = decode
+        self._analysis = analysis
 
     def make(self, study_instance_uid: str, digest: str, *, cautious: bool = False) -> None:
         """Analyse a revision; write its result objects durably, then record them.
@@ -59,10 +65,18 @@ class ResultSets:
     def _answer(self, study: Study) -> tuple[list[StoredResult], list[Finding]]:
         try:
             selection = select_radiographs(study)
-            return self._encode(analyse_study(study, selection, self._pipeline, policy=self._policy))
+            analysis = analyse_study(
+                study,
+                selection,
+                self._pipeline,
+                decode=self._decode,
+                policy=self._policy,
+                settings=self._analysis,
+            )
+            return self._encode(analysis)
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:  # pydicom's own have no number
-                raise  # a full or broken disk: nothing can be made now, all of it later
+                raise  # a full or broken disk, no process to be had: nothing can be made now, all of it later
             _LOGGER.error("study %s cannot be processed: %s", study.study_instance_uid, describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
         return self._give_up(study, UNFORESEEN)
 

@@ -198,6 +198,21 @@ class ModelSettings(_Table):
     """About the region of the body: what the image shows, and what its header names."""
 
 
+class AnalysisSettings(_Table):
+    """`[analysis]`: limits of the processes that decode images and run the models."""
+
+    decode_limit_s: Seconds = 60
+    """How long one image may take to be decoded."""
+    decode_memory_mb: Annotated[StrictFloat, Field(ge=100, allow_inf_nan=False)] = 2000
+    """How much memory decoding one image may take."""
+    models_limit_s: Seconds = 120
+    """How long the models may take over one image."""
+    tries_per_image: Annotated[StrictInt, Field(ge=1, le=10)] = 2
+    """How often an image is tried that crashes the process working on it, or keeps it longer than its limit."""
+    crashes_per_study: Annotated[StrictInt, Field(ge=1, le=20)] = 4
+    """How often one study may do so, or take the worker itself down, before the rest of it is left alone."""
+
+
 class WebSettings(_Table):
     """`[web]`: health and readiness over HTTP."""
 
@@ -223,6 +238,7 @@ class Settings(_Table):
     receive: ReceiveSettings = ReceiveSettings()
     completion: CompletionSettings = CompletionSettings()
     models: ModelSettings = ModelSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
     retention: RetentionSettings = RetentionSettings()
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()

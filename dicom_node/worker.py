@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from dicom_node.analyse.caged_pipeline import CagedPipeline
+from dicom_node.analyse.decoder import Decoder
 from dicom_node.assemble.completeness import close_complete_studies
 from dicom_node.durable import PRIVATE_FILE, remove_partial_files
 from dicom_node.errors import describe_unforeseen
@@ -18,7 +20,6 @@ from dicom_node.retention import Retention
 from dicom_node.settings import Settings
 from dicom_node.store import Store
 from dicom_node.workflow import StudyWorkflow, configure_workflows, running_workflows
-from inference.pipeline import Pipeline
 
 _SWEEP = "sweep"
 _LOGGER = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ def run_worker(settings: Settings) -> int:
     ------
     BundleError
         A model bundle is missing, altered or not as its manifest says.
+    ChildProcessError
+        The processes that decode and run the models cannot be started.
     """
     stop = install_stop_signals()
     # Two workers on one workflow database would both take up what a crash left behind.
@@ -38,7 +41,8 @@ def run_worker(settings: Settings) -> int:
         return 0
     remove_partial_files(settings.node.results_dir)
     store = Store(settings.database_url)
-    pipeline = Pipeline.load(settings.models.bundles, runtime=settings.models.runtime, threads=settings.models.threads)
+    decoder, pipeline = Decoder(settings.analysis), CagedPipeline(settings.models, settings.analysis)
+    decoder.wait_until_ready()
     destinations = tuple(destination.name for destination in settings.destinations)
     scheduler = BackgroundScheduler(timezone="UTC")
     configure_workflows(settings)
@@ -48,7 +52,9 @@ def run_worker(settings: Settings) -> int:
             scheduler.modify_job(_SWEEP, next_run_time=datetime.now(UTC))
 
     policy = settings.models.when_header_disagrees
-    results = ResultSets(settings.node, store, pipeline, destinations, policy=policy)
+    results = ResultSets(
+        settings.node, store, pipeline, destinations, policy=policy, decode=decoder, analysis=settings.analysis
+    )
     workflow = StudyWorkflow(settings, store, results, wake=wake)
     sweep = Sweep(settings, store, workflow)
     scheduler.add_job(sweep, "interval", seconds=settings.completion.sweep_s, id=_SWEEP, max_instances=1, coalesce=True)

@@ -4,20 +4,32 @@ A radiograph that cannot be analysed is part of the answer, with its reason; it 
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from math import isfinite
+from pathlib import Path
 from typing import Protocol
 
 from pydicom import Dataset
 
 from dicom_node.analyse.grayscale import contradicts_itself
 from dicom_node.analyse.header_check import analyse_by_policy, describe_laterality_conflict
+from dicom_node.analyse.patience import Patience
 from dicom_node.analyse.pixels import load_radiograph
-from dicom_node.errors import UndecodableImageError, describe_unforeseen
-from dicom_node.settings import HeaderPolicy
+from dicom_node.errors import StudyError, describe_unforeseen
+from dicom_node.settings import AnalysisSettings, HeaderPolicy
 from dicom_node.values import AnalysedInstance, Instance, Selection, Study, StudyAnalysis
 from inference.errors import UnsupportedImageError
 from inference.types import Decision, ModelIdentity, Radiograph, RadiographAnalysis
 
+LEFT_ALONE = (
+    "Not opened: other images of this study have crashed the processes that work on them, or kept them longer than "
+    "their limits, too often."
+)
+Decode = Callable[[Path], Radiograph]
+"""What makes a Part 10 file a `Radiograph`; raises `StudyError` where it cannot."""
+
+_DEFAULTS = AnalysisSettings()
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -40,39 +52,78 @@ def analyse_study(
     selection: Selection,
     pipeline: RadiographPipeline,
     *,
+    decode: Decode = load_radiograph,
     policy: HeaderPolicy = HeaderPolicy.TRUST_PIXELS,
+    settings: AnalysisSettings = _DEFAULTS,
 ) -> StudyAnalysis:
-    """Analyse the selected radiographs of `study`, one after the other, in its order. Raises nothing of its own."""
+    """Analyse the selected radiographs of `study`, one after the other, in its order.
+
+    Raises `ChildProcessError` where a process that the analysis needs cannot be started.
+    """
+    patience = Patience(settings)
     return StudyAnalysis(
         study=study,
-        images=tuple(analyse_instance(instance, pipeline, policy=policy) for instance in selection.radiographs),
+        images=tuple(
+            analyse_instance(instance, pipeline, decode=decode, policy=policy, patience=patience)
+            for instance in selection.radiographs
+        ),
         excluded=selection.excluded,
         models=pipeline.models,
     )
 
 
 def analyse_instance(
-    instance: Instance, pipeline: RadiographPipeline, *, policy: HeaderPolicy = HeaderPolicy.TRUST_PIXELS
+    instance: Instance,
+    pipeline: RadiographPipeline,
+    *,
+    decode: Decode = load_radiograph,
+    policy: HeaderPolicy = HeaderPolicy.TRUST_PIXELS,
+    patience: Patience | None = None,
 ) -> AnalysedInstance:
     """Analyse one radiograph; where that fails, say so in the answer."""
+    patience = patience or Patience(_DEFAULTS)
+    if patience.is_exhausted:
+        return AnalysedInstance(instance=instance, radiograph=None, analysis=_not_analysed(LEFT_ALONE))
     try:
-        radiograph = load_radiograph(instance.path)
-    except UndecodableImageError as error:
+        radiograph = patience.insist(lambda: decode(instance.path))
+    except StudyError as error:
         reason = f"The image could not be decoded: {error}."
         return AnalysedInstance(instance=instance, radiograph=None, analysis=_not_analysed(reason))
-    analysis = analyse_by_policy(instance.header, policy, lambda region: _analyse(radiograph, pipeline, region))
+    analysis = analyse_by_policy(
+        instance.header, policy, lambda region: _analyse(radiograph, pipeline, region, patience)
+    )
     flags = (*analysis.flags, *_header_flags(instance.header))
     return AnalysedInstance(instance=instance, radiograph=radiograph, analysis=replace(analysis, flags=flags))
 
 
-def _analyse(radiograph: Radiograph, pipeline: RadiographPipeline, region: str | None) -> RadiographAnalysis:
+def _analyse(
+    radiograph: Radiograph, pipeline: RadiographPipeline, region: str | None, patience: Patience
+) -> RadiographAnalysis:
     try:
-        return pipeline.analyse(radiograph, region=region)
+        analysis = patience.insist(lambda: pipeline.analyse(radiograph, region=region))
     except UnsupportedImageError as error:
         return _not_analysed(f"The models do not accept the image: {error}.")
+    except StudyError as error:
+        return _not_analysed(f"The models could not analyse the image: {error}.")
+    except ChildProcessError:
+        raise  # no fault of the image: it is analysed when the process can be started again
     except Exception as error:  # noqa: BLE001 - one image must not lose the study; the answer says it, the log says where
         _LOGGER.error("the models failed on an image: %s", describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
         return _not_analysed(f"The models failed on the image ({type(error).__name__}).")
+    if not _makes_sense(analysis):
+        _LOGGER.error("the models gave what is no probability, such as NaN")
+        return _not_analysed("The models gave no usable answer: a probability that is none.")
+    return analysis
+
+
+def _makes_sense(analysis: RadiographAnalysis) -> bool:
+    """Tell whether every probability is one, and the heat map finite: comparisons with NaN would pass for an answer."""
+    region, fracture, named = analysis.region, analysis.fracture, analysis.fracture_type
+    shares = [region.confidence, *region.probabilities.values()] if region else []
+    shares += [fracture.probability] if fracture else []
+    shares += [named.confidence, *named.probabilities.values()] if named else []
+    heat = 0.0 if analysis.heatmap is None else float(analysis.heatmap.sum())
+    return all(0 <= share <= 1 for share in shares) and isfinite(heat)
 
 
 def _not_analysed(reason: str) -> RadiographAnalysis:

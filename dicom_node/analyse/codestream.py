@@ -1,5 +1,8 @@
 """The shape an encoded frame says it has, read from its own header before any decoder allocates memory for it."""
 
+MAX_PIXELS = 64_000_000
+"""Three times the largest flat panel (43 cm at 0.1 mm), enough for a stitched leg; beyond it nothing is decoded."""
+
 _J2K_SOC_SIZ = b"\xff\x4f\xff\x51"
 _JPEG_SOI = b"\xff\xd8"
 Shape = tuple[int, int, int]

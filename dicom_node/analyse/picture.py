@@ -23,7 +23,8 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from dicom_node.analyse.pixels import MAX_PIXELS, undecodable
+from dicom_node.analyse.codestream import MAX_PIXELS
+from dicom_node.analyse.pixels import undecodable
 from dicom_node.errors import UndecodableImageError
 from dicom_node.identity import derive_uid
 

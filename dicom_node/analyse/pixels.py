@@ -29,15 +29,12 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_node.analyse.codestream import frame_shape
+from dicom_node.analyse.codestream import MAX_PIXELS, frame_shape
 from dicom_node.analyse.geometry import pixel_aspect, spacing_mm
 from dicom_node.analyse.grayscale import display_table
 from dicom_node.errors import UndecodableImageError
 from dicom_node.header import code, number
 from inference.types import Float32Array, Radiograph
-
-MAX_PIXELS = 64_000_000
-"""Three times the largest flat panel (43 cm at 0.1 mm), enough for a stitched leg; beyond it nothing is decoded."""
 
 _DECODER = {
     ExplicitVRLittleEndian: "",
@@ -101,14 +98,23 @@ def to_radiograph(ds: Dataset) -> Radiograph:
 def undecodable(what: str) -> Iterator[None]:
     """Turn every exception into `UndecodableImageError`: parsers and decoders fail in their own ways on broken bytes.
 
-    The chain is cut, because the text of their exceptions may quote the header.
+    The chain is cut, because the text of their exceptions may quote the header. A lack of memory is no fault of the
+    bytes and stays a MemoryError, however deep pydicom has wrapped it.
     """
     try:
         yield
     except UndecodableImageError:
         raise
     except Exception as error:  # noqa: BLE001 - each of them means the same: this image has no picture
+        if any(isinstance(cause, MemoryError) for cause in _causes(error)):
+            raise MemoryError from None
         raise UndecodableImageError(f"{what} ({type(error).__name__})") from None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _check_transfer_syntax(file_meta: Dataset) -> None:

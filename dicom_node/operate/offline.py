@@ -4,19 +4,21 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from dicom_node.analyse.analysis import analyse_study
+from dicom_node.analyse.analysis import Decode, analyse_study
+from dicom_node.analyse.decoder import Decoder
 from dicom_node.analyse.picture import ImportedImage, SkippedFile, read_images
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.assemble.study import read_instance, reading_order
 from dicom_node.encode.results import encode_study
 from dicom_node.operate.terminal import print_entry
-from dicom_node.settings import ModelSettings
+from dicom_node.settings import AnalysisSettings, ModelSettings
 from dicom_node.store import revision_digest
 from dicom_node.values import Instance, Study, StudyAnalysis
 from inference.pipeline import Pipeline
@@ -41,8 +43,9 @@ def analyse_files(
     defaults = ModelSettings()
     pipeline = Pipeline.load(bundles or defaults.bundles, runtime=runtime, threads=defaults.threads)
     console = Console(highlight=False)
-    with tempfile.TemporaryDirectory(prefix="dicom-node-") as folder:
-        for record in _analyse(read_images(paths, into=Path(folder)), pipeline, out):
+    decoder = closing(Decoder(AnalysisSettings()))
+    with tempfile.TemporaryDirectory(prefix="dicom-node-") as folder, decoder as decode:
+        for record in _analyse(read_images(paths, into=Path(folder)), decode, pipeline, out):
             if as_json:
                 print(json.dumps(record, ensure_ascii=False), flush=True)  # noqa: T201  # the command's output
             else:
@@ -58,7 +61,7 @@ def _show(console: Console, record: dict[str, Any]) -> None:
 
 
 def _analyse(
-    files: Iterable[ImportedImage | SkippedFile], pipeline: Pipeline, out: Path | None
+    files: Iterable[ImportedImage | SkippedFile], decode: Decode, pipeline: Pipeline, out: Path | None
 ) -> Iterator[dict[str, Any]]:
     images: dict[str, list[tuple[Path, Instance]]] = {}
     for file in files:
@@ -71,15 +74,15 @@ def _analyse(
             continue
         instance = read_instance(file.path)
         if out is None:
-            yield from _analyse_study([(file.source, instance)], pipeline, None)
+            yield from _analyse_study([(file.source, instance)], decode, pipeline, None)
         else:
             images.setdefault(str(instance.header.get("StudyInstanceUID", "")), []).append((file.source, instance))
     for members in images.values():
-        yield from _analyse_study(members, pipeline, out)
+        yield from _analyse_study(members, decode, pipeline, out)
 
 
 def _analyse_study(
-    members: Sequence[tuple[Path, Instance]], pipeline: Pipeline, out: Path | None
+    members: Sequence[tuple[Path, Instance]], decode: Decode, pipeline: Pipeline, out: Path | None
 ) -> Iterator[dict[str, Any]]:
     instances = tuple(sorted((instance for _, instance in members), key=reading_order))
     study = Study(
@@ -89,7 +92,7 @@ def _analyse_study(
         created_at=datetime.now(UTC),
         instances=instances,
     )
-    analysis = analyse_study(study, select_radiographs(study), pipeline)
+    analysis = analyse_study(study, select_radiographs(study), pipeline, decode=decode)
     if out is not None:
         _write_results(analysis, out)
     said = {image.instance.path: image.analysis for image in analysis.images}
