@@ -5,7 +5,6 @@ Commands import what they need when they run, so that a receiver starts without 
 
 import logging
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +12,8 @@ import typer
 
 from dicom_node import __version__
 from dicom_node.errors import ConfigurationError, NodeError
+from dicom_node.logs import configure_logging
+from dicom_node.processes import keep_private
 from dicom_node.settings import Settings, load_settings
 from inference.errors import BundleError
 
@@ -103,7 +104,7 @@ def analyse(
     """
     from dicom_node.operate.offline import analyse_files
 
-    _log_to_stderr(logging.WARNING)
+    configure_logging(logging.WARNING)
     analyse_files(paths, as_json=json, out=out, bundles=bundles, runtime=runtime)
 
 
@@ -151,14 +152,18 @@ def status(
 
 
 @app.command(rich_help_panel=OPERATING)
-def retry(study: StudyUID, config: Config = _CONFIG) -> None:
-    """Try again what has failed or was refused for a study."""
+def retry(
+    study: Annotated[str | None, typer.Argument(help="Study Instance UID; without it: of every study.")] = None,
+    destination: Annotated[str | None, typer.Option(help="Only what this destination did not take.")] = None,
+    config: Config = _CONFIG,
+) -> None:
+    """Try again what has failed or is parked: of one study or of all, for one destination or for all."""
     from dicom_node.store import Store
 
-    count = Store(load_settings(config).database_url).retry(study)
+    count = Store(load_settings(config).database_url).retry(study, destination)
     if not count:
-        _fail(f"nothing of study {study} has failed or was refused; `dicom-node status` shows its state")
-    typer.echo(f"{count} revision(s) of study {study} will be tried again")
+        _fail("nothing of that has failed or is parked; `dicom-node status` shows what is")
+    typer.echo(f"{count} revision(s) will be tried again")
 
 
 @app.command(rich_help_panel=OPERATING)
@@ -188,6 +193,7 @@ def _options(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def main() -> None:
     """Run the command line; a wrong configuration or bundle is one sentence and exit code 2."""
+    keep_private()
     try:
         app()
     except (ConfigurationError, BundleError) as error:
@@ -199,20 +205,11 @@ def main() -> None:
 def _prepare(config: Path, *, verbose: bool) -> Settings:
     from dicom_node.processes import stop_with_supervisor
 
-    _log_to_stderr(logging.INFO if verbose else logging.WARNING)
+    configure_logging(logging.INFO if verbose else logging.WARNING)
     logging.getLogger("dicom_node").setLevel(logging.INFO)
     settings = load_settings(config)
     stop_with_supervisor()
     return settings
-
-
-def _log_to_stderr(level: int) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
-    # A sweep that is asked for while one runs is left out: the one that runs, or the next, does its work.
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    # pydicom's remarks quote the values they are about, and values are patients' names.
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
-    warnings.simplefilter("ignore")
 
 
 def _fail(sentence: str, *, code: int = 1) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -22,6 +23,12 @@ ROLES = ("receiver", "worker", "web")
 _SUPERVISOR = "DICOM_NODE_SUPERVISOR"
 REFUSED_TO_START = 2
 """Exit code of a process whose configuration or models are wrong: starting it again would not help."""
+
+
+def keep_private() -> None:
+    """Let nobody else read what this process and its children write, and let no crash leave a copy of their memory."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def wait_for_stop(*, unless: Callable[[], bool] = lambda: False) -> None:

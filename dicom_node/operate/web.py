@@ -62,7 +62,14 @@ def run_web(settings: Settings) -> int:
     store = Store(settings.database_url)
     app = build_app(settings, store)
     server = uvicorn.Server(
-        uvicorn.Config(app, host=settings.web.host, port=settings.web.port, log_level="warning", access_log=False)
+        uvicorn.Config(
+            app,
+            host=settings.web.host,
+            port=settings.web.port,
+            log_config=None,  # the node's: uvicorn's prints the texts of exceptions
+            log_level="warning",
+            access_log=False,
+        )
     )
     # In a thread of its own uvicorn leaves the signals to us, and a stop is an exit with code 0.
     thread = threading.Thread(target=server.run, name="web")

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dicom_node.errors import describe_unforeseen
+
 _LOGGER = logging.getLogger("dicom_node.receive")
 
 READY, ENDED, CONNECTION = b"r", b"-", b"c"
@@ -93,8 +95,8 @@ class Dispatcher:
             connection, address = self._listening.accept()
         except BlockingIOError:
             return  # the peer has thought better of it
-        except OSError:
-            _LOGGER.exception("a connection was not accepted")
+        except OSError as error:
+            _LOGGER.error("a connection was not accepted: %s", error.strerror)  # noqa: TRY400  # one sentence
             time.sleep(_LOOK_AROUND_S)  # out of descriptors: one may be free soon
             return
         with connection:
@@ -140,8 +142,8 @@ class Dispatcher:
                 other.close()
             self._serve(index, self._is_announced, theirs)
             code = 0
-        except Exception:
-            _LOGGER.exception("receiver process %d failed", index)
+        except Exception as error:  # noqa: BLE001  # the edge of a process, which ends with it
+            _LOGGER.error("receiver process %d failed: %s", index, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
         finally:
             os._exit(code)
 

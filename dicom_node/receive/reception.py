@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydicom.uid import UID
 
+from dicom_node.errors import describe_uid, describe_unforeseen
 from dicom_node.receive.archive import Archive, role_for
 from dicom_node.receive.header import Header, clean_uid, read_header
 from dicom_node.receive.part10 import encode_file_meta
@@ -77,9 +78,8 @@ class Reception:
             return refusal
         except OSError as error:
             return _disk_refusal(error)
-        except Exception:
-            # The edge of the store handler: the association goes on, the peer may send again.
-            _LOGGER.exception("an object was not kept: %s", self.name)
+        except Exception as error:  # noqa: BLE001  # the edge of the store handler: the association goes on, the peer may send again
+            _LOGGER.error("an object was not kept: %s: %s", self.name, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
             return RefusedError(StoreStatus.PROCESSING_FAILURE, "the node could not keep the object")
         else:
             return None
@@ -95,7 +95,7 @@ class Reception:
     @property
     def name(self) -> str:
         """Say for a log line which object this is."""
-        return f"SOP Instance {self.request.sop_instance_uid[:64]!r} from {self.request.calling_ae_title!r}"
+        return f"SOP Instance {describe_uid(self.request.sop_instance_uid)} from {self.request.calling_ae_title!r}"
 
     def _refuse(self, refusal: RefusedError) -> None:
         self._refusal = refusal

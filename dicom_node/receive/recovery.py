@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from dicom_node.durable import data_set_offset, hash_data_set
+from dicom_node.errors import describe_uid, describe_unforeseen
 from dicom_node.receive.archive import Archive, role_for
 from dicom_node.receive.header import read_header
 from dicom_node.receive.part10 import read_sender
@@ -46,9 +47,9 @@ def add_row(archive: Archive, path: Path) -> Admission:
 def _try_to_add_row(archive: Archive, path: Path) -> bool:
     try:
         return add_row(archive, path) is Admission.NEW
-    except Exception:
-        # Whatever a file that is not one of ours makes a parser do: the next one is none the worse.
-        _LOGGER.exception("a file of the spool was passed over: SOP Instance %s", path.stem)
+    except Exception as error:  # noqa: BLE001  # whatever a file that is not one of ours makes a parser do: the next one is none the worse
+        reason = describe_unforeseen(error)
+        _LOGGER.error("a file of the spool was passed over: SOP Instance %s: %s", describe_uid(path.stem), reason)  # noqa: TRY400  # no texts of exceptions in logs
         return False
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from dicom_node.durable import PRIVATE_FILE, sync_folder
+from dicom_node.errors import describe_unforeseen
 from dicom_node.receive.status import RefusedError, StoreStatus
 from dicom_node.store import Admission, ReceivedInstance, Store
 
@@ -65,9 +66,8 @@ class Registry:
         try:
             with self._one_writer():
                 admissions = self._store.add_instances([row for row, _ in batch])
-        except Exception:
-            # Each waiting association answers for its own object; the next batch may fare better.
-            _LOGGER.exception("%d rows were not committed", len(batch))
+        except Exception as error:  # noqa: BLE001  # each waiting association answers for its own object; the next batch may fare better
+            _LOGGER.error("%d rows were not committed: %s", len(batch), describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
             for _, done in batch:
                 done.set_exception(RefusedError(StoreStatus.OUT_OF_RESOURCES, "the database does not keep the row"))
             return
@@ -97,8 +97,8 @@ class Registry:
                 if len(self._durable_folders) > _REMEMBERED_FOLDERS:
                     self._durable_folders.clear()
                 self._durable_folders[key] = time.monotonic()
-        except OSError:
-            _LOGGER.exception("entries of the spool are not durable: study %s", folder.name)
+        except OSError as error:
+            _LOGGER.error("entries of the spool are not durable: study %s: %s", folder.name, error.strerror)  # noqa: TRY400  # one sentence
             return False
         return True
 
