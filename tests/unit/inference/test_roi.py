@@ -47,3 +47,14 @@ def test_a_point_of_the_source_comes_back_where_it_was(rows: int, columns: int, 
         # A cell of 8 model pixels is this many source pixels wide and high.
         assert abs(peak[0] - x * columns) <= 8 / box.scale_x
         assert abs(peak[1] - y * rows) <= 8 / box.scale_y
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_peak_lies_between_the_cells_that_share_the_heat(share: float) -> None:
+    cam = np.zeros((10, 10), np.float32)
+    cam[4, 5], cam[4, 6] = 1.0, share
+    box = Letterbox.fit(rows=400, columns=400, pixel_aspect=1.0, size=160)
+    x, y = find_peak(spread_over_source(cam, box, rows=400, columns=400))
+    # Cells of 40 pixels: the middle of the first at 220, the border between the two at 240.
+    assert x == pytest.approx({0.0: 220, 0.5: 230, 1.0: 240}[share], abs=5)
+    assert y == pytest.approx(180, abs=3)
