@@ -11,12 +11,15 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
-from dicom_node.errors import AssociationError
+from dicom_node.errors import AssociationError, RejectedError
 from dicom_node.settings import Archive
 
 # Both would write data sets, and with them names, into the log.
 _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
+
+_PERMANENT = 1
+"""Result of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
 
 
 @contextmanager
@@ -28,7 +31,7 @@ def request_association(
     Raises
     ------
     AssociationError
-        None could be had: refused, rejected, aborted or timed out.
+        None could be had: refused, rejected, aborted or timed out. RejectedError where it was rejected for good.
     """
     ae = AE(ae_title=ae_title)
     ae.connection_timeout = archive.connection_timeout_s
@@ -46,6 +49,9 @@ def request_association(
         )
     except OSError as error:  # a name that cannot be resolved is not caught further down
         raise AssociationError(f"{archive.name}: {archive.host} cannot be reached: {error.strerror}") from error
+    if assoc.is_rejected and assoc.acceptor.primitive is not None and assoc.acceptor.primitive.result == _PERMANENT:
+        reason = assoc.acceptor.primitive.reason_str.lower()
+        raise RejectedError(f"{archive.name}: rejected the association for good: {reason}")
     if not assoc.is_established:
         raise AssociationError(f"{archive.name}: {_why_not(assoc)}")
     _keep_responses(assoc)
@@ -58,7 +64,7 @@ def request_association(
 
 def _why_not(assoc: Association) -> str:
     if assoc.is_rejected:
-        return "rejected the association (does it know this node's AE title?)"
+        return "rejected the association for now"
     if assoc.is_aborted:
         return "aborted the association, or nothing listens there"
     return "no association (host, port and AE title right?)"

@@ -7,6 +7,7 @@ NodeError
         CageError               the process that worked on an image was lost; worth another try, not many
     DeliveryError               retry with back-off, visible
         AssociationError
+            RejectedError           park: a person must look
     QueryError                  ask again later; the study goes on without the answer
 """
 
@@ -42,6 +43,10 @@ class DeliveryError(NodeError):
 
 class AssociationError(DeliveryError):
     """No association with the destination: refused, rejected, aborted or timed out."""
+
+
+class RejectedError(AssociationError):
+    """The destination rejected the association for good: asking again would not change its mind."""
 
 
 class QueryError(NodeError):

@@ -9,6 +9,7 @@ Checkpoints hold UIDs and digests only.
 
 import logging
 import math
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,8 +17,8 @@ from datetime import UTC, datetime
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, SetWorkflowID
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_node.deliver import Delivery, ResultFile, send_results
-from dicom_node.errors import AssociationError, describe_unforeseen
+from dicom_node.deliver import Delivery, Prover, ResultFile, send_results
+from dicom_node.errors import AssociationError, RejectedError, describe_unforeseen
 from dicom_node.result_sets import ResultSets
 from dicom_node.settings import Destination, Settings
 from dicom_node.store import DeliveryState, DueDelivery, RevisionState, Store, UnmadeRevision
@@ -125,9 +126,7 @@ class StudyWorkflow(DBOSConfiguredInstance):
     def _start_delivery(self, due: DueDelivery, now: float) -> None:
         destination = self._destinations.get(due.destination)
         if destination is None:
-            for row in self._store.pending_results(due.study_instance_uid, due.digest, due.destination):
-                detail = "the destination is no longer configured"
-                self._store.record_delivery(due.destination, row.sop_instance_uid, DeliveryState.PARKED, detail)
+            self._store.park_open(due, "the destination is no longer configured")
             return
         begun = self._store.begin_try(due, now + retry_delay_s(destination, due.tries + 1))
         with SetWorkflowID(_delivery_id(begun)):
@@ -141,8 +140,9 @@ class StudyWorkflow(DBOSConfiguredInstance):
 
     @DBOS.workflow()
     def deliver_revision(self, study_instance_uid: str, digest: str, name: str) -> None:
-        """Make one try to deliver; the next, if one is needed, is a later workflow: waiting holds no place."""
+        """Make one try to deliver and prove; the next, if need be, is a later workflow: waiting holds no place."""
         self.send_pending(study_instance_uid, digest, name)
+        self.prove_sent(study_instance_uid, digest, name)
 
     @DBOS.step()
     def send_pending(self, study_instance_uid: str, digest: str, name: str) -> None:
@@ -158,24 +158,36 @@ class StudyWorkflow(DBOSConfiguredInstance):
         for delivery in self._try_to_send(self._destinations[name], pending) if pending else ():
             self._store.record_delivery(name, delivery.sop_instance_uid, delivery.state, delivery.detail)
             _LOGGER.info("%s: %s %s %s", name, delivery.sop_instance_uid, delivery.state, delivery.detail)
-            self._store.settle(name, delivery.sop_instance_uid, DeliveryState.DELIVERED, "")
+
+    @DBOS.step()
+    def prove_sent(self, study_instance_uid: str, digest: str, name: str) -> None:
+        """Ask this destination for the proof that it keeps what it was sent, and record it."""
+        due = DueDelivery(study_instance_uid=study_instance_uid, digest=digest, destination=name, tries=0)
+        try:
+            Prover(self._destinations[name], self._settings.node, self._store, due).prove()
+        except Exception as error:  # noqa: BLE001  # the edge of a step: whatever it was, it is tried again
+            _LOGGER.error("%s: nothing could be proven: %s", name, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
         self._wake()
 
     def _try_to_send(self, destination: Destination, files: list[ResultFile]) -> list[Delivery]:
+        state = DeliveryState.PENDING
         try:
             return send_results(destination, self._settings.node.ae_title, files)
+        except RejectedError as error:
+            state, detail = DeliveryState.PARKED, str(error)
         except AssociationError as error:
             detail = str(error)
         except Exception as error:  # noqa: BLE001  # the edge of a step: whatever it was, it is tried again and seen
             _LOGGER.error("%s: %s", destination.name, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
             detail = f"could not be sent ({type(error).__name__}); see the log"
-        state = DeliveryState.PENDING
         return [Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail) for file in files]
 
 
 def retry_delay_s(destination: Destination, number: int) -> float:
-    """Seconds between the beginnings of try `number` (from 1) and the next: doubled each time up to the longest."""
-    return min(destination.retry_first_s * 2.0 ** min(number - 1, 32), destination.retry_longest_s)
+    """Draw the seconds between the beginnings of try `number` (from 1) and the next: doubled up to the longest."""
+    longest = min(destination.retry_first_s * 2.0 ** min(number - 1, 32), destination.retry_longest_s)
+    # Spread, so that studies that failed together do not come back together.
+    return longest * random.uniform(0.75, 1)  # noqa: S311  # nothing secret about it
 
 
 def _revision_id(revision: UnmadeRevision) -> str:

@@ -49,7 +49,9 @@ class Node:
             *(f'[[senders]]\nae_title = "{sender}"' for sender in senders),
             *(
                 f'[[destinations]]\nname = "{name}"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\nport = {port}\n'
-                "connection_timeout_s = 5\nresponse_timeout_s = 15\nretry_first_s = 1\nretry_longest_s = 2"
+                "connection_timeout_s = 5\nresponse_timeout_s = 15\nretry_first_s = 1\nretry_longest_s = 2\n"
+                # A report that comes while the receiver is down is lost: ask again soon.
+                "commitment_deadline_s = 5"
                 for name, port in destinations.items()
             ),
             f"[completion]\nquiet_s = {quiet_s}\nmax_wait_s = 60\nsweep_s = 0.2",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
@@ -50,8 +50,8 @@ def send_results(destination: Destination, ae_title: str, files: Sequence[Result
         for uid in dict.fromkeys(file.sop_class_uid for file in files)
     ]
     with request_association(destination, ae_title, contexts) as assoc:
-        accepted = {context.abstract_syntax for context in assoc.accepted_contexts}
-        return [_send(assoc, file, accepted=file.sop_class_uid in accepted) for file in files]
+        refusals = {context.abstract_syntax: context.result for context in assoc.rejected_contexts}
+        return [_send(assoc, file, refusals.get(UID(file.sop_class_uid))) for file in files]
 
 
 def verify_destination(destination: Destination, ae_title: str) -> None:
@@ -82,9 +82,10 @@ def classify_status(status: int | None) -> tuple[DeliveryState, str]:
     return DeliveryState.PARKED, said
 
 
-def _send(assoc: Association, file: ResultFile, *, accepted: bool) -> Delivery:
-    if not accepted:
-        detail = "the destination does not accept this SOP class"
+def _send(assoc: Association, file: ResultFile, refusal: int | None) -> Delivery:
+    if refusal is not None:
+        what = "no transfer syntax that is offered for this SOP class" if refusal == 4 else "not this SOP class"
+        detail = f"the destination accepts {what} (presentation context result {refusal})"
         return Delivery(sop_instance_uid=file.sop_instance_uid, state=DeliveryState.PARKED, detail=detail)
     try:
         answer = assoc.send_c_store(dcmread(file.path)).get("Status")

@@ -9,7 +9,7 @@ from rich.console import Console
 from dicom_node.operate.terminal import print_entry
 from dicom_node.retention import DiskUse, Retention, measure_disk
 from dicom_node.settings import Settings
-from dicom_node.store import DestinationStatus, Finding, RevisionState, RevisionStatus, Store
+from dicom_node.store import Alarm, DestinationStatus, Finding, RevisionState, RevisionStatus, Store
 
 _COLUMN = 12
 _COLOURS = {RevisionState.DONE: "green", RevisionState.FAILED: "red"}
@@ -20,11 +20,13 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
     store = Store(settings.database_url)
     waiting, revisions = store.open_studies(), store.status(limit)
     undelivered, disk = store.oldest_undelivered(), measure_disk(settings.node)
+    alarms = store.alarms()
     store.close()
     if as_json:
         content = {
             "open": [asdict(study) for study in waiting],
             "revisions": [asdict(one) for one in revisions],
+            "alarms": [asdict(alarm) for alarm in alarms],
             "oldest_undelivered": undelivered and asdict(undelivered),
             "disk": asdict(disk),
         }
@@ -45,6 +47,8 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
         lines = [undelivered.study_instance_uid, f"{what}, complete {_ago(undelivered.created_at)}"]
         print_entry(console, "delivery", lines, style="yellow", column=_COLUMN)
     print_entry(console, "disk", [_describe_disk(disk)], style="", column=_COLUMN)
+    for alarm in alarms:
+        print_entry(console, "ALARM", describe_alarm(alarm), style="bold red", column=_COLUMN)
 
 
 def show_removable(settings: Settings) -> None:
@@ -89,6 +93,17 @@ def describe_finding(finding: Finding) -> str:
     probability = "" if finding.probability is None else f" {finding.probability:.0%}"
     said = " ".join(filter(None, [finding.region or "", finding.decision + probability]))
     return f"{said}: {finding.reason}" if finding.reason else said
+
+
+def describe_alarm(alarm: Alarm) -> list[str]:
+    """Say which results are parked, since when and why, and what to do."""
+    results = "1 result is" if alarm.objects == 1 else f"{alarm.objects} results are"
+    studies = "1 study" if alarm.studies == 1 else f"{alarm.studies} studies"
+    reason = alarm.detail.removeprefix(f"{alarm.destination}: ")
+    return [
+        f"{alarm.destination}: {results} parked, of {studies}, since {_ago(alarm.since)}: {reason}",
+        f"mend that, then: dicom-node retry --destination {alarm.destination}",
+    ]
 
 
 def _describe_destination(destination: DestinationStatus) -> str:

@@ -13,7 +13,7 @@ _SAME_REVISION = sa.and_(
     deliveries.c.study_instance_uid == dispatches.c.study_instance_uid, deliveries.c.digest == dispatches.c.digest
 )
 
-_OPEN = (DeliveryState.PENDING, DeliveryState.SENT)
+OPEN = (DeliveryState.PENDING, DeliveryState.SENT)
 """The states in which there is something to do."""
 UNSENT: dict[str, float | str | None] = {
     "sent_at": None,
@@ -45,7 +45,7 @@ def list_due(connection: sa.Connection, now: float) -> list[DueDelivery]:
     lacks = (
         sa.exists()
         .where(_SAME_REVISION, deliveries.c.destination == dispatches.c.destination)
-        .where(deliveries.c.state.in_(_OPEN))
+        .where(deliveries.c.state.in_(OPEN))
     )
     columns = [dispatches.c[name] for name in DueDelivery.__dataclass_fields__]
     query = sa.select(*columns).where(dispatches.c.next_try_at <= now, lacks).order_by(dispatches.c.next_try_at)
@@ -80,7 +80,7 @@ def list_settled(connection: sa.Connection) -> list[tuple[str, str, bool]]:
     mine = sa.and_(
         deliveries.c.study_instance_uid == revisions.c.study_instance_uid, deliveries.c.digest == revisions.c.digest
     )
-    is_open = sa.exists().where(mine, deliveries.c.state.in_(_OPEN))
+    is_open = sa.exists().where(mine, deliveries.c.state.in_(OPEN))
     parked = sa.exists().where(mine, deliveries.c.state == DeliveryState.PARKED)
     query = sa.select(revisions.c.study_instance_uid, revisions.c.digest, parked).where(
         revisions.c.state == RevisionState.DELIVERING, ~is_open

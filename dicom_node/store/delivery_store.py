@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from dicom_node.storage_commitment import CommitmentReport
 from dicom_node.store.database import Database
-from dicom_node.store.deliveries import UNSENT, count_try, list_due, list_settled, put_off, reopen_parked
+from dicom_node.store.deliveries import OPEN, UNSENT, count_try, list_due, list_settled, put_off, reopen_parked
 from dicom_node.store.proofs import (
     begin_transaction,
     change_state,
@@ -63,6 +63,17 @@ class DeliveryStore(Database):
             row = find_delivery(connection, destination, sop_instance_uid)
             if row is not None:
                 change_state(connection, row, state, detail, {**values, "attempts": row["attempts"] + 1})
+
+    def park_open(self, due: DueDelivery, detail: str) -> None:
+        """Park whatever of a revision a destination is still to be sent or to prove."""
+        query = sa.select(deliveries).where(
+            *of_revision(deliveries, due.study_instance_uid, due.digest),
+            deliveries.c.destination == due.destination,
+            deliveries.c.state.in_(OPEN),
+        )
+        with self._writing() as connection:
+            for row in connection.execute(query).mappings().all():
+                change_state(connection, row, DeliveryState.PARKED, detail, {"attempts": row["attempts"] + 1})
 
     def put_off(self, due: DueDelivery, until: float) -> None:
         """Let the next try wait until then, unless a report has made it due meanwhile."""

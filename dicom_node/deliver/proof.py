@@ -1,0 +1,145 @@
+"""Prove that a destination keeps what it was sent: by storage commitment, and by finding it there."""
+
+import logging
+import time
+import uuid
+from collections.abc import Collection
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom.association import Association
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
+
+from dicom_node.association import request_association
+from dicom_node.deliver.commitment import request_commitment, wait_for_report
+from dicom_node.deliver.verdict import Verdict, judge, may_be_asked
+from dicom_node.deliver.verification import PATIENT_ROOT_FIND, STUDY_ROOT_FIND, FindError, Place, Sought, locate
+from dicom_node.errors import AssociationError
+from dicom_node.header import identifier, tolerate
+from dicom_node.settings import Destination, NodeSettings, Proof
+from dicom_node.storage_commitment import PUSH_MODEL
+from dicom_node.store import DeliveryState, DueDelivery, Store, UnprovenResult
+
+_LOGGER = logging.getLogger(__name__)
+
+_SYNTAXES: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+
+
+class Prover:
+    """One try to prove what a destination was sent of a revision."""
+
+    def __init__(self, destination: Destination, node: NodeSettings, store: Store, due: DueDelivery) -> None:
+        self._destination = destination
+        self._node = node
+        self._store = store
+        self._due = due
+        self._offered: frozenset[str] | None = None
+        self._troubles: dict[str, str] = {}
+        """Why an answer is still to be had, by SOP Instance UID."""
+
+    def prove(self) -> None:
+        """Ask for what is not proven yet, and record how far each object is.
+
+        The next try is put off where nothing but reports are waited for.
+        """
+        now = time.time()
+        unproven = self._unproven()
+        to_find = [one for one in unproven if self._destination.verify is not Proof.NEVER and one.verified_at is None]
+        to_ask = [one for one in unproven if may_be_asked(self._destination, one, now)]
+        if to_find or to_ask:
+            try:
+                self._ask(to_find, to_ask)
+            except AssociationError as error:
+                self._note_trouble([*to_find, *to_ask], str(error))
+        waits_until = [
+            verdict.until for verdict in map(self._settle, self._unproven()) if verdict.state is DeliveryState.SENT
+        ]
+        if waits_until and all(waits_until):
+            self._store.put_off(self._due, min(waits_until))
+
+    def _unproven(self) -> tuple[UnprovenResult, ...]:
+        due = self._due
+        return self._store.unproven_results(due.study_instance_uid, due.digest, due.destination)
+
+    def _settle(self, sent: UnprovenResult) -> Verdict:
+        verdict = judge(self._destination, sent, self._offered, time.time())
+        trouble = self._troubles.get(sent.sop_instance_uid, "")
+        if verdict.state is DeliveryState.SENT and trouble:
+            verdict = Verdict(state=verdict.state, detail=trouble)
+        name, uid = self._due.destination, sent.sop_instance_uid
+        self._store.settle(name, uid, verdict.state, verdict.detail)
+        _LOGGER.info("%s: %s %s %s", name, uid, verdict.state, verdict.detail)
+        return verdict
+
+    def _note_trouble(self, sent: Collection[UnprovenResult], reason: str) -> None:
+        self._troubles |= {one.sop_instance_uid: reason for one in sent}
+
+    def _ask(self, to_find: list[UnprovenResult], to_ask: list[UnprovenResult]) -> None:
+        classes = ([STUDY_ROOT_FIND, PATIENT_ROOT_FIND] if to_find else []) + ([PUSH_MODEL] if to_ask else [])
+        # Verification too: an archive that offers none of the others would look like one that is away.
+        contexts = [build_context(Verification), *(build_context(one, _SYNTAXES) for one in classes)]
+        with request_association(self._destination, self._node.ae_title, contexts) as assoc:
+            accepted = {str(context.abstract_syntax) for context in assoc.accepted_contexts}
+            # What was not proposed now is not known to be missing.
+            self._offered = frozenset(accepted | ({STUDY_ROOT_FIND, PUSH_MODEL} - {*classes}))
+            if to_find and STUDY_ROOT_FIND in accepted:
+                self._look_for(assoc, to_find)
+            if to_ask and PUSH_MODEL in accepted:
+                self._ask_for_commitment(assoc, to_ask)
+
+    # C-FIND
+
+    def _look_for(self, assoc: Association, sent: Collection[UnprovenResult]) -> None:
+        sought = [read_sought(self._node.results_dir / one.path, one) for one in sent]
+        try:
+            places = locate(assoc, self._due.study_instance_uid, sought)
+        except FindError as error:
+            overdue = [] if error.may_pass else [one for one in sent if self._is_overdue(one)]
+            for one in overdue:
+                self._store.settle(self._due.destination, one.sop_instance_uid, DeliveryState.PARKED, str(error))
+            self._note_trouble(sent, str(error))
+            return
+        for one in sent:
+            self._take_place(one, places[one.sop_instance_uid])
+
+    def _take_place(self, sent: UnprovenResult, place: Place) -> None:
+        name, uid = self._due.destination, sent.sop_instance_uid
+        if place is Place.RIGHT:
+            self._store.record_verified(name, uid)
+        elif place is Place.WRONG:
+            self._store.settle(name, uid, DeliveryState.PARKED, f"C-FIND finds it {place}")
+        elif self._is_overdue(sent):
+            self._store.record_loss(name, uid, "C-FIND does not find what C-STORE was answered with Success for")
+        else:
+            self._note_trouble([sent], "C-FIND does not find it yet")
+
+    def _is_overdue(self, sent: UnprovenResult) -> bool:
+        return time.time() > sent.sent_at + self._destination.verify_deadline_s
+
+    # Storage commitment
+
+    def _ask_for_commitment(self, assoc: Association, sent: list[UnprovenResult]) -> None:
+        name, transaction_uid = self._due.destination, f"2.25.{uuid.uuid4().int}"
+        # First the row, then the request: a report must find its transaction.
+        self._store.begin_transaction(transaction_uid, self._due, [one.sop_instance_uid for one in sent])
+        refusal = request_commitment(
+            assoc, transaction_uid, sent, lambda report: self._store.take_report([name], report)
+        )
+        if refusal:
+            self._store.end_transaction(transaction_uid)
+            self._note_trouble(sent, refusal)
+        else:
+            is_open = self._store.is_open_transaction
+            wait_for_report(assoc, lambda: is_open(transaction_uid), self._destination.report_wait_s)
+
+
+def read_sought(path: Path, sent: UnprovenResult) -> Sought:
+    """Read from a result what it is to be found by."""
+    with tolerate():
+        header = dcmread(path, stop_before_pixels=True, specific_tags=["SpecificCharacterSet", "PatientID"])
+        patient_id = identifier(header, "PatientID")
+    return Sought(
+        sop_instance_uid=sent.sop_instance_uid, series_instance_uid=sent.series_instance_uid, patient_id=patient_id
+    )

@@ -1,0 +1,88 @@
+"""What is proven of a result that was sent, what is still to come, and what will not come."""
+
+from dataclasses import dataclass
+
+from dicom_node.deliver.verification import STUDY_ROOT_FIND
+from dicom_node.settings import Destination, Proof
+from dicom_node.storage_commitment import PUSH_MODEL
+from dicom_node.store import DeliveryState, UnprovenResult
+
+MOST_ASKS = 3
+"""Storage commitment requests for one sending; an archive that has reported on none of them will not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How far the proof of one object is."""
+
+    state: DeliveryState
+    """SENT: something is still to come."""
+    detail: str = ""
+    until: float = 0.0
+    """Before this Unix time there is nothing to do but to wait for a report; 0: there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """One way of proof: there or not wanted, unless it says otherwise."""
+
+    missing: str = ""
+    """Why it will not come."""
+    waits: bool = False
+    until: float = 0.0
+
+
+def may_be_asked(destination: Destination, sent: UnprovenResult, now: float) -> bool:
+    """Tell whether storage commitment is to be asked for, for the first time or again."""
+    if destination.commitment is Proof.NEVER or sent.committed_at is not None or sent.asks >= MOST_ASKS:
+        return False
+    return not _is_waited_for(destination, sent, now)
+
+
+def judge(destination: Destination, sent: UnprovenResult, offered: frozenset[str] | None, now: float) -> Verdict:
+    """Judge one object; `offered` are the SOP classes that its archive accepts, None where it was not asked now."""
+    commitment = _judge_commitment(destination, sent, offered, now)
+    finding = _judge_finding(destination, sent, offered)
+    for wanted, claim in ((destination.commitment, commitment), (destination.verify, finding)):
+        if claim.missing and wanted is Proof.REQUIRED:
+            return Verdict(state=DeliveryState.PARKED, detail=f"{claim.missing}, which is required")
+    if finding.waits:
+        return Verdict(state=DeliveryState.SENT)
+    if commitment.waits:
+        return Verdict(
+            state=DeliveryState.SENT, detail="waits for its storage commitment report", until=commitment.until
+        )
+    if commitment.missing and sent.asks >= MOST_ASKS and sent.verified_at is None:
+        return Verdict(state=DeliveryState.PARKED, detail=f"{commitment.missing}, and nothing else proves it")
+    remarks = filter(None, (commitment.missing, finding.missing))
+    return Verdict(state=DeliveryState.DELIVERED, detail="; ".join(remarks))
+
+
+def _judge_commitment(
+    destination: Destination, sent: UnprovenResult, offered: frozenset[str] | None, now: float
+) -> _Claim:
+    if destination.commitment is Proof.NEVER or sent.committed_at is not None:
+        return _Claim()
+    if offered is not None and PUSH_MODEL not in offered:
+        return _Claim(missing="storage commitment is not offered")
+    if _is_waited_for(destination, sent, now):
+        return _Claim(waits=True, until=_deadline(destination, sent))
+    if sent.asks >= MOST_ASKS:
+        return _Claim(missing=f"no storage commitment after {sent.asks} requests")
+    return _Claim(waits=True)
+
+
+def _judge_finding(destination: Destination, sent: UnprovenResult, offered: frozenset[str] | None) -> _Claim:
+    if destination.verify is Proof.NEVER or sent.verified_at is not None:
+        return _Claim()
+    if offered is not None and STUDY_ROOT_FIND not in offered:
+        return _Claim(missing="C-FIND is not offered")
+    return _Claim(waits=True)
+
+
+def _is_waited_for(destination: Destination, sent: UnprovenResult, now: float) -> bool:
+    return sent.transaction_uid is not None and now < _deadline(destination, sent)
+
+
+def _deadline(destination: Destination, sent: UnprovenResult) -> float:
+    return (sent.asked_at or 0.0) + destination.commitment_deadline_s
