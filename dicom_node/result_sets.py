@@ -10,6 +10,7 @@ from dicom_node.analyse.pixels import load_radiograph
 from dicom_node.assemble.reduction import reduce_study
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.assemble.study import read_study
+from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.durable import write_durably
 from dicom_node.encode.results import encode_study
 from dicom_node.errors import describe_unforeseen
@@ -40,6 +41,7 @@ class ResultSets:
         analysis: AnalysisSettings = _DEFAULTS,
     ) -> None:
         self._node = node
+        self._trail = AuditTrail(node.audit_dir, node.ae_title)
         self._store = store
         self._pipeline = pipeline
         self._destinations = destinations
@@ -82,7 +84,21 @@ class ResultSets:
 
     def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], list[Finding]]:
         objects = encode_study(analysis, ae_title=self._node.ae_title)
-        return [self._write(analysis.study, result) for result in objects], list_findings(analysis)
+        said = list_findings(analysis)
+        self._note(analysis, said)
+        return [self._write(analysis.study, result) for result in objects], said
+
+    def _note(self, analysis: StudyAnalysis, said: list[Finding]) -> None:
+        """Write a line of the audit trail: what was said of which image, and by which models."""
+        spoke = dict.fromkeys(model for image in analysis.images for model in image.analysis.models)
+        self._trail.note(
+            AuditEvent.STUDY_ANALYSED,
+            study_instance_uid=analysis.study.study_instance_uid,
+            revision=analysis.study.revision,
+            version=analysis.study.version,
+            models=[f"{model.name} {model.version} {model.digest}" for model in spoke],
+            images=[{"sop_instance_uid": one.sop_instance_uid, "decision": one.decision} for one in said],
+        )
 
     def _give_up(self, study: Study, reason: str) -> tuple[list[StoredResult], list[Finding]]:
         """Say of every image that it was not analysed, by nothing but plain values of its header."""

@@ -93,6 +93,11 @@ class NodeSettings(_Table):
         return self.data_dir / "results"
 
     @property
+    def audit_dir(self) -> Path:
+        """Where the audit trail is kept, a file per day."""
+        return self.data_dir / "audit"
+
+    @property
     def heartbeat(self) -> Path:
         """The empty file that the worker touches at every sweep."""
         return self.data_dir / "worker.alive"

@@ -4,6 +4,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from dicom_node.audit import AuditTrail
+from dicom_node.errors import describe_unforeseen
 from dicom_node.receive.admission import DiskWatermark
 from dicom_node.receive.commitment import Reporters
 from dicom_node.receive.header import Header
@@ -24,6 +26,7 @@ class Archive:
     registry: Registry
     watermark: DiskWatermark
     maximum_object_bytes: int
+    trail: AuditTrail
     reporters: Reporters
     """Who may report on storage commitment."""
 
@@ -32,9 +35,9 @@ class Archive:
         is_new = self.spool.keep_conflict(path, row.sop_instance_uid, row.sha256)
         try:
             self._tell_of_conflict(row, is_new=is_new)
-        except Exception:
-            # The object is safe, which is all that its sender asks.
-            _LOGGER.exception("a conflict was not recorded: SOP Instance %s", row.sop_instance_uid)
+        except Exception as error:  # noqa: BLE001  # the object is safe, which is all that its sender asks
+            reason = describe_unforeseen(error)
+            _LOGGER.error("a conflict was not recorded: SOP Instance %s: %s", row.sop_instance_uid, reason)  # noqa: TRY400  # no texts of exceptions in logs
 
     def _tell_of_conflict(self, row: ReceivedInstance, *, is_new: bool) -> None:
         known = self.store.find_instance(row.sop_instance_uid)

@@ -20,6 +20,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
+from dicom_node.audit import AuditEvent
 from dicom_node.receive.admission import AssociationLimit, SenderList
 from dicom_node.receive.archive import Archive
 from dicom_node.receive.connection import BoundedSocket, PDULimits
@@ -95,6 +96,7 @@ class ConnectionHandler(RequestHandler):
         assoc.acceptor.supported_contexts = self.server.contexts
         assoc.requestor.address_info = self.remote
         assoc.bind(evt.EVT_REQUESTED, self.server.admit)
+        assoc.bind(evt.EVT_REJECTED, self.server.note_wrong_number)
         self.server.remember(assoc)
         return assoc
 
@@ -147,6 +149,7 @@ class Listener(ThreadedAssociationServer):
         if self._senders.may_connect(host) or self.archive.reporters.may_connect(host):
             return True
         _LOGGER.warning("connection from %s closed: no sender has this address", client_address[0])
+        self.archive.trail.alert(AuditEvent.CONNECTION_REFUSED, host=host, reason="no sender has this address")
         return False
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -158,6 +161,7 @@ class Listener(ThreadedAssociationServer):
             self.finish_request(request, client_address)
         except (OSError, RuntimeError) as error:  # a handshake that failed; a thread that could not be started
             _LOGGER.warning("connection from %s failed: %s", client_address[0], error)
+            self.archive.trail.alert(AuditEvent.CONNECTION_REFUSED, host=client_address[0], reason=error)
             self.shutdown_request(request)
             self._note_end()
 
@@ -193,9 +197,20 @@ class Listener(ThreadedAssociationServer):
             assoc.acceptor.supported_contexts = chosen
             _LOGGER.info("association with %r at %s", calling_ae_title, assoc.host)
             return
-        _LOGGER.warning("association rejected: %r at %s: %s", calling_ae_title, assoc.host, reason)
+        self._note_rejection(assoc, reason)
         assoc.acse.send_reject(*rejection)
         assoc.kill()
+
+    def note_wrong_number(self, event: evt.Event) -> None:
+        """Note that pynetdicom has rejected an association, which it does where another AE title was called."""
+        self._note_rejection(cast("AcceptedAssociation", event.assoc), "it called another AE title")
+
+    def _note_rejection(self, assoc: AcceptedAssociation, reason: str) -> None:
+        calling = cast("A_ASSOCIATE", assoc.requestor.primitive).calling_ae_title
+        _LOGGER.warning("association rejected: %r at %s: %s", calling, assoc.host, reason)
+        self.archive.trail.alert(
+            AuditEvent.ASSOCIATION_REFUSED, calling_ae_title=calling, host=assoc.host, reason=reason
+        )
 
     def forget(self, assoc: AcceptedAssociation) -> None:
         """Note the end of a connection."""

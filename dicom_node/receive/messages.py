@@ -13,11 +13,12 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
+from dicom_node.audit import AuditEvent, Transfers
 from dicom_node.receive.archive import Archive
 from dicom_node.receive.commitment import IncomingReport
 from dicom_node.receive.connection import DataTransfer
 from dicom_node.receive.reception import Reception, StoreRequest
-from dicom_node.receive.status import StoreStatus
+from dicom_node.receive.status import RefusedError, StoreStatus
 from dicom_node.receive.upper_layer import UpperLayer
 from dicom_node.storage_commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
 
@@ -48,6 +49,7 @@ class Messages(DIMSEServiceProvider):
         self._context_id = 0
         self._message_id = 0
         self._reception: Reception | IncomingReport | None = None
+        self._transfers = Transfers()
 
     @property
     def _upper_layer(self) -> UpperLayer:
@@ -152,6 +154,7 @@ class Messages(DIMSEServiceProvider):
 
     def _finish_object(self, reception: Reception) -> None:
         refusal = reception.finish()
+        self._note(reception, refusal)
         if refusal:
             _LOGGER.warning("%s refused: 0x%04X %s", reception.name, refusal.status, refusal.comment)
         self._answer(
@@ -164,6 +167,26 @@ class Messages(DIMSEServiceProvider):
             refusal.status if refusal else StoreStatus.SUCCESS,
             refusal.comment if refusal else "",
         )
+
+    def _note(self, reception: Reception, refusal: RefusedError | None) -> None:
+        """Write a line of the audit trail before the answer goes out."""
+        request = reception.request
+        self._transfers.count(reception.study_instance_uid, request.sop_class_uid, success=refusal is None)
+        self._archive.trail.note(
+            AuditEvent.INSTANCE_RECEIVED,
+            calling_ae_title=request.calling_ae_title,
+            host=self.assoc.requestor.address or "",
+            sop_class_uid=request.sop_class_uid,
+            sop_instance_uid=request.sop_instance_uid,
+            study_instance_uid=reception.study_instance_uid,
+            status=refusal.status if refusal else StoreStatus.SUCCESS,
+            outcome=refusal.comment if refusal else reception.admission,
+        )
+
+    def note_transfers(self) -> None:
+        """Write what came through the association, now that it is over."""
+        requestor = self.assoc.requestor
+        self._transfers.note(self._archive.trail, peer_ae_title=requestor.ae_title, host=requestor.address)
 
     def _answer(
         self, field: int, sop_class_uid: str, sop_instance_uid: str = "", status: int = 0x0000, comment: str = ""

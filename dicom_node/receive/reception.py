@@ -42,6 +42,10 @@ class Reception:
 
     archive: Archive
     request: StoreRequest
+    study_instance_uid: str = ""
+    """Of the object, once its header was read."""
+    admission: Admission | None = None
+    """What became of it; None where it is not kept."""
     _file: IncomingFile | None = None
     _refusal: RefusedError | None = None
 
@@ -124,6 +128,7 @@ class Reception:
             raise RefusedError(
                 StoreStatus.DATA_SET_MISMATCH, "command and data set name different SOP class or instance"
             )
+        self.study_instance_uid = header.study_instance_uid
         file.sync()
         path = self.archive.spool.path_of(header.study_instance_uid, header.sop_instance_uid)
         row = self._row(header, file, path)
@@ -139,6 +144,7 @@ class Reception:
             self.archive.set_aside(kept, row)
         else:
             _LOGGER.debug("%s: %s of study %s", admission, self.name, row.study_instance_uid)
+        self.admission = admission
 
     def _ensure_row(self, path: Path) -> None:
         """Let a row know the file that is there already: its own may never have been committed."""

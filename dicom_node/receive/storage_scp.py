@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from pynetdicom import AE, _config
 
+from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.errors import ConfigurationError
 from dicom_node.processes import install_stop_signals
 from dicom_node.receive.admission import AssociationLimit, DiskWatermark, SenderList
@@ -116,6 +117,7 @@ def _open_archive(settings: Settings) -> Archive:
         registry=Registry(store, spool.folder),
         watermark=DiskWatermark(spool.folder, settings.receive.minimum_free_mb * 1e6),
         maximum_object_bytes=int(settings.receive.maximum_object_mb * 1e6),
+        trail=AuditTrail(settings.node.audit_dir, settings.node.ae_title),
         reporters=Reporters(settings.destinations),
     )
 
@@ -153,11 +155,19 @@ def run_receiver(settings: Settings) -> int:
     port = listening.getsockname()[1]
     cores = sorted(os.sched_getaffinity(0)) if settings.receive.pin_to_cores else []
     senders, reporters = SenderList(settings.senders), Reporters(settings.destinations)
+    trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
+
+    def may_connect(host: str) -> bool:
+        is_known = senders.may_connect(host) or reporters.may_connect(host)
+        if not is_known:
+            trail.alert(AuditEvent.CONNECTION_REFUSED, host=host, reason="no sender has this address")
+        return is_known
+
     dispatcher = Dispatcher(
         listening,
         settings.receive.processes,
         serve=lambda index, again, channel: _serve(settings, index, again, cores, channel),
-        may_connect=lambda host: senders.may_connect(host) or reporters.may_connect(host),
+        may_connect=may_connect,
         clean_up=spool.remove_incoming,
     )
 

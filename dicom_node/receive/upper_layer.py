@@ -120,6 +120,7 @@ class UpperLayer(DULServiceProvider):
             self.assoc.disconnect()  # type: ignore[attr-defined]  # as the association was built
         finally:
             self.assoc.dimse.discard()  # type: ignore[attr-defined]  # as the association was built
+            self.assoc.dimse.note_transfers()  # type: ignore[attr-defined]  # likewise
             # The association's thread may be waiting for a request that will not come.
             self.to_user_queue.put(None)  # what receive_pdu says at its time-out
             with self._wake_lock:
