@@ -13,6 +13,7 @@ from pynetdicom.presentation import PresentationContext
 
 from dicom_node.errors import AssociationError, RejectedError
 from dicom_node.settings import Archive
+from dicom_node.tls import tls_args
 
 # Both would write data sets, and with them names, into the log.
 _config.LOG_REQUEST_IDENTIFIERS = False
@@ -46,6 +47,7 @@ def request_association(
             contexts=list(contexts),
             ae_title=archive.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
+            tls_args=tls_args(archive),
         )
     except OSError as error:  # a name that cannot be resolved is not caught further down
         raise AssociationError(f"{archive.name}: {archive.host} cannot be reached: {error.strerror}") from error
@@ -53,7 +55,8 @@ def request_association(
         reason = assoc.acceptor.primitive.reason_str.lower()
         raise RejectedError(f"{archive.name}: rejected the association for good: {reason}")
     if not assoc.is_established:
-        raise AssociationError(f"{archive.name}: {_why_not(assoc)}")
+        over_tls = ", over TLS (do both sides trust each other's certificate?)" if archive.tls else ""
+        raise AssociationError(f"{archive.name}: {_why_not(assoc)}{over_tls}")
     _keep_responses(assoc)
     try:
         yield assoc

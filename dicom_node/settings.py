@@ -3,8 +3,10 @@
 Units are in the names: `_s` seconds, `_mb` 10**6 bytes, `_bytes` bytes, `_days` days.
 """
 
+import re
 import tomllib
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +21,7 @@ from pydantic import (
     StrictInt,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from sqlalchemy import make_url
@@ -26,6 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.errors import ConfigurationError
 from dicom_node.retention_settings import RetentionSettings
+from dicom_node.tls_settings import TLSFiles, TLSSettings, give_files_to_archives
 
 _DEFAULT_BUNDLES = Path(__file__).resolve().parent.parent / "models" / "bundles"
 _EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  # what an administrator may write, not what is bound
@@ -58,6 +62,16 @@ def _validate_database_url(value: str) -> str:
         raise ValueError(f"needs a driver for {url.drivername} that is not installed") from error
     if dialect.is_async:
         raise ValueError(f"names the asynchronous driver {url.drivername}; a synchronous one is needed")
+    return value
+
+
+def _validate_certificate(value: str) -> str:
+    """Accept a SHA-256 fingerprint, with colons or without, or a subject such as CN=pacs,O=Hospital (RFC 4514)."""
+    digits = value.replace(":", "").lower()
+    if re.fullmatch(r"[0-9a-f]{64}", digits):
+        return digits
+    if value and "=" not in value:
+        raise ValueError("is neither a SHA-256 fingerprint (64 hexadecimal digits) nor a subject such as CN=pacs")
     return value
 
 
@@ -109,6 +123,8 @@ class Sender(_Table):
     ae_title: AETitle
     networks: tuple[IPvAnyNetwork, ...] = ()
     """Addresses it may come from; empty: from any."""
+    certificate: Annotated[str, AfterValidator(_validate_certificate)] = ""
+    """SHA-256 fingerprint or subject (RFC 4514) of the certificate it must show; empty: any that `[tls]` trusts."""
 
 
 class Archive(_Table):
@@ -120,6 +136,17 @@ class Archive(_Table):
     port: Port
     connection_timeout_s: Seconds = 10
     response_timeout_s: Seconds = 60
+    tls: TLSFiles | None = None
+    """Files for DICOM TLS; None: plain TCP. In the configuration file true stands for those of `[tls]`."""
+    tls_name: str = ""
+    """Name that the archive's certificate must hold; empty: `host`."""
+
+    @field_validator("tls", mode="before")
+    @classmethod
+    def _take_false_for_none(cls, value: object) -> object:
+        if isinstance(value, str | int) and value is not False:
+            raise ValueError("must be true or false, without quotes")
+        return None if value is False else value
 
 
 class Proof(StrEnum):
@@ -238,6 +265,7 @@ class Settings(_Table):
     """The whole configuration of a node."""
 
     node: NodeSettings
+    tls: TLSSettings | None = None
     senders: Annotated[tuple[Sender, ...], Field(min_length=1)]
     destinations: Annotated[tuple[Destination, ...], Field(min_length=1)]
     receive: ReceiveSettings = ReceiveSettings()
@@ -247,6 +275,25 @@ class Settings(_Table):
     retention: RetentionSettings = RetentionSettings()
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _give_files_to_archives(cls, tables: object) -> object:
+        return give_files_to_archives(tables)
+
+    @model_validator(mode="after")
+    def _check_senders(self) -> "Settings":
+        """Refuse a door that stands open: an AE title is a claim that anybody can make."""
+        for number, sender in enumerate(self.senders, start=1):
+            where = f"table [[senders]] number {number}, key"
+            if sender.certificate and not self.has_incoming_tls:
+                raise ValueError(f"{where} 'certificate': is never seen without [tls] and its incoming = true")
+            if not (sender.networks or self.has_incoming_tls or _is_loopback(self.node.host)):
+                raise ValueError(
+                    f"{where} 'networks': is required where [node] host is {self.node.host}: a title is a mere claim;"
+                    ' name the addresses it comes from, or set up [tls]; ["0.0.0.0/0", "::/0"] means everybody'
+                )
+        return self
 
     @model_validator(mode="after")
     def _check_names(self) -> "Settings":
@@ -263,6 +310,11 @@ class Settings(_Table):
         return self
 
     @property
+    def has_incoming_tls(self) -> bool:
+        """Whether the DICOM port speaks TLS, and nothing else."""
+        return self.tls is not None and self.tls.incoming
+
+    @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the node's state."""
         return self.database.url or f"sqlite:///{(self.node.data_dir / 'node.sqlite').resolve()}"
@@ -271,6 +323,13 @@ class Settings(_Table):
     def workflow_url(self) -> str:
         """SQLAlchemy URL of the durable workflow's checkpoints."""
         return self.database.workflow_url or f"sqlite:///{(self.node.data_dir / 'workflow.sqlite').resolve()}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def load_settings(path: Path) -> Settings:

@@ -1,12 +1,16 @@
 """What tests of the receiver send, and where they look for it."""
 
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from raw_peer import EXPLICIT, RawPeer, status_of
+from pynetdicom.transport import ThreadedAssociationServer
+from raw_peer import ASSOCIATE_AC, COMMAND, EXPLICIT, LAST, RELEASE_RP, RawPeer, echo_command, status_of
 
 from dicom_node.receive.storage_scp import Receiver
 
@@ -45,3 +49,29 @@ def arriving(receiver: Receiver) -> list[Path]:
 def data_set_of(path: Path) -> bytes:
     content = path.read_bytes()
     return content[144 + int.from_bytes(content[140:144], "little") :]
+
+
+def port_of(server: Receiver | ThreadedAssociationServer) -> int:
+    return server.port if isinstance(server, Receiver) else server.server_address[1]
+
+
+def echoes(port: int) -> bool:
+    """Tell whether a well-behaved peer is served now."""
+    with RawPeer(port) as peer:
+        if peer.request()[0] != ASSOCIATE_AC:
+            return False
+        peer.send_values((3, COMMAND | LAST, echo_command()))
+        return status_of(peer.read_response()) == 0 and peer.release() == RELEASE_RP
+
+
+def ends_soon(threads: Callable[[], int], within_s: float = 5) -> bool:
+    deadline = time.monotonic() + within_s
+    while threads() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return threads() == 0
+
+
+@contextlib.contextmanager
+def many(port: int, count: int) -> Iterator[list[RawPeer]]:
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(RawPeer(port)) for _ in range(count)]

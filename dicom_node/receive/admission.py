@@ -1,7 +1,7 @@
 """Who may send, how many at a time, and whether there is room."""
 
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from os import statvfs
@@ -9,33 +9,36 @@ from pathlib import Path
 
 from dicom_node.receive.status import RefusedError, StoreStatus
 from dicom_node.settings import Sender
+from dicom_node.tls import PeerCertificate
 
 
 class SenderList:
-    """The application entities that may send, each from its networks or from anywhere."""
+    """The application entities that may send: each by its title, its networks and its certificate, as configured."""
 
     def __init__(self, senders: Sequence[Sender]) -> None:
-        self._networks: dict[str, set[IPv4Network | IPv6Network] | None] = defaultdict(set)
-        for sender in senders:
-            known = self._networks[sender.ae_title]
-            # One entry without networks lets the title in from anywhere, whatever its other entries say.
-            self._networks[sender.ae_title] = (
-                known | set(sender.networks) if known is not None and sender.networks else None
-            )
+        self._senders = tuple(senders)
 
     def may_connect(self, host: str) -> bool:
         """Tell whether any sender may come from an address: others are not worth an answer."""
-        return any(networks is None or _is_in(host, networks) for networks in self._networks.values())
+        return any(_may_come_from(sender, host) for sender in self._senders)
 
-    def may_send(self, ae_title: str, host: str) -> bool:
-        """Tell whether this calling AE title may come from that address."""
-        if ae_title not in self._networks:
-            return False
-        networks = self._networks[ae_title]
-        return networks is None or _is_in(host, networks)
+    def may_send(self, ae_title: str, host: str, certificate: PeerCertificate | None = None) -> bool:
+        """Tell whether this calling AE title may come from that address, with that certificate (None: without TLS)."""
+        return any(
+            sender.ae_title == ae_title and _may_come_from(sender, host) and _may_show(sender, certificate)
+            for sender in self._senders
+        )
 
 
-def _is_in(host: str, networks: set[IPv4Network | IPv6Network]) -> bool:
+def _may_come_from(sender: Sender, host: str) -> bool:
+    return not sender.networks or _is_in(host, sender.networks)
+
+
+def _may_show(sender: Sender, certificate: PeerCertificate | None) -> bool:
+    return not sender.certificate or (certificate is not None and certificate.is_named(sender.certificate))
+
+
+def _is_in(host: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
     address = ip_address(host.partition("%")[0])
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped

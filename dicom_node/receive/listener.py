@@ -28,6 +28,7 @@ from dicom_node.receive.dispatcher import ENDED
 from dicom_node.receive.messages import Messages
 from dicom_node.receive.presentation import choose_contexts
 from dicom_node.receive.upper_layer import UpperLayer
+from dicom_node.tls import PeerCertificate, ServerTLS, read_peer_certificate
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 
@@ -52,6 +53,7 @@ class AcceptedAssociation(Association):
         super().__init__(ae, MODE_ACCEPTOR)
         self._server = server
         self.host = ""
+        self.certificate: PeerCertificate | None = None
         self.dul = UpperLayer(self, server.limits)
         self.dimse = Messages(self, server.archive)
         # Once more, now that the timers they set are those of this upper layer.
@@ -87,6 +89,8 @@ class ConnectionHandler(RequestHandler):
         # pynetdicom finds the associations of a server by this name.
         assoc.name = "AcceptorThread"
         assoc.host = self.remote.address
+        if isinstance(self.request, ssl.SSLSocket):
+            assoc.certificate = read_peer_certificate(self.request)
         assoc.set_socket(BoundedSocket(assoc, client_socket=self.request))
         assoc.acceptor.maximum_length = self.ae.maximum_pdu_size
         assoc.acceptor.ae_title = self.server.ae_title
@@ -116,19 +120,18 @@ class Listener(ThreadedAssociationServer):
         limits: PDULimits,
         senders: SenderList,
         association_limit: AssociationLimit,
-        ssl_context: ssl.SSLContext | None = None,
+        tls: ServerTLS | None = None,
     ) -> None:
         self.archive = archive
         self.limits = limits
         self._senders = senders
         self._association_limit = association_limit
+        self._tls = tls
         self._open: dict[AcceptedAssociation, bool] = {}
         self._lock = threading.Lock()
         # pynetdicom takes a server off this list when it shuts down.
         ae._servers.append(self)  # noqa: SLF001 - AE.start_server would do it, and choose the class itself
-        super().__init__(
-            ae, address, ae.ae_title, ae.supported_contexts, ssl_context, request_handler=ConnectionHandler
-        )
+        super().__init__(ae, address, ae.ae_title, ae.supported_contexts, request_handler=ConnectionHandler)
 
     # Connections
 
@@ -155,10 +158,13 @@ class Listener(ThreadedAssociationServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve one connection, in its own thread: TLS handshake first, where there is TLS."""
         try:
-            if self.ssl_context:
+            if self._tls:
                 request.settimeout(_TLS_HANDSHAKE_S)
-                request = self.ssl_context.wrap_socket(request, server_side=True)
+                request = self._tls.context.wrap_socket(request, server_side=True)
             self.finish_request(request, client_address)
+        except ssl.SSLEOFError:  # somebody looked whether the port is open, and left
+            self.shutdown_request(request)
+            self._note_end()
         except (OSError, RuntimeError) as error:  # a handshake that failed; a thread that could not be started
             _LOGGER.warning("connection from %s failed: %s", client_address[0], error)
             self.archive.trail.alert(AuditEvent.CONNECTION_REFUSED, host=client_address[0], reason=error)
@@ -182,10 +188,10 @@ class Listener(ThreadedAssociationServer):
         """Reject an association request that comes from the wrong sender, or one too many."""
         assoc = cast("AcceptedAssociation", event.assoc)
         calling_ae_title = cast("A_ASSOCIATE", assoc.requestor.primitive).calling_ae_title
-        may_send = self._senders.may_send(calling_ae_title, assoc.host)
+        may_send = self._senders.may_send(calling_ae_title, assoc.host, assoc.certificate)
         if not (may_send or self.archive.reporters.may_report(calling_ae_title, assoc.host)):
             rejection = (_REJECTED_PERMANENTLY, _BY_USER, _CALLING_AE_TITLE_NOT_RECOGNISED)
-            reason = "not a known sender, or not from this address"
+            reason = f"not a known sender, or not from this address{_name(assoc.certificate)}"
         elif not self._association_limit.enter(assoc.host):
             rejection = (_REJECTED_FOR_NOW, _BY_PRESENTATION, _LOCAL_LIMIT_EXCEEDED)
             reason = "too many associations"
@@ -228,6 +234,11 @@ class Listener(ThreadedAssociationServer):
         """Connections that are open, with an association or without."""
         with self._lock:
             return list(self._open)
+
+
+def _name(certificate: PeerCertificate | None) -> str:
+    """Name a certificate in a log line, so that whoever wants to let it in can copy it from there."""
+    return f", or not with certificate {certificate.subject!r}, SHA-256 {certificate.sha256}" if certificate else ""
 
 
 class HandedListener(Listener):

@@ -4,7 +4,6 @@ import gc
 import logging
 import os
 import socket
-import ssl
 import threading
 import time
 import warnings
@@ -29,6 +28,7 @@ from dicom_node.receive.registry import Registry
 from dicom_node.receive.spool import Spool
 from dicom_node.settings import Settings
 from dicom_node.store import Store
+from dicom_node.tls import ServerTLS
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 
@@ -86,9 +86,7 @@ class Receiver:
         self.stop()
 
 
-def start_receiver(
-    settings: Settings, *, ssl_context: ssl.SSLContext | None = None, channel: socket.socket | None = None
-) -> Receiver:
+def start_receiver(settings: Settings, *, channel: socket.socket | None = None) -> Receiver:
     """Receive in threads of this process: on the configured host and port (0: a free one), or through a channel."""
     archive = _open_archive(settings)
     limits = settings.receive
@@ -97,7 +95,7 @@ def start_receiver(
         "limits": PDULimits(maximum_pdu_bytes=limits.maximum_pdu_bytes, deadline_s=limits.pdu_deadline_s),
         "senders": SenderList(settings.senders),
         "association_limit": AssociationLimit(limits.maximum_associations, limits.maximum_associations_per_address),
-        "ssl_context": ssl_context,
+        "tls": _open_tls(settings),
     }
     ae = build_ae(settings)
     address = (settings.node.host, settings.node.port)
@@ -106,6 +104,10 @@ def start_receiver(
     archive.spool.remove_incoming()
     rebuild_rows(archive)
     return Receiver(Listener(ae, address, **options), settings.node.grace_s)
+
+
+def _open_tls(settings: Settings) -> ServerTLS | None:
+    return ServerTLS(settings.tls) if settings.tls is not None and settings.has_incoming_tls else None
 
 
 def _open_archive(settings: Settings) -> Archive:
@@ -146,9 +148,10 @@ def run_receiver(settings: Settings) -> int:
     Raises
     ------
     ConfigurationError
-        Where the configured address cannot be listened on.
+        Where the configured address cannot be listened on, or the files of `[tls]` cannot be used.
     """
     stop = install_stop_signals()
+    tls = _open_tls(settings)
     listening = _listen(settings)
     spool = Spool(settings.node.spool_dir)
     spool.remove_incoming()
@@ -172,7 +175,8 @@ def run_receiver(settings: Settings) -> int:
     )
 
     def announce() -> None:
-        _LOGGER.info("receiving as %s on %s port %d", settings.node.ae_title, settings.node.host, port)
+        how = " over TLS" if tls else ""
+        _LOGGER.info("receiving as %s on %s port %d%s", settings.node.ae_title, settings.node.host, port, how)
 
     dispatcher.run(stop, announce, settings.node.grace_s + 2)
     return 0

@@ -66,6 +66,20 @@ def test_every_default_shown_in_the_shipped_configuration_is_the_default(tmp_pat
         ("# pin_to_cores = true", 'pin_to_cores = "yes"', "table [receive], key 'pin_to_cores': must be true or false"),
         ("# port = 8080", "port = 11112", "table [web], key 'port': is the port of [node] too"),
         ('# host = "127.0.0.1"\n# port = 8080', 'host = "0.0.0.0"\nport = 11112', "table [web], key 'port'"),
+        (
+            'host = "127.0.0.1" ',
+            'host = "0.0.0.0" ',
+            "[[senders]] number 1, key 'networks': is required where [node] host",
+        ),
+        ("# networks", 'certificate = "CN=pacs"\n#', "[[senders]] number 1, key 'certificate': is never seen without"),
+        (
+            "# networks",
+            'certificate = "12:34"\n#',
+            "table [[senders]] number 1, key 'certificate': is neither a SHA-256",
+        ),
+        ("port = 4242", "port = 4242\ntls = true", "table [destinations], key 'tls': needs the table [tls]"),
+        ("port = 4242", "port = 4242\ntls = 1", "table [[destinations]] number 1, key 'tls': must be true or false"),
+        ("#[tls]", "[tls]", "table [tls], key 'certificate': is required"),
         ('host = "127.0.0.1" ', 'host = " " ', "table [node], key 'host': must not be empty"),
     ],
 )
@@ -85,6 +99,37 @@ def test_a_second_destination_of_the_same_name_is_refused(tmp_path):
             "# When a study",
             '[[destinations]]\nname = "archive"\nae_title = "B"\nhost = "b"\nport = 104\n# When a study',
         )
+
+
+TLS = '[tls]\ncertificate = "a.pem"\nkey = "a.key"\nca = "ca.pem"\n'
+
+
+def test_the_files_of_tls_go_to_every_archive_that_asks_for_them(tmp_path):
+    more = '[[destinations]]\nname = "plain"\nae_title = "B"\nhost = "b"\nport = 104\ntls = false\n'
+    settings = load_with(tmp_path, "port = 4242", f'port = 4242\ntls = true\ntls_name = "pacs"\n{TLS}{more}')
+    secure, plain = settings.destinations
+    assert (secure.tls.certificate, secure.tls.key, secure.tls.ca) == (Path("a.pem"), Path("a.key"), Path("ca.pem"))
+    assert plain.tls is None
+    assert settings.has_incoming_tls
+    assert not load_with(tmp_path, "#[tls]", f"{TLS}incoming = false").has_incoming_tls
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# networks", 'networks = ["10.0.0.0/8"]\n#'),
+        ("# networks", 'networks = ["0.0.0.0/0", "::/0"]\n#'),
+        ("#[tls]", TLS),
+    ],
+)
+def test_a_node_that_is_reached_from_elsewhere_knows_its_senders_by_more_than_a_title(tmp_path, old, new):
+    text = CONFIG.read_text().replace('host = "127.0.0.1" ', 'host = "192.0.2.7" ', 1)
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match="a title is a mere claim"):
+        load_settings(path)
+    path.write_text(text.replace(old, new, 1))
+    assert load_settings(path).node.host == "192.0.2.7"
 
 
 def test_node_and_web_may_have_one_port_on_different_addresses(tmp_path):

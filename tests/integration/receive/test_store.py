@@ -1,8 +1,7 @@
-"""Objects over real associations: what is kept, and what is answered."""
+"""Objects over real associations: what is kept, what it is to the node, and a disk that takes no more."""
 
 import resource
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +16,14 @@ from pydicom.uid import (
     DigitalXRayImageStorageForProcessing,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    generate_uid,
 )
 from pynetdicom import AE
 from pynetdicom.association import Association
-from raw_peer import COMMAND, CR, DX, EXPLICIT, IMPLICIT, LAST, RawPeer, echo_command, status_of, store_command
+from raw_peer import COMMAND, CR, DX, LAST, RawPeer, echo_command, status_of
 from receiving import arriving, conflicts, data_set_of, encode, kept_files, send, status
 
 from dicom_node.identity import MANUFACTURER, MANUFACTURER_MODEL_NAME
-from dicom_node.receive.presentation import STORAGE_CLASSES, TRANSFER_SYNTAXES
+from dicom_node.receive.presentation import TRANSFER_SYNTAXES
 from dicom_node.receive.status import StoreStatus
 from dicom_node.receive.storage_scp import Receiver
 from dicom_node.store import InstanceRole, Store
@@ -44,9 +42,6 @@ def association(receiver: Receiver, *contexts: tuple[str, str]) -> Iterator[Asso
         yield assoc
     finally:
         assoc.release()
-
-
-# What is kept
 
 
 def test_a_stored_object_is_a_part_10_file_whose_data_set_has_the_bytes_that_were_sent(receiver: Receiver) -> None:
@@ -82,42 +77,6 @@ def test_a_stored_object_has_a_row_that_says_where_it_is_and_what_it_is(receiver
     assert [study.study_instance_uid for study in store.open_studies()] == [ds.StudyInstanceUID]
 
 
-@pytest.mark.parametrize("piece", [1, 7, 1000, 16000, 130_000])
-def test_the_size_of_the_pieces_does_not_change_the_bytes(receiver: Receiver, piece: int) -> None:
-    ds = build_dx(PixelData=bytes(range(256)) * 8, Rows=32, Columns=32)
-    sent = encode(ds)
-    with RawPeer(receiver.port).associate() as peer:
-        request = store_command(DX, ds.SOPInstanceUID)
-        for part in (request[:10], request[10:11]):
-            peer.send_values((1, COMMAND, part))
-        peer.send_values((1, COMMAND | LAST, request[11:]))
-        peer.send_data_set(sent, piece=piece)
-        assert status_of(peer.read_response()) == StoreStatus.SUCCESS
-    assert data_set_of(kept_files(receiver)[0]) == sent
-
-
-def test_command_and_data_set_may_come_in_one_pdu(receiver: Receiver) -> None:
-    ds = build_dx(PixelData=bytes(2048), Rows=32, Columns=32)
-    sent = encode(ds)
-    with RawPeer(receiver.port).associate() as peer:
-        command = store_command(DX, ds.SOPInstanceUID)
-        peer.send_values((1, COMMAND | LAST, command), (1, 0, sent[:100]), (1, LAST, sent[100:]))
-        assert status_of(peer.read_response()) == StoreStatus.SUCCESS
-    assert data_set_of(kept_files(receiver)[0]) == sent
-
-
-@pytest.mark.parametrize("maximum_length", [0, 64, 4096, 1 << 20])
-def test_answers_fit_the_longest_pdu_that_the_peer_takes(receiver: Receiver, maximum_length: int) -> None:
-    ds = build_dx()
-    with RawPeer(receiver.port).associate(maximum_length=maximum_length) as peer:
-        response = peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)
-        assert response[0x1000].rstrip(b"\0").decode() == ds.SOPInstanceUID
-        assert status_of(response) == StoreStatus.SUCCESS
-
-
-# Negotiation
-
-
 @pytest.mark.parametrize("transfer_syntax", TRANSFER_SYNTAXES)
 def test_every_transfer_syntax_of_the_list_is_accepted_and_recorded(receiver: Receiver, transfer_syntax: UID) -> None:
     ds = build_cr()
@@ -129,42 +88,6 @@ def test_every_transfer_syntax_of_the_list_is_accepted_and_recorded(receiver: Re
     assert data_set_of(path) == sent
 
 
-def test_explicit_little_endian_is_preferred_whatever_the_peer_names_first(receiver: Receiver) -> None:
-    offers = ["1.2.840.10008.1.2.4.90", IMPLICIT, EXPLICIT]
-    with RawPeer(receiver.port) as peer:
-        _, answer = peer.request([(CR, offers)])
-    assert EXPLICIT.encode() in answer
-    assert b"1.2.840.10008.1.2.4.90" not in answer
-
-
-def results_of(answer: bytes) -> list[int]:
-    """Find result of each presentation context in an A-ASSOCIATE-AC (PS3.8 9.3.3.2)."""
-    results, rest = [], answer[68:]
-    while rest:
-        length = int.from_bytes(rest[2:4], "big")
-        if rest[0] == 0x21:
-            results.append(rest[6])
-        rest = rest[4 + length :]
-    return results
-
-
-def test_other_sop_classes_and_transfer_syntaxes_are_refused_each_for_its_context(receiver: Receiver) -> None:
-    mammography, ct = "1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.2"
-    deflated, big_endian = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
-    with RawPeer(receiver.port) as peer:
-        _, answer = peer.request(
-            [(DX, [EXPLICIT]), (mammography, [EXPLICIT]), (ct, [EXPLICIT]), (CR, [deflated, big_endian])]
-        )
-    assert results_of(answer) == [0, 3, 3, 4]
-
-
-def test_a_request_as_long_as_the_standard_allows_is_answered(receiver: Receiver) -> None:
-    syntaxes = [f"1.2.840.10008.1.2.4.{number}.{'1' * 30}" for number in range(24)]
-    with RawPeer(receiver.port) as peer:
-        _, answer = peer.request([(DX, [*syntaxes, EXPLICIT])] * 128)
-    assert results_of(answer) == [0] * 128
-
-
 def test_echo_is_answered(receiver: Receiver) -> None:
     with RawPeer(receiver.port).associate() as peer:
         for _ in range(3):
@@ -172,108 +95,6 @@ def test_echo_is_answered(receiver: Receiver) -> None:
             response = peer.read_response()
             assert (status_of(response), response[0x0100]) == (0, b"\x30\x80")
 
-
-# Duplicates and conflicts
-
-
-def test_the_same_object_again_is_success_and_changes_nothing(receiver: Receiver, store: Store) -> None:
-    ds = build_dx()
-    assert status(receiver, ds) == StoreStatus.SUCCESS
-    first = store.find_instance(ds.SOPInstanceUID)
-    assert status(receiver, ds) == StoreStatus.SUCCESS
-    assert store.find_instance(ds.SOPInstanceUID) == first
-    assert len(kept_files(receiver)) == 1
-    assert conflicts(receiver) == arriving(receiver) == []
-
-
-def test_the_same_object_on_many_associations_at_once_is_kept_once(receiver: Receiver) -> None:
-    ds = build_dx()
-    together = threading.Barrier(8)
-    answers = []
-
-    def send_one() -> None:
-        together.wait()
-        answers.append(status(receiver, ds))
-
-    threads = [threading.Thread(target=send_one) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert answers == [StoreStatus.SUCCESS] * 8
-    assert len(kept_files(receiver)) == 1
-    assert conflicts(receiver) == arriving(receiver) == []
-
-
-def test_another_object_with_the_same_uid_is_kept_aside_and_the_first_one_stays(
-    receiver: Receiver, store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    ds = build_dx()
-    first = encode(ds)
-    assert status(receiver, ds) == StoreStatus.SUCCESS
-    ds.PatientComments = "changed"
-    assert status(receiver, ds) == StoreStatus.SUCCESS
-    assert status(receiver, ds) == StoreStatus.SUCCESS
-    assert data_set_of(kept_files(receiver)[0]) == first
-    assert [data_set_of(path) for path in conflicts(receiver)] == [encode(ds)]
-    row = store.find_instance(ds.SOPInstanceUID)
-    assert row is not None
-    assert row.size == len(first)
-    assert "other bytes" in caplog.text
-
-
-def test_the_same_uid_in_another_study_is_kept_aside(
-    receiver: Receiver, store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    ds = build_dx()
-    assert status(receiver, ds) == StoreStatus.SUCCESS
-    (first,) = kept_files(receiver)
-    ds.StudyInstanceUID = generate_uid()
-    assert status(receiver, ds) == StoreStatus.SUCCESS
-    assert kept_files(receiver) == [first]
-    assert len(conflicts(receiver)) == 1
-    assert [study.study_instance_uid for study in store.open_studies()] == [first.parent.name]
-    assert "relational_mismatch" in caplog.text
-
-
-def events(receiver: Receiver) -> list[tuple[str, str]]:
-    database = sqlite3.connect(receiver.archive.spool.folder.parent / "node.sqlite", isolation_level=None)
-    rows = database.execute("SELECT study_instance_uid, what FROM events ORDER BY id").fetchall()
-    database.close()
-    return rows
-
-
-def test_a_conflict_is_told_to_the_operator_once_in_the_study_that_keeps_its_object(receiver: Receiver) -> None:
-    ds = build_dx(PatientName="Zyxwv^Canary")
-    study = ds.StudyInstanceUID
-    assert status(receiver, ds) == status(receiver, ds) == StoreStatus.SUCCESS
-    assert events(receiver) == []
-    ds.PatientComments = "changed"
-    assert status(receiver, ds) == status(receiver, ds) == StoreStatus.SUCCESS
-    ds.StudyInstanceUID = generate_uid()
-    assert status(receiver, ds) == StoreStatus.SUCCESS
-    (first_study, other_bytes), (second_study, moved) = events(receiver)
-    assert first_study == second_study == study
-    assert other_bytes.endswith("from 'ORTHANC': other bytes")
-    assert moved.endswith(ds.StudyInstanceUID)
-    assert all(ds.SOPInstanceUID in what and "Canary" not in what for what in (other_bytes, moved))
-
-
-def test_a_conflict_that_cannot_be_recorded_is_kept_and_answered_all_the_same(
-    receiver: Receiver, caplog: pytest.LogCaptureFixture
-) -> None:
-    ds = build_dx()
-    assert status(receiver, ds) == StoreStatus.SUCCESS
-    database = sqlite3.connect(receiver.archive.spool.folder.parent / "node.sqlite", isolation_level=None)
-    database.execute("DROP TABLE events")
-    database.close()
-    ds.PatientComments = "changed"
-    assert status(receiver, ds) == StoreStatus.SUCCESS
-    assert len(conflicts(receiver)) == 1
-    assert "a conflict was not recorded" in caplog.text
-
-
-# Roles
 
 SCREEN_SHOT = {"Modality": "OT", "ConversionType": "WSD", "ImageType": ["DERIVED", "SECONDARY"]}
 
@@ -330,139 +151,6 @@ def test_a_study_of_nothing_but_pictures_of_other_programs_is_open_to_be_answere
     ds = build_sc(**SCREEN_SHOT)
     assert status(receiver, ds) == StoreStatus.SUCCESS
     assert [one.study_instance_uid for one in store.open_studies()] == [ds.StudyInstanceUID]
-
-
-def test_all_kinds_of_objects_are_accepted(receiver: Receiver) -> None:
-    with RawPeer(receiver.port) as peer:
-        _, answer = peer.request([(sop_class, [EXPLICIT]) for sop_class in STORAGE_CLASSES])
-    assert set(results_of(answer)) == {0}
-
-
-# What is refused
-
-
-def test_a_data_set_of_another_instance_than_the_command_says_is_a_mismatch(receiver: Receiver) -> None:
-    ds = build_dx()
-    with RawPeer(receiver.port).associate() as peer:
-        assert status_of(peer.store(encode(ds), sop_instance="1.2.3")) == 0xA900
-        ds.SOPClassUID = CR
-        assert status_of(peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)) == 0xA900
-    assert kept_files(receiver) == arriving(receiver) == []
-
-
-def test_a_sop_class_other_than_its_presentation_context_s_is_not_supported(receiver: Receiver) -> None:
-    ds = build_cr()
-    with RawPeer(receiver.port).associate() as peer:
-        assert status_of(peer.store(encode(ds), sop_class=CR, sop_instance=ds.SOPInstanceUID, context=1)) == 0x0122
-        assert status_of(peer.store(encode(ds), sop_class=CR, sop_instance=ds.SOPInstanceUID, context=5)) == 0
-
-
-@pytest.mark.parametrize(
-    ("keyword", "expected", "named"),
-    [
-        ("SOPClassUID", StoreStatus.MISSING_SOP_CLASS_UID, b"(0008,0016)"),
-        ("SOPInstanceUID", StoreStatus.MISSING_SOP_INSTANCE_UID, b"(0008,0018)"),
-        ("StudyInstanceUID", StoreStatus.MISSING_STUDY_INSTANCE_UID, b"(0020,000D)"),
-        ("SeriesInstanceUID", StoreStatus.MISSING_SERIES_INSTANCE_UID, b"(0020,000E)"),
-    ],
-)
-@pytest.mark.parametrize("value", [None, ""])
-def test_an_object_without_one_of_its_uids_is_refused_and_the_comment_names_it(
-    receiver: Receiver, keyword: str, value: str | None, expected: StoreStatus, named: bytes
-) -> None:
-    whole = build_dx()
-    spoiled = build_dx(**{"SOPInstanceUID": whole.SOPInstanceUID, keyword: value})
-    response = send(receiver, whole, data_set=encode(spoiled))
-    assert status_of(response) == expected
-    assert named in response[0x0902]
-    assert kept_files(receiver) == arriving(receiver) == []
-
-
-@pytest.mark.parametrize(
-    "uid", ["../../../x", "/etc/cron.d/x", "1.2\0.3", "1.2\n.3", "1." + "2" * 64, "1..2", ".1", "1.", "1.2a", "²"]
-)
-def test_what_is_no_uid_is_refused_and_the_association_goes_on(receiver: Receiver, uid: str) -> None:
-    ds = build_dx()
-    with RawPeer(receiver.port).associate() as peer:
-        assert status_of(peer.store(encode(ds), sop_instance=uid)) == 0x0117
-        assert status_of(peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)) == 0
-    assert len(kept_files(receiver)) == 1
-
-
-def test_a_study_uid_that_is_none_never_becomes_a_path(receiver: Receiver) -> None:
-    ds = build_dx()
-    spoiled = encode(ds).replace(
-        ds.StudyInstanceUID.encode(), b"../" * (len(ds.StudyInstanceUID) // 3) + b"x" * (len(ds.StudyInstanceUID) % 3)
-    )
-    assert status(receiver, ds, data_set=spoiled) == 0x0117
-    assert kept_files(receiver) == []
-
-
-def test_leading_zeros_and_trailing_padding_are_tolerated(receiver: Receiver, store: Store) -> None:
-    ds = build_dx()
-    spoiled = encode(ds).replace(ds.SOPInstanceUID.encode(), b"1.02.3".ljust(len(ds.SOPInstanceUID), b" "))
-    with RawPeer(receiver.port).associate() as peer:
-        assert status_of(peer.store(spoiled, sop_instance="1.02.3 ")) == 0
-    assert store.find_instance("1.02.3") is not None
-
-
-def nested(depth: int) -> bytes:
-    """Encode sequences of undefined length inside each other, Explicit VR Little Endian."""
-    opening = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\xff"
-    closing = b"\xfe\xff\x0d\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0"
-    return opening * depth + closing * depth
-
-
-@pytest.mark.parametrize("depth", [2, 300, 30_000])
-def test_sequences_nested_beyond_reason_are_not_understood(receiver: Receiver, depth: int) -> None:
-    ds = build_dx()
-    head, tail = (
-        encode(Dataset({element.tag: element for element in ds if element.tag < 0x00081140})),
-        encode(Dataset({element.tag: element for element in ds if element.tag > 0x00081140})),
-    )
-    expected = StoreStatus.SUCCESS if depth == 2 else StoreStatus.CANNOT_UNDERSTAND
-    assert status(receiver, ds, data_set=head + nested(depth) + tail) == expected
-
-
-def test_a_data_set_in_another_transfer_syntax_is_not_understood(receiver: Receiver) -> None:
-    ds = build_dx()
-    assert status(receiver, ds, data_set=encode(ds, ImplicitVRLittleEndian)) == StoreStatus.CANNOT_UNDERSTAND
-    big_endian = bytearray(encode(ds)[:8])
-    big_endian[:4] = b"\0\x08\0\x05"
-    assert status(receiver, ds, data_set=bytes(big_endian) + encode(ds)) == StoreStatus.CANNOT_UNDERSTAND
-    with RawPeer(receiver.port).associate([(DX, [IMPLICIT])]) as peer:
-        assert status_of(peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)) == StoreStatus.CANNOT_UNDERSTAND
-
-
-@pytest.mark.parametrize("content", [b"", b"\x08\0", b"\x08\0\x16\0UI\xff\xff", bytes(100), b"\xff" * 1000])
-def test_what_is_no_data_set_is_not_understood(receiver: Receiver, content: bytes) -> None:
-    assert status(receiver, build_dx(), data_set=content) & 0xF000 == 0xC000
-    assert kept_files(receiver) == arriving(receiver) == []
-
-
-def test_a_data_set_cut_off_in_its_pixels_is_kept(receiver: Receiver) -> None:
-    ds = build_dx()
-    assert status(receiver, ds, data_set=encode(ds)[:-1000]) == StoreStatus.SUCCESS
-
-
-def test_a_header_longer_than_the_first_look_is_read(receiver: Receiver) -> None:
-    ds = build_dx()
-    block = ds.private_block(0x0009, "TEST", create=True)
-    block.add_new(0x01, "OB", bytes(200_000))
-    assert status(receiver, ds) == StoreStatus.SUCCESS
-
-
-def test_refusals_say_why_in_64_characters_without_patient_data(
-    receiver: Receiver, caplog: pytest.LogCaptureFixture
-) -> None:
-    ds = build_dx(PatientName="Zyxwv^Canary", PatientID="CANARY-1", StudyInstanceUID=None)
-    response = send(receiver, build_dx(SOPInstanceUID=ds.SOPInstanceUID), data_set=encode(ds))
-    assert 0 < len(response[0x0902]) <= 64
-    assert b"CANARY" not in response[0x0902].upper()
-    assert "CANARY" not in caplog.text.upper()
-
-
-# Disk
 
 
 def test_below_the_watermark_objects_are_refused_for_now(start: StartReceiver) -> None:
@@ -541,9 +229,6 @@ def test_an_object_whose_name_a_file_has_that_cannot_be_read_is_not_said_to_be_k
     assert status(receiver, ds) != StoreStatus.SUCCESS
     path.unlink()
     assert status(receiver, ds) == StoreStatus.SUCCESS
-
-
-# What libraries do
 
 
 def test_pynetdicom_sends_to_it(receiver: Receiver) -> None:

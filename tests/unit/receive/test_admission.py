@@ -9,6 +9,7 @@ from dicom_node.receive.admission import AssociationLimit, DiskWatermark, Sender
 from dicom_node.receive.connection import MonotonicTimer
 from dicom_node.receive.status import RefusedError, StoreStatus
 from dicom_node.settings import Sender
+from dicom_node.tls import PeerCertificate
 
 HOSPITAL = (ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("2001:db8::/32"))
 
@@ -37,6 +38,16 @@ def test_a_sender_with_networks_may_come_from_them_only(host: str, expected: boo
     assert senders.may_connect(host) is expected
 
 
+def test_a_sender_with_a_certificate_must_show_that_one() -> None:
+    right, wrong = (PeerCertificate(subject=f"CN={name}", sha256=name * 64) for name in "ab")
+    for named in ("CN=a", "a" * 64):
+        senders = SenderList([Sender(ae_title="PACS", networks=HOSPITAL, certificate=named)])
+        assert senders.may_send("PACS", "10.1.2.3", right)
+        assert not senders.may_send("PACS", "192.0.2.1", right)
+        assert not senders.may_send("PACS", "10.1.2.3", wrong)
+        assert not senders.may_send("PACS", "10.1.2.3")
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_entries_of_one_title_add_up(order: int) -> None:
     narrow = [Sender(ae_title="PACS", networks=(network,)) for network in HOSPITAL]
@@ -59,6 +70,7 @@ def test_the_watermark_speaks_of_the_disk_it_stands_on(tmp_path: Path) -> None:
     assert refused.value.status is StoreStatus.OUT_OF_RESOURCES
 
 
+@pytest.mark.fault(24)
 def test_a_step_of_the_wall_clock_ends_no_association(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, stock = MonotonicTimer(60), Timer(60)
     ours.start()

@@ -1,0 +1,121 @@
+"""Who gets an association, and what for."""
+
+import contextlib
+import ipaddress
+from collections.abc import Callable
+
+import pytest
+from raw_peer import (
+    ASSOCIATE_AC,
+    ASSOCIATE_RJ,
+    COMMAND,
+    CR,
+    DX,
+    EXPLICIT,
+    IMPLICIT,
+    LAST,
+    RELEASE_RP,
+    RawPeer,
+    echo_command,
+    status_of,
+)
+from receiving import echoes, ends_soon
+
+from dicom_node.receive.presentation import STORAGE_CLASSES
+from dicom_node.receive.storage_scp import Receiver
+from dicom_node.settings import Sender
+
+StartReceiver = Callable[..., Receiver]
+
+
+@pytest.mark.fault(11)
+@pytest.mark.parametrize(
+    ("calling", "called", "rejection"),
+    [("NOBODY", "FRACTUREAI", (1, 1, 3)), ("orthanc", "FRACTUREAI", (1, 1, 3)), ("ORTHANC", "OTHER", (1, 1, 7))],
+)
+def test_unknown_titles_are_rejected_with_their_reason(
+    receiver: Receiver, calling: str, called: str, rejection: tuple[int, int, int]
+) -> None:
+    with RawPeer(receiver.port) as peer:
+        kind, body = peer.request(calling=calling, called=called)
+        assert (kind, *body[1:]) == (ASSOCIATE_RJ, *rejection)
+
+
+@pytest.mark.fault(12)
+def test_a_known_title_from_another_address_is_rejected_with_that_reason(start: StartReceiver) -> None:
+    elsewhere = (ipaddress.ip_network("192.0.2.0/24"),)
+    receiver = start(senders=(Sender(ae_title="ORTHANC", networks=elsewhere), Sender(ae_title="OTHER")))
+    with RawPeer(receiver.port) as peer:
+        kind, body = peer.request()
+        assert (kind, *body[1:]) == (ASSOCIATE_RJ, 1, 1, 3)
+    with RawPeer(receiver.port) as peer:
+        assert peer.request(calling="OTHER")[0] == ASSOCIATE_AC
+
+
+@pytest.mark.fault(11)
+def test_where_no_sender_has_the_address_the_connection_closes_without_an_answer(start: StartReceiver) -> None:
+    receiver = start(senders=(Sender(ae_title="ORTHANC", networks=(ipaddress.ip_network("192.0.2.0/24"),)),))
+    with RawPeer(receiver.port) as peer:
+        with contextlib.suppress(ConnectionError):
+            assert peer.request() == (0, b"")
+        assert peer.wait_for_end(1)
+
+
+@pytest.mark.fault(13)
+@pytest.mark.parametrize("limit", ["maximum_associations", "maximum_associations_per_address"])
+def test_one_association_too_many_is_rejected_for_now_and_disturbs_no_other(start: StartReceiver, limit: str) -> None:
+    receiver = start(**{limit: 2})
+    with RawPeer(receiver.port).associate() as first, RawPeer(receiver.port).associate():
+        with RawPeer(receiver.port) as third:
+            kind, body = third.request()
+            assert (kind, *body[1:]) == (ASSOCIATE_RJ, 2, 3, 2)
+        first.send_values((3, COMMAND | LAST, echo_command()))
+        assert status_of(first.read_response()) == 0
+        assert first.release() == RELEASE_RP
+        assert ends_soon(lambda: len(receiver.connections) - 1)
+        assert echoes(receiver.port)
+
+
+def results_of(answer: bytes) -> list[int]:
+    """Find result of each presentation context in an A-ASSOCIATE-AC (PS3.8 9.3.3.2)."""
+    results, rest = [], answer[68:]
+    while rest:
+        length = int.from_bytes(rest[2:4], "big")
+        if rest[0] == 0x21:
+            results.append(rest[6])
+        rest = rest[4 + length :]
+    return results
+
+
+@pytest.mark.fault(14, 15, 37, 40)
+def test_other_sop_classes_and_transfer_syntaxes_are_refused_each_for_its_context(receiver: Receiver) -> None:
+    mammography, ct = "1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.2"
+    deflated, big_endian = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+    with RawPeer(receiver.port) as peer:
+        _, answer = peer.request(
+            [(DX, [EXPLICIT]), (mammography, [EXPLICIT]), (ct, [EXPLICIT]), (CR, [deflated, big_endian])]
+        )
+    assert results_of(answer) == [0, 3, 3, 4]
+
+
+@pytest.mark.fault(16)
+def test_a_request_as_long_as_the_standard_allows_is_answered(receiver: Receiver) -> None:
+    syntaxes = [f"1.2.840.10008.1.2.4.{number}.{'1' * 30}" for number in range(24)]
+    with RawPeer(receiver.port) as peer:
+        _, answer = peer.request([(DX, [*syntaxes, EXPLICIT])] * 128)
+    assert results_of(answer) == [0] * 128
+
+
+def test_explicit_little_endian_is_preferred_whatever_the_peer_names_first(receiver: Receiver) -> None:
+    offers = ["1.2.840.10008.1.2.4.90", IMPLICIT, EXPLICIT]
+    with RawPeer(receiver.port) as peer:
+        _, answer = peer.request([(CR, offers)])
+    assert EXPLICIT.encode() in answer
+    assert b"1.2.840.10008.1.2.4.90" not in answer
+
+
+@pytest.mark.fault(41)
+def test_all_kinds_of_objects_are_accepted(receiver: Receiver) -> None:
+    with RawPeer(receiver.port) as peer:
+        _, answer = peer.request([(sop_class, [EXPLICIT]) for sop_class in STORAGE_CLASSES])
+    assert set(results_of(answer)) == {0}

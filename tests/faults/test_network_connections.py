@@ -1,0 +1,116 @@
+"""Connections that never become an association, and how many there may be."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+from pynetdicom.transport import ThreadedAssociationServer
+from raw_peer import (
+    P_DATA,
+    RawPeer,
+)
+from receiving import (
+    echoes,
+    ends_soon,
+    many,
+    port_of,
+)
+
+from dicom_node.receive.storage_scp import Receiver
+
+StartReceiver = Callable[..., Receiver]
+
+
+@pytest.mark.fault(1)
+def test_silent_connections_refuse_nobody(receiver: Receiver) -> None:
+    with many(receiver.port, 200):
+        assert echoes(receiver.port)
+
+
+@pytest.mark.fault(1)
+def test_stock_pynetdicom_refuses_senders_beside_silent_connections(stock: ThreadedAssociationServer) -> None:
+    stock.ae.acse_timeout = 30
+    with many(port_of(stock), 11):
+        time.sleep(0.5)
+        assert not echoes(port_of(stock))
+
+
+@pytest.mark.fault(1)
+def test_connections_that_say_nothing_are_closed(start: StartReceiver) -> None:
+    receiver = start(acse_timeout_s=0.3)
+    with many(receiver.port, 5) as peers:
+        assert all(peer.wait_for_end(5) for peer in peers)
+    assert ends_soon(lambda: len(receiver.connections))
+
+
+@pytest.mark.fault(2)
+def test_a_request_that_stops_after_one_byte_is_closed(start: StartReceiver) -> None:
+    receiver = start(pdu_deadline_s=0.5, acse_timeout_s=1)
+    with RawPeer(receiver.port) as peer:
+        peer.socket.sendall(b"\1")
+        assert peer.wait_for_end(5)
+
+
+@pytest.mark.fault(2)
+def test_stock_pynetdicom_waits_for_the_second_byte(stock: ThreadedAssociationServer) -> None:
+    with RawPeer(port_of(stock)) as peer:
+        peer.socket.sendall(b"\1")
+        assert not peer.wait_for_end(2)
+
+
+@pytest.mark.fault(4)
+def test_a_pdu_that_drips_is_closed_at_its_deadline_not_after_its_last_byte(start: StartReceiver) -> None:
+    receiver = start(pdu_deadline_s=1)
+    with RawPeer(receiver.port).associate() as peer:
+        started = time.monotonic()
+        peer.send(P_DATA, b"", length=10_000)
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - started < 5:
+                peer.socket.sendall(b"\0")
+                time.sleep(0.1)
+        assert peer.wait_for_end(1)
+        assert 0.9 < time.monotonic() - started < 3
+    assert ends_soon(lambda: len(receiver.connections))
+
+
+def test_associations_leave_no_threads_and_no_descriptors(receiver: Receiver) -> None:
+    process = psutil.Process()
+    assert all(echoes(receiver.port) for _ in range(5))
+    assert ends_soon(lambda: len(receiver.connections))
+    threads, descriptors = process.num_threads(), process.num_fds()
+    for number in range(60):
+        with RawPeer(receiver.port) as peer:
+            if number % 3:
+                peer.associate()
+            if number % 2:
+                peer.socket.sendall(b"\4\0\0")
+    assert ends_soon(lambda: len(receiver.connections))
+    assert ends_soon(lambda: max(0, process.num_threads() - threads))
+    assert process.num_fds() <= descriptors
+
+
+@pytest.mark.fault(69)
+def test_sixty_simultaneous_connects_are_all_set_up_without_waiting_for_a_retry(start: StartReceiver) -> None:
+    receiver = start(maximum_associations=64, maximum_associations_per_address=64)
+    together = threading.Barrier(60)
+    peers, taken = [], []
+
+    def connect() -> None:
+        together.wait()
+        started = time.monotonic()
+        peers.append(RawPeer(receiver.port).associate())
+        taken.append(time.monotonic() - started)
+
+    threads = [threading.Thread(target=connect) for _ in range(60)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for peer in peers:
+        peer.socket.close()
+    assert len(taken) == 60
+    # `make bench` measures 0.05 s; a full backlog, as of stock pynetdicom, costs 1, 3, 7 and more seconds of retries.
+    assert max(taken) < 5
