@@ -104,8 +104,6 @@ class UnmadeRevision:
     digest: str
     attempt: int
     """Number of its present workflow, from 1."""
-    cautious: bool
-    """Whether earlier attempts took the worker down with them."""
     changed_at: float
 
 

@@ -49,8 +49,6 @@ revisions = sa.Table(
     sa.Column("reason", sa.String, nullable=False, default=""),
     # Part of the workflow's id, so that an attempt after one that ended without results is a new workflow.
     sa.Column("attempt", sa.Integer, nullable=False, default=1),
-    # Whether earlier attempts took the worker down with them: then the images are not decoded again.
-    sa.Column("cautious", sa.Boolean, nullable=False, default=False),
     # What an archive listed, and which of it had not come when the revision was made; null where none was asked.
     sa.Column("expectation", sa.JSON(none_as_null=True), nullable=True),
     sa.UniqueConstraint("study_instance_uid", "version"),

@@ -121,10 +121,10 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore):
         with self._reading() as connection:
             return [UnmadeRevision(**row) for row in connection.execute(query).mappings()]
 
-    def begin_attempt(self, unmade: UnmadeRevision, *, cautious: bool) -> UnmadeRevision:
+    def begin_attempt(self, unmade: UnmadeRevision) -> UnmadeRevision:
         """Begin a new attempt at a revision whose last one ended without results."""
-        again = replace(unmade, attempt=unmade.attempt + 1, cautious=cautious, changed_at=time.time())
-        values = {"attempt": again.attempt, "cautious": cautious, "changed_at": again.changed_at}
+        again = replace(unmade, attempt=unmade.attempt + 1, changed_at=time.time())
+        values = {"attempt": again.attempt, "changed_at": again.changed_at}
         where = of_revision(revisions, unmade.study_instance_uid, unmade.digest)
         with self._writing() as connection:
             connection.execute(revisions.update().where(*where), values)

@@ -163,8 +163,8 @@ def test_a_revision_without_results_is_retried_from_its_beginning(store):
     assert store.retry(study) == 1
     (unmade,) = store.unmade_revisions()
     assert unmade.attempt == 1
-    assert store.begin_attempt(unmade, cautious=True).attempt == 2
-    assert store.unmade_revisions()[0].cautious
+    assert store.begin_attempt(unmade).attempt == 2
+    assert store.unmade_revisions()[0].attempt == 2
 
 
 def test_a_delivery_is_due_until_it_is_begun_and_again_when_its_time_comes(store):

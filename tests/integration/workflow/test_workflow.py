@@ -33,7 +33,7 @@ class Results:
     def make(self, study, digest, *, cautious):
         with open(settings.node.data_dir / "made", "a") as file:
             file.write("made\\n")
-        if behaviour == "die" or (behaviour == "poison" and not cautious):
+        if behaviour in ("die", "deadly") or (behaviour == "poison" and not cautious):
             os.kill(os.getpid(), signal.SIGKILL)
         if behaviour == "unreadable":
             (settings.node.results_dir / "result.dcm").rename(settings.node.results_dir / "kept")
@@ -198,16 +198,39 @@ def test_a_defect_leaves_a_failed_study_that_can_be_seen_and_retried(archive, be
     assert len(received) == 1
 
 
-def test_a_study_that_takes_the_worker_down_again_and_again_is_made_without_its_images(archive, bench):
+def start_until_it_ends(one, behaviour):
+    """Start the worker until it ends in order, as a supervisor does; return how often it was killed."""
+    codes = [one.start(behaviour).wait(100)]
+    while codes[-1] != 0 and len(codes) < 10:
+        codes.append(one.start(behaviour).wait(100))
+    assert codes[-1] == 0
+    return codes.count(-9)
+
+
+@pytest.mark.fault(64)
+@pytest.mark.parametrize("crashes", [1, 3])
+def test_a_study_that_takes_the_worker_down_again_and_again_is_made_without_its_images(archive, bench, crashes):
+    """A study that crashes the worker as often as configured gets its "not analysed" results without being opened."""
     port, received = archive()
     one = bench(a=port)
-    codes = [one.start("poison").wait(60)]
-    while codes[-1] != 0 and len(codes) < 10:
-        codes.append(one.start("poison").wait(60))
-    assert codes[-1] == 0
-    assert 3 <= codes.count(-9) <= 6
+    one.config.write_text(f"{one.config.read_text()}\n[analysis]\ncrashes_per_study = {crashes}")
+    assert start_until_it_ends(one, "poison") == crashes
     assert one.status.state is RevisionState.DONE
     assert len(received) == 1
+
+
+@pytest.mark.fault(64)
+def test_a_study_whose_very_report_takes_the_worker_down_is_left_to_an_operator(archive, bench):
+    """A study of which not even a report can be made is failed visibly, and no longer stops the worker."""
+    port, received = archive()
+    one = bench(a=port)
+    one.config.write_text(f"{one.config.read_text()}\n[analysis]\ncrashes_per_study = 1")
+    assert start_until_it_ends(one, "deadly") == 2
+    assert one.status.state is RevisionState.FAILED
+    assert "dicom-node retry" in one.status.reason
+    assert one.store.retry(STUDY) == 1
+    assert one.start().wait(100) == 0
+    assert (one.status.state, len(received)) == (RevisionState.DONE, 1)
 
 
 def test_a_lost_database_of_the_engine_loses_no_study(archive, bench):
