@@ -15,7 +15,7 @@ from pydicom.uid import UID
 
 from dicom_node import __version__
 from dicom_node.encode.identification import declare_character_set, read_text
-from dicom_node.identity import DISCLAIMER, MANUFACTURER, MANUFACTURER_MODEL_NAME, derive_uid
+from dicom_node.identity import DISCLAIMER, MANUFACTURER, MANUFACTURER_MODEL_NAME, derive_result_uid, derive_uid
 from dicom_node.values import Instance, ResultKind, StudyAnalysis
 from inference.types import ModelIdentity
 
@@ -46,7 +46,7 @@ class Origin:
         """Derive a UID from the kind of result, the set of sources, the models and the node."""
         sources = sorted(instance.sop_instance_uid for instance in self.analysis.study.instances)
         digests = sorted(model.digest for model in self.analysis.models)
-        return derive_uid(kind, *sources, *digests, self.ae_title, *parts)
+        return derive_result_uid(kind, *sources, *digests, self.ae_title, *parts)
 
 
 def find_utc_offset(header: Dataset) -> timezone | None:
@@ -83,7 +83,7 @@ def add_sop_common(ds: Dataset, origin: Origin, header: Dataset, models: Iterabl
     declare_character_set(ds, header)
     ds.InstanceCreationDate = origin.created_at.strftime("%Y%m%d")
     ds.InstanceCreationTime = origin.created_at.strftime("%H%M%S")
-    ds.InstanceCreatorUID = derive_uid("node", origin.ae_title)
+    ds.InstanceCreatorUID = derive_result_uid("node", origin.ae_title)
     if find_utc_offset(origin.header) is not None:
         ds.TimezoneOffsetFromUTC = read_text(origin.header, "TimezoneOffsetFromUTC")
     ds.ContributingEquipmentSequence = [_describe_node(origin), *(_describe_model(model, origin) for model in models)]

@@ -9,7 +9,7 @@ from dicom_node.errors import describe_unforeseen
 from dicom_node.receive.admission import DiskWatermark
 from dicom_node.receive.commitment import Reporters
 from dicom_node.receive.header import Header
-from dicom_node.receive.presentation import RADIOGRAPHS, RESULT_CLASSES
+from dicom_node.receive.presentation import RESULT_CLASSES
 from dicom_node.receive.registry import Registry
 from dicom_node.receive.spool import Spool
 from dicom_node.store import InstanceRole, ReceivedInstance, Store
@@ -52,10 +52,11 @@ class Archive:
 
 def role_for(header: Header, store: Store) -> InstanceRole:
     """Tell what an instance is to this node."""
-    # A result may come back with its equipment overwritten; its UID is still one that this node has given out.
-    if header.is_own_result or (header.sop_class_uid in RESULT_CLASSES and store.is_result(header.sop_instance_uid)):
+    # A result may come back with its header overwritten, or be of an earlier release whose UIDs were not marked.
+    if header.is_own_result or (
+        header.sop_class_uid in RESULT_CLASSES and store.is_result(header.sop_instance_uid, header.series_instance_uid)
+    ):
         return InstanceRole.OWN_RESULT
-    # A screen shot or another program's result adds no radiograph. Were it one, two AIs whose results are new images to
-    # each other would answer each other for ever.
-    is_image = header.sop_class_uid in RADIOGRAPHS or header.is_captured_radiograph
-    return InstanceRole.IMAGE if is_image else InstanceRole.OTHER
+    # A screen shot or another program's result adds no radiograph, whatever SOP class it has. Were it one, two AIs
+    # whose results are new images to each other would answer each other for ever.
+    return InstanceRole.IMAGE if header.is_radiograph else InstanceRole.OTHER

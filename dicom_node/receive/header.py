@@ -10,10 +10,10 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
-from dicom_node.identity import is_own_result
-from dicom_node.receive.presentation import RESULT_CLASSES
+from dicom_node.identity import has_result_uid, is_own_result
+from dicom_node.receive.presentation import RADIOGRAPHS, RESULT_CLASSES
 from dicom_node.receive.status import RefusedError, StoreStatus
-from dicom_node.secondary_capture import GREY_CLASSES, is_radiograph
+from dicom_node.secondary_capture import GREY_CLASSES, is_radiograph, is_secondary
 
 _SOP_CLASS, _SOP_INSTANCE = Tag(0x0008, 0x0016), Tag(0x0008, 0x0018)
 _STUDY, _SERIES = Tag(0x0020, 0x000D), Tag(0x0020, 0x000E)
@@ -23,8 +23,9 @@ _MISSING = {
     _STUDY: (StoreStatus.MISSING_STUDY_INSTANCE_UID, "no (0020,000D) Study Instance UID"),
     _SERIES: (StoreStatus.MISSING_SERIES_INSTANCE_UID, "no (0020,000E) Series Instance UID"),
 }
-_EQUIPMENT = [Tag(0x0008, 0x0070), Tag(0x0008, 0x1090), Tag(0x0018, 0xA001)]
-"""Manufacturer, Manufacturer's Model Name, Contributing Equipment Sequence: what own results are known by."""
+_MAKER = [Tag(0x0008, 0x0014), Tag(0x0008, 0x0070), Tag(0x0008, 0x1090), Tag(0x0018, 0xA001)]
+"""Instance Creator UID, Manufacturer, Manufacturer's Model Name, Contributing Equipment Sequence: what own results are
+known by, beside their own UIDs."""
 _CAPTURE = [Tag(0x0008, 0x0008), Tag(0x0008, 0x0060), Tag(0x0008, 0x0064), Tag(0x0028, 0x0004), Tag(0x0028, 0x0008)]
 """Image Type, Modality, Conversion Type, Photometric Interpretation, Number of Frames: what a Secondary Capture is."""
 _PIXELS = 0x7FE00000
@@ -42,8 +43,8 @@ class Header:
     study_instance_uid: str
     series_instance_uid: str
     is_own_result: bool
-    is_captured_radiograph: bool
-    """Whether it is a Secondary Capture that holds a radiograph."""
+    is_radiograph: bool
+    """Whether it is a radiograph, or a Secondary Capture that holds one; not a picture that was made from another."""
 
 
 def clean_uid(value: str | bytes | None) -> str:
@@ -89,8 +90,9 @@ def read_header(read: Callable[[int], bytes], size: int, transfer_syntax: UID) -
         sop_instance_uid=uids[1],
         study_instance_uid=uids[2],
         series_instance_uid=uids[3],
-        is_own_result=uids[0] in RESULT_CLASSES and _holds(is_own_result, ds),
-        is_captured_radiograph=uids[0] in GREY_CLASSES and _holds(is_radiograph, ds),
+        is_own_result=_holds(is_own_result if uids[0] in RESULT_CLASSES else has_result_uid, ds),
+        is_radiograph=(uids[0] in RADIOGRAPHS and not _holds(is_secondary, ds))
+        or (uids[0] in GREY_CLASSES and _holds(is_radiograph, ds)),
     )
 
 
@@ -120,7 +122,7 @@ def _parse(prefix: bytes, transfer_syntax: UID) -> tuple[Dataset, bool]:
             transfer_syntax.is_implicit_VR,
             is_little_endian=True,
             stop_when=stop,
-            specific_tags=[*_MISSING, *_EQUIPMENT, *_CAPTURE],
+            specific_tags=[*_MISSING, *_MAKER, *_CAPTURE],
         )
     except (Exception, RecursionError, MemoryError) as error:  # whatever foreign bytes make the parser do
         raise RefusedError(StoreStatus.CANNOT_UNDERSTAND, "the data set does not parse") from error

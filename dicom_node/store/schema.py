@@ -69,7 +69,7 @@ results = sa.Table(
     sa.Column("study_instance_uid", sa.String(64), nullable=False),
     sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("sop_class_uid", sa.String(64), nullable=False),
-    sa.Column("series_instance_uid", sa.String(64), nullable=False),
+    sa.Column("series_instance_uid", sa.String(64), nullable=False, index=True),
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("path", sa.String, nullable=False),
     sa.Column("position", sa.Integer, nullable=False),

@@ -81,7 +81,7 @@ def test_own_results_are_known_by_their_equipment(build: Callable[[], object], e
     ],
 )
 def test_secondary_captures_say_whether_they_are_radiographs(spoiled: dict[str, object], expected: bool) -> None:
-    assert read(encode(build_sc(**spoiled))).is_captured_radiograph is expected
+    assert read(encode(build_sc(**spoiled))).is_radiograph is expected
 
 
 @pytest.mark.parametrize("value", ["1.2.3", b"1.2.3\0", "1.02.3 ", "1.2.3\0 ", "0", "1." + "2" * 62])
