@@ -1,5 +1,6 @@
 """The real programs as subprocesses on free ports of 127.0.0.1: the node, and DCMTK as a sender."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -37,11 +38,20 @@ class Node:
     """`dicom-node serve` with a configuration of its own."""
 
     def __init__(
-        self, folder: Path, destinations: dict[str, int], *, senders: Sequence[str] = ("ARCHIVE",), quiet_s: float = 1.5
+        self,
+        folder: Path,
+        destinations: dict[str, int],
+        *,
+        senders: Sequence[str] = ("ARCHIVE",),
+        quiet_s: float = 1.5,
+        more: str = "",
+        environment: dict[str, str] | None = None,
     ) -> None:
+        """`more` is added to the configuration, `environment` to the variables of its processes."""
         self.port = find_free_port()
         self.folder = folder
         self.config = folder / "node.toml"
+        self.environment = {**os.environ, **(environment or {})}
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         lines = [
@@ -57,6 +67,7 @@ class Node:
             f"[completion]\nquiet_s = {quiet_s}\nmax_wait_s = 60\nsweep_s = 0.2",
             f"[web]\nport = {find_free_port()}",
             "[receive]\nminimum_free_mb = 1",
+            more,
         ]
         self.config.write_text("\n\n".join(lines))
 
@@ -74,8 +85,9 @@ class Node:
         """Start it and wait until it answers a C-ECHO."""
         with (self.folder / "node.log").open("ab") as log:
             command = [sys.executable, "-m", "dicom_node", "serve", "--config", str(self.config), "--verbose"]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_for("the node answers C-ECHO", lambda: echo(self.port), within_s=30)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment)
+        wait_for("the node answers C-ECHO", lambda: echo(self.port) or self.process.poll() is not None, within_s=120)
+        assert self.process.poll() is None, f"the node ended while it started: {self.log[-2000:]}"
         return self
 
     def stop(self) -> int:
@@ -89,9 +101,9 @@ class Node:
     def kill(self) -> None:
         """Kill it and everything it started, without warning."""
         assert self.process is not None
-        children = [int(pid) for pid in _children_of(self.process.pid)]
-        for pid in [self.process.pid, *children]:
-            os.kill(pid, signal.SIGKILL)
+        for pid in [self.process.pid, *children_of(self.process.pid)]:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self.process = None
 
@@ -108,12 +120,13 @@ class Node:
             store.close()
 
 
-def _children_of(pid: int) -> list[str]:
-    """Every process below `pid`, through all generations."""
-    found: list[str] = []
+def children_of(pid: int, *, deep: bool = True) -> list[int]:
+    """Every process below `pid`, through all generations or only the first."""
+    found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found += [child, *_children_of(int(child))]
+        with contextlib.suppress(OSError):  # it has just ended
+            for child in map(int, task.read_text().split()):
+                found += [child, *(children_of(child) if deep else [])]
     return found
 
 
