@@ -72,9 +72,7 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore):
     def is_result(self, sop_instance_uid: str, series_instance_uid: str) -> bool:
         """Tell whether this node has made an object or a series of that UID."""
         query = sa.select(results.c.sop_instance_uid).where(
-            sa.or_(
-                results.c.sop_instance_uid == sop_instance_uid, results.c.series_instance_uid == series_instance_uid
-            )
+            sa.or_(results.c.sop_instance_uid == sop_instance_uid, results.c.series_instance_uid == series_instance_uid)
         )
         with self._reading() as connection:
             return connection.execute(query).first() is not None
