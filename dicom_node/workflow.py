@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, SetWorkflowID
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_node.deliver import Delivery, Prover, ResultFile, send_results
-from dicom_node.errors import AssociationError, RejectedError, describe_unforeseen
+from dicom_node.deliver import Prover, send_pending
+from dicom_node.errors import describe_unforeseen
 from dicom_node.result_sets import ResultSets
 from dicom_node.settings import Destination, Settings
-from dicom_node.store import DeliveryState, DueDelivery, RevisionState, Store, UnmadeRevision
+from dicom_node.store import DueDelivery, RevisionState, Store, UnmadeRevision
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ _UNDER_WAY = ["PENDING", "ENQUEUED", "DELAYED"]
 _TOO_MANY_CRASHES = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED", _TOO_MANY_CRASHES]
 _FORGOTTEN_AT_ONCE = 500
+_MOST_CRASHES = 4
+"""How often one attempt may take the worker down before the study's images are left alone."""
 
 
 @DBOS.dbos_class()
@@ -86,35 +88,31 @@ class StudyWorkflow(DBOSConfiguredInstance):
     def _start_revision(self, revision: UnmadeRevision, now: float) -> None:
         ended = DBOS.get_workflow_status(_revision_id(revision))
         if ended is not None:
-            if now < revision.changed_at + min(2.0**revision.attempt, 60):
+            crashed = ended.status == _TOO_MANY_CRASHES
+            if not crashed and now < revision.changed_at + min(2.0**revision.attempt, 60):
                 return  # it ended by a fault such as a full disk: not again at once
-            revision = self._store.begin_attempt(revision)
+            revision = self._store.begin_attempt(revision, cautious=crashed or revision.cautious)
         with SetWorkflowID(_revision_id(revision)):
             DBOS.enqueue_workflow(
-                _ANALYSIS_QUEUE, self.process_revision, revision.study_instance_uid, revision.digest
+                _ANALYSIS_QUEUE,
+                self.process_revision,
+                revision.study_instance_uid,
+                revision.digest,
+                cautious=revision.cautious,
             )
 
-    @DBOS.workflow(max_recovery_attempts=None)  # it counts them itself
-    def process_revision(self, study_instance_uid: str, digest: str) -> None:
+    @DBOS.workflow(max_recovery_attempts=_MOST_CRASHES)
+    def process_revision(self, study_instance_uid: str, digest: str, *, cautious: bool) -> None:
         """Analyse a revision and encode its results."""
-        self.make_results(study_instance_uid, digest)
+        self.make_results(study_instance_uid, digest, cautious=cautious)
 
     @DBOS.step()
-    def make_results(self, study_instance_uid: str, digest: str) -> None:
-        """Analyse and encode; a revision for which not even a "not analysed" report can be made fails visibly.
-
-        A study that has taken the worker down too often gets that report without being opened; one that takes it down
-        even so is left to an operator, for no other study would get its turn.
-        """
+    def make_results(self, study_instance_uid: str, digest: str, *, cautious: bool) -> None:
+        """Analyse and encode; a revision for which not even a "not analysed" report can be made fails visibly."""
         self._store.set_revision_state(study_instance_uid, digest, RevisionState.ANALYSING)
         state, reason = RevisionState.DELIVERING, ""
-        crashes, most = _count_crashes(), self._settings.analysis.crashes_per_study
-        if crashes >= 2 * most:
-            reason = "the worker stopped each time it worked on this study; see the log, then `dicom-node retry`"
-            self._store.set_revision_state(study_instance_uid, digest, RevisionState.FAILED, reason=reason)
-            return
         try:
-            self._result_sets.make(study_instance_uid, digest, cautious=crashes >= most)
+            self._result_sets.make(study_instance_uid, digest, cautious=cautious)
         except (OSError, SQLAlchemyError):
             raise  # a full disk, a locked database: a later attempt finds them mended
         except Exception as error:  # noqa: BLE001  # the edge of a step: the study must show as failed, not vanish
@@ -149,17 +147,8 @@ class StudyWorkflow(DBOSConfiguredInstance):
     @DBOS.step()
     def send_pending(self, study_instance_uid: str, digest: str, name: str) -> None:
         """Send what this destination does not have yet, and record each answer."""
-        pending = [
-            ResultFile(
-                sop_instance_uid=row.sop_instance_uid,
-                sop_class_uid=row.sop_class_uid,
-                path=self._settings.node.results_dir / row.path,
-            )
-            for row in self._store.pending_results(study_instance_uid, digest, name)
-        ]
-        for delivery in self._try_to_send(self._destinations[name], pending) if pending else ():
-            self._store.record_delivery(name, delivery.sop_instance_uid, delivery.state, delivery.detail)
-            _LOGGER.info("%s: %s %s %s", name, delivery.sop_instance_uid, delivery.state, delivery.detail)
+        due = DueDelivery(study_instance_uid=study_instance_uid, digest=digest, destination=name, tries=0)
+        send_pending(self._destinations[name], self._settings.node, self._store, due)
 
     @DBOS.step()
     def prove_sent(self, study_instance_uid: str, digest: str, name: str) -> None:
@@ -171,31 +160,12 @@ class StudyWorkflow(DBOSConfiguredInstance):
             _LOGGER.error("%s: nothing could be proven: %s", name, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
         self._wake()
 
-    def _try_to_send(self, destination: Destination, files: list[ResultFile]) -> list[Delivery]:
-        state = DeliveryState.PENDING
-        try:
-            return send_results(destination, self._settings.node.ae_title, files)
-        except RejectedError as error:
-            state, detail = DeliveryState.PARKED, str(error)
-        except AssociationError as error:
-            detail = str(error)
-        except Exception as error:  # noqa: BLE001  # the edge of a step: whatever it was, it is tried again and seen
-            _LOGGER.error("%s: %s", destination.name, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
-            detail = f"could not be sent ({type(error).__name__}); see the log"
-        return [Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail) for file in files]
-
 
 def retry_delay_s(destination: Destination, number: int) -> float:
     """Draw the seconds between the beginnings of try `number` (from 1) and the next: doubled up to the longest."""
     longest = min(destination.retry_first_s * 2.0 ** min(number - 1, 32), destination.retry_longest_s)
     # Spread, so that studies that failed together do not come back together.
     return longest * random.uniform(0.75, 1)  # noqa: S311  # nothing secret about it
-
-
-def _count_crashes() -> int:
-    """Count how often the present workflow was begun before, and ended with its process."""
-    status = DBOS.get_workflow_status(str(DBOS.workflow_id))
-    return (status.recovery_attempts or 1) - 1 if status else 0
 
 
 def _revision_id(revision: UnmadeRevision) -> str:

@@ -1,6 +1,7 @@
 """Last stage: bring the results to every destination, and prove that they are there."""
 
 from dicom_node.deliver.proof import Prover
+from dicom_node.deliver.sending import send_pending
 from dicom_node.deliver.storage_scu import Delivery, ResultFile, send_results, verify_destination
 
-__all__ = ["Delivery", "Prover", "ResultFile", "send_results", "verify_destination"]
+__all__ = ["Delivery", "Prover", "ResultFile", "send_pending", "send_results", "verify_destination"]
