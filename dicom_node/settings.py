@@ -32,6 +32,8 @@ from dicom_node.retention_settings import RetentionSettings
 from dicom_node.tls_settings import TLSFiles, TLSSettings, give_files_to_archives
 
 _DEFAULT_BUNDLES = Path(__file__).resolve().parent.parent / "models" / "bundles"
+MOST_ASSOCIATIONS = 256
+"""The highest limit that may be configured."""
 _EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  # what an administrator may write, not what is bound
 
 
@@ -183,8 +185,9 @@ class ReceiveSettings(_Table):
 
     processes: Annotated[StrictInt, Field(ge=1, le=16)] = 2
     pin_to_cores: StrictBool = True
-    maximum_associations: Annotated[StrictInt, Field(ge=1, le=256)] = 32
-    maximum_associations_per_address: Annotated[StrictInt, Field(ge=1, le=256)] = 32
+    maximum_associations: Annotated[StrictInt, Field(ge=1, le=MOST_ASSOCIATIONS)] = 64
+    """Of all processes that share `data_dir` together."""
+    maximum_associations_per_address: Annotated[StrictInt, Field(ge=1, le=MOST_ASSOCIATIONS)] = 32
     maximum_pdu_bytes: Annotated[StrictInt, Field(ge=4096, le=1_048_576)] = 131_072
     pdu_deadline_s: Seconds = 20
     acse_timeout_s: Seconds = 30

@@ -29,7 +29,7 @@ def build_settings(tmp_path: Path) -> Callable[..., Settings]:
             node=NodeSettings(ae_title="FRACTUREAI", data_dir=tmp_path / "data", grace_s=2),
             tls=tls,
             senders=senders,
-            destinations=(Destination(name="archive", ae_title="ORTHANC", host="127.0.0.1", port=4242),),
+            destinations=(Destination(name="archive", ae_title="ARCHIVE", host="192.0.2.1", port=4242),),
             receive=ReceiveSettings(**limits),
         )
         # A free port is for tests alone: the configuration file does not take 0.

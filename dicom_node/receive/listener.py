@@ -125,7 +125,7 @@ class Listener(ThreadedAssociationServer):
         self.archive = archive
         self.limits = limits
         self._senders = senders
-        self._association_limit = association_limit
+        self.association_limit = association_limit
         self._tls = tls
         self._open: dict[AcceptedAssociation, bool] = {}
         self._lock = threading.Lock()
@@ -192,7 +192,7 @@ class Listener(ThreadedAssociationServer):
         if not (may_send or self.archive.reporters.may_report(calling_ae_title, assoc.host)):
             rejection = (_REJECTED_PERMANENTLY, _BY_USER, _CALLING_AE_TITLE_NOT_RECOGNISED)
             reason = f"not a known sender, or not from this address{_name(assoc.certificate)}"
-        elif not self._association_limit.enter(assoc.host):
+        elif not self.association_limit.enter(assoc.host):
             rejection = (_REJECTED_FOR_NOW, _BY_PRESENTATION, _LOCAL_LIMIT_EXCEEDED)
             reason = "too many associations"
         else:
@@ -223,7 +223,7 @@ class Listener(ThreadedAssociationServer):
         with self._lock:
             established = self._open.pop(assoc, False)
         if established:
-            self._association_limit.leave(assoc.host)
+            self.association_limit.leave(assoc.host)
         self._note_end()
 
     def _note_end(self) -> None:

@@ -74,6 +74,7 @@ class Receiver:
             assoc.disconnect()
         for assoc in self._listener.connections:
             assoc.join(_IDLE_S)
+        self._listener.association_limit.close()
         self.archive.registry.close()
         self.archive.store.close()
 
@@ -94,7 +95,11 @@ def start_receiver(settings: Settings, *, channel: socket.socket | None = None) 
         "archive": archive,
         "limits": PDULimits(maximum_pdu_bytes=limits.maximum_pdu_bytes, deadline_s=limits.pdu_deadline_s),
         "senders": SenderList(settings.senders),
-        "association_limit": AssociationLimit(limits.maximum_associations, limits.maximum_associations_per_address),
+        "association_limit": AssociationLimit(
+            archive.spool.folder / ".associations.lock",
+            limits.maximum_associations,
+            limits.maximum_associations_per_address,
+        ),
         "tls": _open_tls(settings),
     }
     ae = build_ae(settings)

@@ -15,7 +15,18 @@ from pathlib import Path
 import psutil
 import pytest
 from builders import build_dx
-from raw_peer import ASSOCIATE_AC, COMMAND, DX, LAST, P_DATA, RawPeer, echo_command, status_of, store_command
+from raw_peer import (
+    ASSOCIATE_AC,
+    ASSOCIATE_RJ,
+    COMMAND,
+    DX,
+    LAST,
+    P_DATA,
+    RawPeer,
+    echo_command,
+    status_of,
+    store_command,
+)
 from receiving import encode
 from running import wait_for
 
@@ -39,7 +50,7 @@ port = 4242
 [receive]
 processes = 2
 minimum_free_mb = 1
-maximum_associations = 64
+maximum_associations = {maximum_associations}
 maximum_associations_per_address = 64
 """
 
@@ -47,13 +58,14 @@ maximum_associations_per_address = 64
 class Running:
     """`dicom-node receiver` as a subprocess."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, maximum_associations: int = 64) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.folder = folder
         self.configuration = folder / "node.toml"
-        self.configuration.write_text(CONFIGURATION.format(port=self.port, folder=folder))
+        limits = {"maximum_associations": maximum_associations}
+        self.configuration.write_text(CONFIGURATION.format(port=self.port, folder=folder, **limits))
         self.process = self.launch()
 
     def launch(self) -> subprocess.Popen[bytes]:
@@ -76,6 +88,13 @@ class Running:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()
 
+    def end(self) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in self.children:
+                child.kill()
+        self.process.kill()
+        self.process.wait()
+
     def stop(self) -> int:
         self.process.terminate()
         return self.process.wait(20)
@@ -86,11 +105,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     receiver = Running(tmp_path)
     receiver.wait_until_ready()
     yield receiver
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in receiver.children:
-            child.kill()
-    receiver.process.kill()
-    receiver.process.wait()
+    receiver.end()
 
 
 def echoes(peer: RawPeer) -> bool:
@@ -118,6 +133,23 @@ def test_connections_are_shared_evenly(running: Running) -> None:
         assert len(threads) == 2
         assert abs(threads[0] - threads[1]) <= 1
         assert min(threads) >= 6
+
+
+@pytest.mark.fault(13)
+def test_the_limit_holds_for_all_processes_together(tmp_path: Path) -> None:
+    """Two processes have no more associations between them than is configured, and a killed one's places are free."""
+    running = Running(tmp_path, maximum_associations=3)
+    running.wait_until_ready()
+    with contextlib.ExitStack() as stack:
+        stack.callback(running.end)
+        peers = [stack.enter_context(RawPeer(running.port)) for _ in range(6)]
+        answers = [peer.request()[0] for peer in peers]
+        assert (answers.count(ASSOCIATE_AC), answers.count(ASSOCIATE_RJ)) == (3, 3)
+        running.children[0].kill()
+        wait_for("a new process", lambda: len(running.children) == 2 and "ended with -9" in running.log)
+        peers = [stack.enter_context(RawPeer(running.port)) for _ in range(6)]
+        left = 3 - [peer.request()[0] for peer in peers].count(ASSOCIATE_AC)
+        assert left in {1, 2}
 
 
 def test_sigterm_ends_it_in_time_whatever_a_peer_leaves_open(running: Running) -> None:

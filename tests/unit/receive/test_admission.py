@@ -1,4 +1,6 @@
 import ipaddress
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -56,11 +58,31 @@ def test_entries_of_one_title_add_up(order: int) -> None:
     assert SenderList(wide[::order]).may_send("PACS", "192.0.2.1")
 
 
-def test_associations_are_counted_in_all_and_for_each_address() -> None:
-    limit = AssociationLimit(maximum=3, maximum_per_address=2)
+def test_associations_are_counted_in_all_and_for_each_address(tmp_path: Path) -> None:
+    limit = AssociationLimit(tmp_path / "lock", maximum=3, maximum_per_address=2)
     assert [limit.enter(host) for host in ("a", "a", "a", "b", "b")] == [True, True, False, True, False]
     limit.leave("a")
     assert [limit.enter("b"), limit.enter("a")] == [True, False]
+    limit.close()
+    limit.leave("b")
+
+
+def test_what_other_processes_have_counts_until_they_end(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from dicom_node.receive.admission import AssociationLimit\n"
+        "limit = AssociationLimit(Path(sys.argv[1]), 3, 2)\n"
+        "print(*[limit.enter(host) for host in 'aab'], flush=True); sys.stdin.read()"
+    )
+    limit = AssociationLimit(tmp_path / "lock", maximum=3, maximum_per_address=2)
+    assert limit.enter("a")
+    command = [sys.executable, "-c", program, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline().split() == ["True", "False", "True"]
+        assert [limit.enter(host) for host in "abc"] == [False, False, False]
+        other.kill()
+    assert [limit.enter(host) for host in "abc"] == [True, True, False]
+    limit.close()
 
 
 def test_the_watermark_speaks_of_the_disk_it_stands_on(tmp_path: Path) -> None:
