@@ -51,7 +51,9 @@ def archive():
         server.shutdown()
 
 
+@pytest.mark.fault(62)
 def test_every_object_gets_its_own_answer(archive, files):
+    """Each object is judged by its own answer, not by that of its association."""
     answers = iter([0x0000, 0xA700, 0xC000])
     port = archive(lambda _event: next(answers))
     deliveries = send_results(destination(port), "NODE", files)
@@ -83,7 +85,10 @@ def test_a_refused_sop_class_is_refused_for_good_without_touching_the_others(arc
     assert {delivery.state for delivery in deliveries} == {DeliveryState.PARKED}
 
 
+@pytest.mark.fault(62)
 def test_an_archive_that_aborts_half_way_leaves_the_rest_to_a_retry(archive, files):
+    """An association that the archive aborts half-way: what was not answered is tried again."""
+
     def abort_second(event):
         if event.request.AffectedSOPInstanceUID == files[1].sop_instance_uid:
             event.assoc.abort()
@@ -97,7 +102,9 @@ def test_an_archive_that_aborts_half_way_leaves_the_rest_to_a_retry(archive, fil
     ]
 
 
+@pytest.mark.fault(62)
 def test_nobody_listening_is_an_association_error(files):
+    """Connection refused: an error that says so, and nothing is marked as sent."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -105,7 +112,9 @@ def test_nobody_listening_is_an_association_error(files):
         send_results(destination(port), "NODE", files)
 
 
+@pytest.mark.fault(62)
 def test_a_peer_that_accepts_and_stays_silent_costs_bounded_time(files):
+    """A peer that never answers the association request costs one time-out."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepted = []
         thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
@@ -123,6 +132,7 @@ def test_echo_answers_or_says_why_not(archive):
     verify_destination(destination(port), "NODE")
 
 
+@pytest.mark.fault(62)
 @pytest.mark.parametrize(
     ("status", "state"),
     [
@@ -142,4 +152,5 @@ def test_echo_answers_or_says_why_not(archive):
     ],
 )
 def test_each_status_asks_for_one_thing(status, state):
+    """Every C-STORE status asks for one of three: another try, delivered, parked."""
     assert classify_status(status)[0] is state
