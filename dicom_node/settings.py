@@ -80,6 +80,7 @@ def _validate_certificate(value: str) -> str:
 AETitle = Annotated[str, AfterValidator(_validate_ae_title)]
 Host = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+Modalities = Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{1,16}$")], ...], Field(min_length=1)]
 Seconds = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]
 DatabaseURL = Annotated[str, AfterValidator(_validate_database_url)]
 
@@ -127,6 +128,8 @@ class Sender(_Table):
     """Addresses it may come from; empty: from any."""
     certificate: Annotated[str, AfterValidator(_validate_certificate)] = ""
     """SHA-256 fingerprint or subject (RFC 4514) of the certificate it must show; empty: any that `[tls]` trusts."""
+    archive: str = ""
+    """Name of the archive or destination that is asked what a study holds that came from here; empty: none."""
 
 
 class Archive(_Table):
@@ -204,12 +207,28 @@ class CompletionSettings(_Table):
     max_wait_s: Seconds = 900
     sweep_s: Seconds = 1
     """How often the worker looks for complete studies."""
+    modalities: Modalities = ("CR", "DX", "RG")
+    """Of the series that an archive is expected to send: others are neither waited for nor fetched."""
 
     @model_validator(mode="after")
     def _check_order(self) -> "CompletionSettings":
         if self.max_wait_s < self.quiet_s:
             raise ValueError("max_wait_s must not be shorter than quiet_s")
         return self
+
+
+class ReconcileSettings(_Table):
+    """`[reconcile]`: which archives are searched for studies that they never sent."""
+
+    archives: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of archives or destinations."""
+    every_s: Seconds = 600
+    hours: Annotated[StrictFloat, Field(gt=0, le=24 * 31, allow_inf_nan=False)] = 24
+    """How far back studies are looked at."""
+    at_once: Annotated[StrictInt, Field(ge=1, le=1000)] = 20
+    """How many studies are fetched in one search at most, one after the other."""
+    tries: Annotated[StrictInt, Field(ge=1, le=100)] = 5
+    """How often one study is fetched before a person must look."""
 
 
 class HeaderPolicy(StrEnum):
@@ -271,6 +290,9 @@ class Settings(_Table):
     tls: TLSSettings | None = None
     senders: Annotated[tuple[Sender, ...], Field(min_length=1)]
     destinations: Annotated[tuple[Destination, ...], Field(min_length=1)]
+    archives: tuple[Archive, ...] = ()
+    """`[[archives]]`: archives that are asked and fetched from, and get no results."""
+    reconcile: ReconcileSettings | None = None
     receive: ReceiveSettings = ReceiveSettings()
     completion: CompletionSettings = CompletionSettings()
     models: ModelSettings = ModelSettings()
@@ -303,6 +325,19 @@ class Settings(_Table):
         names = [destination.name for destination in self.destinations]
         if len(set(names)) != len(names):
             raise ValueError("table [[destinations]], key 'name': two destinations have the same name")
+        if len(set(names + [archive.name for archive in self.archives])) != len(names) + len(self.archives):
+            raise ValueError("table [[archives]], key 'name': another archive or destination has the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _check_archives(self) -> "Settings":
+        asked = [("[[senders]]", "archive", sender.archive) for sender in self.senders if sender.archive]
+        asked += [("[reconcile]", "archives", name) for name in (self.reconcile.archives if self.reconcile else ())]
+        for table, key, name in asked:
+            if name not in self.archives_by_name:
+                raise ValueError(
+                    f"table {table}, key {key!r}: no [[destinations]] or [[archives]] has the name {name!r}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -316,6 +351,16 @@ class Settings(_Table):
     def has_incoming_tls(self) -> bool:
         """Whether the DICOM port speaks TLS, and nothing else."""
         return self.tls is not None and self.tls.incoming
+
+    @property
+    def archives_by_name(self) -> dict[str, Archive]:
+        """Whom this node may ask: archives and destinations."""
+        return {archive.name: archive for archive in (*self.archives, *self.destinations)}
+
+    @property
+    def archives_by_sender(self) -> dict[str, str]:
+        """Name of the archive that is asked about what a sender sends, by the sender's AE title."""
+        return {sender.ae_title: sender.archive for sender in self.senders if sender.archive}
 
     @property
     def database_url(self) -> str:

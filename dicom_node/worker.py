@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -15,6 +16,8 @@ from dicom_node.assemble.completeness import close_complete_studies
 from dicom_node.durable import PRIVATE_FILE, remove_partial_files
 from dicom_node.errors import describe_unforeseen
 from dicom_node.processes import hold_lock, install_stop_signals
+from dicom_node.query.asking import Asking
+from dicom_node.query.reconciliation import Reconciliation
 from dicom_node.result_sets import ResultSets
 from dicom_node.retention import Retention
 from dicom_node.settings import Settings
@@ -61,10 +64,13 @@ def run_worker(settings: Settings) -> int:
     tidying = Tidying(Retention(settings.retention, settings.node, store), store, workflow)
     soon = datetime.now(UTC) + timedelta(seconds=min(settings.retention.every_s, 60))
     scheduler.add_job(tidying, "interval", seconds=settings.retention.every_s, next_run_time=soon, coalesce=True)
+    archives = schedule_questions(settings, store)
     with running_workflows(settings):
         scheduler.start()
+        archives.start()
         _LOGGER.info("worker ready, models: %s", ", ".join(f"{one.name} {one.version}" for one in pipeline.models))
         stop.wait()
+        archives.shutdown(wait=False)  # it may be waiting for a silent archive
         scheduler.shutdown()
     logging.shutdown()
     # The interpreter would wait for threads that wait for a silent archive, however long. What they do is
@@ -92,6 +98,22 @@ class Tidying:
             _LOGGER.error("retention failed: %s", describe_unforeseen(error))  # noqa: TRY400  # no texts in logs
 
 
+def schedule_questions(settings: Settings, store: Store) -> BackgroundScheduler:
+    """Schedule what archives are asked, each by itself: a silent one delays neither the others nor the sweep."""
+    archives = settings.archives_by_name
+    scheduler = BackgroundScheduler(timezone="UTC", executors={"default": ThreadPoolExecutor(2 * len(archives))})
+    # However late a tick is on a busy machine, it is not left out.
+    every_tick = {"trigger": "interval", "max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+    for name in sorted(set(settings.archives_by_sender.values())):
+        asking = Asking(settings, store, archives[name])
+        scheduler.add_job(asking, seconds=settings.completion.sweep_s, **every_tick)
+    if (reconcile := settings.reconcile) is not None:
+        for name in reconcile.archives:
+            search = Reconciliation(settings, reconcile, store, archives[name])
+            scheduler.add_job(search, seconds=reconcile.every_s, next_run_time=datetime.now(UTC), **every_tick)
+    return scheduler
+
+
 class Sweep:
     """One tick of the scheduler: close what is complete, start what is due, show that the worker lives."""
 
@@ -106,7 +128,13 @@ class Sweep:
         try:
             now = time.time()
             completion = self._settings.completion
-            close_complete_studies(self._store, completion, now, listening_since=self._listening_since)
+            close_complete_studies(
+                self._store,
+                completion,
+                now,
+                listening_since=self._listening_since,
+                asked_senders=self._settings.archives_by_sender,
+            )
             self._workflow.start_due(now)
             self._settings.node.heartbeat.touch(mode=PRIVATE_FILE)
         except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks

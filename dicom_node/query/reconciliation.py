@@ -1,0 +1,134 @@
+"""Search an archive for studies that it never sent, and let it send them.
+
+A study is fetched when it lists images of the wanted modalities that have not come, and has not changed since the
+search before: so the archive's own forwarding comes first. What comes twice is kept once. Whether a fetch has brought
+everything is not taken from the archive's answer but looked at again in the next search.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum, auto
+
+from dicom_node.errors import AssociationError, QueryError, describe_unforeseen
+from dicom_node.expectation import ListedImage
+from dicom_node.query.listing import ListedStudy, list_images, list_recent_studies
+from dicom_node.query.session import QuerySession, open_session
+from dicom_node.settings import Archive, ReconcileSettings, Settings
+from dicom_node.store import Retrieval, Store
+
+_LOGGER = logging.getLogger(__name__)
+
+_MOST_FAILURES = 3
+"""An archive that fails so often in one search is left alone until the next."""
+
+
+class _Outcome(Enum):
+    NOTHING_TO_DO = auto()
+    FETCHED = auto()
+    FAILED = auto()
+
+
+class Reconciliation:
+    """One tick of the scheduler for one archive."""
+
+    def __init__(self, settings: Settings, reconcile: ReconcileSettings, store: Store, archive: Archive) -> None:
+        self._settings = settings
+        self._reconcile = reconcile
+        self._store = store
+        self._archive = archive
+
+    def __call__(self) -> None:
+        """Search. Idempotent."""
+        try:
+            self.search(time.time())
+        except (AssociationError, QueryError) as error:
+            _LOGGER.warning("could not search for studies that were never sent: %s", error)
+        except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks
+            _LOGGER.error("the search in %s failed: %s", self._archive.name, describe_unforeseen(error))  # noqa: TRY400  # no texts in logs
+
+    def search(self, now: float) -> None:
+        """Look at every recent study, and fetch what is due at `now`, Unix time in seconds.
+
+        Raises
+        ------
+        AssociationError
+            No association could be had.
+        QueryError
+            The archive does not answer.
+        """
+        outcomes: list[_Outcome] = []
+        modalities = self._settings.completion.modalities
+        with open_session(self._archive, self._settings.node.ae_title) as session:
+            studies = list_recent_studies(session, hours=self._reconcile.hours, modalities=modalities, now=now)
+            for known in self._select_due(studies, now):
+                tried = len(outcomes) - outcomes.count(_Outcome.NOTHING_TO_DO)
+                is_broken = outcomes.count(_Outcome.FAILED) >= _MOST_FAILURES or not session.is_open
+                if is_broken or tried >= self._reconcile.at_once:
+                    break
+                outcomes.append(self._look_after(session, known, now))
+
+    def _select_due(self, studies: Sequence[ListedStudy], now: float) -> list[Retrieval]:
+        """Note what is new or has changed; return what is to be looked at, that which failed least first."""
+        due = []
+        for study in studies:
+            known = self._store.find_retrieval(self._archive.name, study.study_instance_uid)
+            if known is None or known.related_instances != study.related_instances:
+                self._store.record_retrieval(
+                    Retrieval(
+                        archive=self._archive.name,
+                        study_instance_uid=study.study_instance_uid,
+                        related_instances=study.related_instances,
+                        is_whole=False,
+                    )
+                )
+            elif self._is_due(known, now):
+                due.append(known)
+        return sorted(due, key=lambda known: known.tries)
+
+    def _is_due(self, known: Retrieval, now: float) -> bool:
+        # Where the archive does not say how many instances there are, there may be more by now.
+        is_settled = known.is_whole and known.related_instances is not None
+        may_try = known.tries < self._reconcile.tries and now >= known.next_try_at
+        return not is_settled and may_try and not self._store.is_open(known.study_instance_uid)
+
+    def _look_after(self, session: QuerySession, known: Retrieval, now: float) -> _Outcome:
+        try:
+            missing = self._list_missing(session, known.study_instance_uid)
+        except QueryError as error:
+            _LOGGER.warning("could not ask about study %s: %s", known.study_instance_uid, error)
+            return _Outcome.FAILED
+        if not missing:
+            self._store.record_retrieval(replace(known, is_whole=True))
+            return _Outcome.NOTHING_TO_DO
+        return self._fetch(session, known, missing, now)
+
+    def _list_missing(self, session: QuerySession, study_instance_uid: str) -> list[ListedImage]:
+        images = list_images(
+            session,
+            study_instance_uid,
+            modalities=self._settings.completion.modalities,
+            own_series=self._store.own_series(study_instance_uid),
+        )
+        received = self._store.received_uids(study_instance_uid)
+        return [image for image in images if image.sop_instance_uid not in received]
+
+    def _fetch(self, session: QuerySession, known: Retrieval, missing: Sequence[ListedImage], now: float) -> _Outcome:
+        begun = replace(
+            known, is_whole=False, tries=known.tries + 1, next_try_at=now + self._reconcile.every_s * 2.0**known.tries
+        )
+        what = f"{len(missing)} images that {self._archive.name} never sent"
+        number = f"try {begun.tries} of {self._reconcile.tries}"
+        self._store.record_retrieval(begun, event=f"fetching {what}, {number}")
+        _LOGGER.info("study %s: fetching %s, %s", known.study_instance_uid, what, number)
+        try:
+            for series in dict.fromkeys(image.series_instance_uid for image in missing):
+                session.move_series(known.study_instance_uid, series)
+        except QueryError as error:
+            last = begun.tries == self._reconcile.tries
+            told = f"could not be fetched: {error}{'; it must be forwarded by hand' if last else ''}"
+            self._store.record_retrieval(begun, event=told)
+            _LOGGER.warning("study %s %s", known.study_instance_uid, told)
+            return _Outcome.FAILED
+        return _Outcome.FETCHED
