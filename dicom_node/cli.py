@@ -5,6 +5,7 @@ Commands import what they need when they run, so that a receiver starts without 
 
 import logging
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -60,7 +61,10 @@ def receiver(config: Config = _CONFIG, verbose: Verbose = False) -> None:
     """Run the receiver alone: accepts C-STORE and C-ECHO, keeps the bytes, answers."""
     from dicom_node.receive.storage_scp import run_receiver
 
-    raise typer.Exit(run_receiver(_prepare(config, verbose=verbose)))
+    settings = _prepare(config, verbose=verbose)
+    with _audited(settings, "receiver"):
+        code = run_receiver(settings)
+    raise typer.Exit(code)
 
 
 @app.command(rich_help_panel=RUNNING)
@@ -76,7 +80,10 @@ def web(config: Config = _CONFIG, verbose: Verbose = False) -> None:
     """Run the web process alone: /healthz, /readyz, /studies."""
     from dicom_node.operate.web import run_web
 
-    raise typer.Exit(run_web(_prepare(config, verbose=verbose)))
+    settings = _prepare(config, verbose=verbose)
+    with _audited(settings, "web"):
+        code = run_web(settings)
+    raise typer.Exit(code)
 
 
 @app.command(rich_help_panel=TRYING)
@@ -200,6 +207,12 @@ def main() -> None:
         _fail(str(error), code=2)
     except NodeError as error:
         _fail(str(error))
+
+
+def _audited(settings: Settings, role: str) -> AbstractContextManager[None]:
+    from dicom_node.audit import AuditTrail, running_application
+
+    return running_application(AuditTrail(settings.node.audit_dir, settings.node.ae_title), role)
 
 
 def _prepare(config: Path, *, verbose: bool) -> Settings:

@@ -21,15 +21,15 @@ from pydantic import (
     StrictInt,
     StringConstraints,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_node.audit_settings import AuditSettings
 from dicom_node.errors import ConfigurationError
 from dicom_node.retention_settings import RetentionSettings
-from dicom_node.tls_settings import TLSFiles, TLSSettings, give_files_to_archives
+from dicom_node.tls_settings import OptionalTLS, TLSSettings, give_files_to_archives
 
 _DEFAULT_BUNDLES = Path(__file__).resolve().parent.parent / "models" / "bundles"
 MOST_ASSOCIATIONS = 256
@@ -141,17 +141,10 @@ class Archive(_Table):
     port: Port
     connection_timeout_s: Seconds = 10
     response_timeout_s: Seconds = 60
-    tls: TLSFiles | None = None
+    tls: OptionalTLS = None
     """Files for DICOM TLS; None: plain TCP. In the configuration file true stands for those of `[tls]`."""
     tls_name: str = ""
     """Name that the archive's certificate must hold; empty: `host`."""
-
-    @field_validator("tls", mode="before")
-    @classmethod
-    def _take_false_for_none(cls, value: object) -> object:
-        if isinstance(value, str | int) and value is not False:
-            raise ValueError("must be true or false, without quotes")
-        return None if value is False else value
 
 
 class Proof(StrEnum):
@@ -300,6 +293,7 @@ class Settings(_Table):
     retention: RetentionSettings = RetentionSettings()
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()
+    audit: AuditSettings = AuditSettings()
 
     @model_validator(mode="before")
     @classmethod

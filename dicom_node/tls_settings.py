@@ -1,9 +1,9 @@
 """`[tls]` of the configuration file: the node's certificate, and whose certificates it trusts."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, StrictBool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictBool
 
 
 class TLSFiles(BaseModel):
@@ -18,6 +18,16 @@ class TLSFiles(BaseModel):
     ca: Path
     """PEM: certificates of the authorities that issue the peers' certificates."""
     minimum_version: Literal["1.2", "1.3"] = "1.2"
+
+
+def _take_false_for_none(value: object) -> object:
+    if isinstance(value, str | int) and value is not False:
+        raise ValueError("must be true or false, without quotes")
+    return None if value is False else value
+
+
+OptionalTLS = Annotated[TLSFiles | None, BeforeValidator(_take_false_for_none)]
+"""The key `tls` of a table: in the configuration file true stands for the files of `[tls]`, and false for None."""
 
 
 class TLSSettings(TLSFiles):

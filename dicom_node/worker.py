@@ -13,6 +13,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from dicom_node.analyse.caged_pipeline import CagedPipeline
 from dicom_node.analyse.decoder import Decoder
 from dicom_node.assemble.completeness import close_complete_studies
+from dicom_node.audit import AuditTrail, running_application
+from dicom_node.audit.forwarder import forwarding
 from dicom_node.durable import PRIVATE_FILE, remove_partial_files
 from dicom_node.errors import describe_unforeseen
 from dicom_node.processes import hold_lock, install_stop_signals
@@ -65,7 +67,8 @@ def run_worker(settings: Settings) -> int:
     soon = datetime.now(UTC) + timedelta(seconds=min(settings.retention.every_s, 60))
     scheduler.add_job(tidying, "interval", seconds=settings.retention.every_s, next_run_time=soon, coalesce=True)
     archives = schedule_questions(settings, store)
-    with running_workflows(settings):
+    trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
+    with forwarding(trail, settings.audit), running_application(trail, "worker"), running_workflows(settings):
         scheduler.start()
         archives.start()
         _LOGGER.info("worker ready, models: %s", ", ".join(f"{one.name} {one.version}" for one in pipeline.models))
@@ -121,6 +124,7 @@ class Sweep:
         self._settings = settings
         self._store = store
         self._workflow = workflow
+        self._trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
         self._listening_since = time.time()
 
     def __call__(self) -> None:
@@ -136,6 +140,7 @@ class Sweep:
                 asked_senders=self._settings.archives_by_sender,
             )
             self._workflow.start_due(now)
+            self._trail.sync()
             self._settings.node.heartbeat.touch(mode=PRIVATE_FILE)
         except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks
             _LOGGER.error("the sweep failed: %s", describe_unforeseen(error))  # noqa: TRY400  # no texts in logs

@@ -36,16 +36,16 @@ class UDPSender:
     """One datagram a message; nobody says whether it arrived."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._address = (host, port)
+        self.address = (host, port)
         self._socket: socket.socket | None = None
 
     def send(self, message: bytes) -> None:
         """Send one message; OSError where the host has no address or the machine has refused the last one."""
         if self._socket is None:
-            family = socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)[0][0]
+            family = socket.getaddrinfo(*self.address, type=socket.SOCK_DGRAM)[0][0]
             self._socket = socket.socket(family, socket.SOCK_DGRAM)
             self._socket.settimeout(_PATIENCE_S)
-            self._socket.connect(self._address)
+            self._socket.connect(self.address)
         self._socket.send(message)
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class TLSSender:
 
     def __init__(self, host: str, port: int, build_context: Callable[[], ssl.SSLContext], name: str) -> None:
         """`build_context` is called for each connection; `name` is what the server's certificate must hold."""
-        self._address = (host, port)
+        self.address = (host, port)
         self._build_context = build_context
         self._name = name
         self._connection: ssl.SSLSocket | None = None
@@ -78,7 +78,7 @@ class TLSSender:
         if self._connection is not None and _is_over(self._connection):
             self.close()
         if self._connection is None:
-            plain = socket.create_connection(self._address, timeout=_PATIENCE_S)
+            plain = socket.create_connection(self.address, timeout=_PATIENCE_S)
             try:
                 self._connection = self._build_context().wrap_socket(plain, server_hostname=self._name)
             except Exception:

@@ -1,9 +1,9 @@
 """The audit trail on disk: a file of JSON lines for each day (UTC), which every process of the node appends to.
 
 A line is handed to the kernel in one piece, before what it tells of is answered or goes on: a process that is killed
-loses none. The worker flushes them to the disk once in `sync_s`; a power cut may lose what came after, while studies,
-instances and deliveries themselves are durable in spool and database. Files of past days are not touched again: keep,
-archive or remove them as the site's rules say.
+loses none. The worker flushes them to the disk at each of its sweeps; a power cut may lose what came after, while
+studies, instances and deliveries themselves are durable in spool and database. Files of past days are not touched
+again: keep, archive or remove them as the site's rules say.
 """
 
 import json

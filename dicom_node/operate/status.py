@@ -6,6 +6,8 @@ from dataclasses import asdict
 
 from rich.console import Console
 
+from dicom_node.audit import AuditTrail
+from dicom_node.audit.forwarder import TrailStatus, read_status
 from dicom_node.operate.terminal import print_entry
 from dicom_node.retention import DiskUse, Retention, measure_disk
 from dicom_node.settings import Settings
@@ -22,6 +24,7 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
     undelivered, disk = store.oldest_undelivered(), measure_disk(settings.node)
     alarms = store.alarms()
     store.close()
+    trail = read_status(AuditTrail(settings.node.audit_dir, settings.node.ae_title), settings.audit)
     if as_json:
         content = {
             "open": [asdict(study) for study in waiting],
@@ -29,6 +32,7 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
             "alarms": [asdict(alarm) for alarm in alarms],
             "oldest_undelivered": undelivered and asdict(undelivered),
             "disk": asdict(disk),
+            "audit": asdict(trail),
         }
         print(json.dumps(content, indent=2))  # noqa: T201  # the command's output
         return
@@ -47,6 +51,7 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
         lines = [undelivered.study_instance_uid, f"{what}, complete {_ago(undelivered.created_at)}"]
         print_entry(console, "delivery", lines, style="yellow", column=_COLUMN)
     print_entry(console, "disk", [_describe_disk(disk)], style="", column=_COLUMN)
+    print_entry(console, "audit", _describe_trail(trail), style="yellow" if trail.problem else "", column=_COLUMN)
     for alarm in alarms:
         print_entry(console, "ALARM", describe_alarm(alarm), style="bold red", column=_COLUMN)
 
@@ -73,6 +78,14 @@ def _describe_disk(disk: DiskUse) -> str:
     sizes = {"received": disk.received, "results": disk.results, "state": disk.state, "conflicts": disk.conflicts}
     used = ", ".join(f"{name} {_write_size(size)}" for name, size in sizes.items() if size or name != "conflicts")
     return f"{used}; free {_write_size(disk.free)}"
+
+
+def _describe_trail(trail: TrailStatus) -> list[str]:
+    if not trail.syslog:
+        return [trail.folder]
+    said = f"syslog {trail.syslog}: {trail.sent} messages sent, {trail.waiting} lines wait"
+    unreadable = f", {trail.unreadable} lines could not be read" if trail.unreadable else ""
+    return [trail.folder, said + unreadable, trail.problem]
 
 
 def _write_size(size: float) -> str:

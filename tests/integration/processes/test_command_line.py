@@ -34,7 +34,10 @@ def test_a_wrong_configuration_is_one_sentence_and_exit_code_2(tmp_path, command
 def test_status_of_a_new_node_is_empty_and_machine_readable(tmp_path):
     node = Node(tmp_path, {"archive": find_free_port()})
     finished = run("status", "--json", "--config", node.config)
-    assert json.loads(finished.stdout) == {"open": [], "revisions": []}
+    said = json.loads(finished.stdout)
+    assert (said["open"], said["revisions"], said["alarms"]) == ([], [], [])
+    assert said["audit"]["folder"] == str(tmp_path / "var" / "audit")
+    assert said["disk"]["received"] == 0
 
 
 @pytest.mark.parametrize("command", ["retry", "complete"])

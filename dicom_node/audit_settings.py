@@ -1,0 +1,22 @@
+"""`[audit]` of the configuration file: where the audit trail goes besides the data folder."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+
+from dicom_node.tls_settings import OptionalTLS
+
+
+class AuditSettings(BaseModel):
+    """`[audit]`: a syslog server that gets DICOM audit messages (PS3.15 A.5)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    syslog_host: str = ""
+    """Empty: none."""
+    syslog_port: Annotated[StrictInt, Field(ge=0, le=65535)] = 0
+    """0: 514 for UDP, 6514 for TLS."""
+    tls: OptionalTLS = None
+    """Files for RFC 5425; None: UDP (RFC 5426). In the configuration file true stands for those of `[tls]`."""
+    tls_name: str = ""
+    """Name that the server's certificate must hold; empty: `syslog_host`."""

@@ -1,0 +1,223 @@
+"""What a syslog server gets, and what becomes of the trail while it is away."""
+
+import json
+import re
+import socket
+import ssl
+import time
+from xml.etree import ElementTree as ET
+
+import pytest
+from certificates import Authority
+from syslog_server import SyslogServer
+
+from dicom_node.audit import AuditEvent, AuditTrail
+from dicom_node.audit.forwarder import Forwarder, build_sender, count_waiting, read_place
+from dicom_node.audit.syslog import UDPSender, frame
+from dicom_node.audit_settings import AuditSettings
+from dicom_node.errors import ConfigurationError
+
+
+@pytest.fixture
+def audit(tmp_path):
+    return AuditTrail(tmp_path / "audit", "NODE")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def tls(authority):
+    return authority.settings(authority.issue("node"))
+
+
+@pytest.fixture(scope="module")
+def server_context(authority):
+    identity = authority.issue("syslog")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(identity.certificate, identity.key)
+    context.load_verify_locations(authority.certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def over_tls(port, tls, **options):
+    return build_sender(
+        AuditSettings(syslog_host="127.0.0.1", syslog_port=port, tls=tls.model_dump(exclude={"incoming"}), **options)
+    )
+
+
+def forwarder_over_udp(audit, port):
+    return Forwarder(audit, build_sender(AuditSettings(syslog_host="127.0.0.1", syslog_port=port)))
+
+
+def start_of(message):
+    """Check one message, and return the event that it tells of."""
+    header, _, content = message.partition(b"\xef\xbb\xbf")
+    assert re.fullmatch(
+        rb"<85>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00 \S+ dicom-node \d+ DICOM\+RFC3881 - ", header
+    )
+    return ET.fromstring(content).find("EventIdentification/EventID").get("csd-code")  # noqa: S314  # our own
+
+
+def test_a_header_is_that_of_rfc_5424():
+    said = frame("2026-01-02T03:04:05.000006+00:00", 7, b"<x/>")
+    expected = f"<85>1 2026-01-02T03:04:05.000006+00:00 {socket.gethostname()} dicom-node 7 DICOM+RFC3881 - "
+    assert said == expected.encode() + b"\xef\xbb\xbf<x/>"
+
+
+def test_each_line_that_has_a_message_is_one_datagram(audit):
+    with SyslogServer() as server:
+        audit.note(AuditEvent.APPLICATION_START, role="worker")
+        audit.note(AuditEvent.INSTANCE_RECEIVED, status=0)
+        audit.note(AuditEvent.ASSOCIATION_REFUSED, calling_ae_title="X", host="192.0.2.1", reason="unknown")
+        assert forwarder_over_udp(audit, server.port).forward()
+        assert [start_of(message) for message in server.wait_for(2)] == ["110100", "110113"]
+    place = read_place(audit.folder)
+    assert (place.sent, place.problem) == (2, "")
+    assert count_waiting(audit, place) == 0
+
+
+def test_over_tls_a_hundred_messages_come_whole_and_in_order(audit, tls, server_context):
+    with SyslogServer(server_context) as server:
+        for number in range(100):
+            audit.note(AuditEvent.APPLICATION_START, role=str(number), padding="x" * number)
+        assert Forwarder(audit, over_tls(server.port, tls)).forward()
+        messages = server.wait_for(100)
+    assert {start_of(message) for message in messages} == {"110100"}
+    times = [re.search(rb"1 (\S+)", message)[1] for message in messages]
+    assert times == sorted(times)
+    assert len(times) == 100
+
+
+def test_a_server_without_a_known_certificate_gets_nothing(audit, tls, tmp_path):
+    other = Authority(tmp_path / "other").issue("syslog")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(other.certificate, other.key)
+    audit.note(AuditEvent.APPLICATION_START, role="worker")
+    with SyslogServer(context) as server:
+        forwarder = Forwarder(audit, over_tls(server.port, tls))
+        assert not forwarder.forward()
+        assert server.messages == []
+    assert "SSLCertVerificationError" in read_place(audit.folder).problem
+
+
+def test_a_server_of_another_name_gets_nothing(audit, tls, server_context):
+    audit.note(AuditEvent.APPLICATION_START, role="worker")
+    with SyslogServer(server_context) as server:
+        assert not Forwarder(audit, over_tls(server.port, tls, tls_name="log.example")).forward()
+        assert server.messages == []
+
+
+def test_what_waits_while_the_server_is_away_is_sent_when_it_is_back(audit, tls, server_context):
+    with SyslogServer(server_context) as server:
+        port = server.port
+        forwarder = Forwarder(audit, over_tls(port, tls))
+        audit.note(AuditEvent.APPLICATION_START, role="before")
+        assert forwarder.forward()
+        server.wait_for(1)
+    for _ in range(3):
+        audit.note(AuditEvent.APPLICATION_START, role="while it is away")
+    assert not forwarder.forward()
+    place = read_place(audit.folder)
+    assert place.problem
+    assert count_waiting(audit, place) == 3
+    with SyslogServer(server_context, port=port) as server:
+        # Also by a process that was started in between.
+        assert Forwarder(audit, over_tls(port, tls)).forward()
+        assert len(server.wait_for(3)) == 3
+    assert count_waiting(audit, read_place(audit.folder)) == 0
+    assert read_place(audit.folder).problem == ""
+
+
+def test_a_deaf_server_holds_up_nobody_but_the_forwarder(audit, tls, server_context):
+    with SyslogServer(server_context, reads=False) as server:
+        forwarder = Forwarder(audit, over_tls(server.port, tls))
+        forwarder.start()
+        audit.note(AuditEvent.APPLICATION_START, role="worker")
+        time.sleep(1.5)  # long enough for it to have begun to wait
+        before = time.monotonic()
+        for _ in range(200):
+            audit.note(AuditEvent.INSTANCE_RECEIVED, status=0)
+        assert time.monotonic() - before < 5
+        before = time.monotonic()
+        forwarder.stop(0.2)
+        assert time.monotonic() - before < 2
+
+
+def test_a_line_that_was_cut_off_or_makes_no_sense_is_passed_over_and_counted(audit):
+    audit.note(AuditEvent.APPLICATION_START, role="worker")
+    with audit.files()[0].open("ab") as file:
+        file.write(b'{"at":"2026\n[]\n{"event":"application start"}\n')
+    audit.note(AuditEvent.APPLICATION_STOP, role="worker")
+    with SyslogServer() as server:
+        assert forwarder_over_udp(audit, server.port).forward()
+        assert len(server.wait_for(2)) == 2
+    assert read_place(audit.folder).unreadable == 3
+
+
+def test_a_line_that_is_still_being_written_waits_for_its_end(audit):
+    audit.note(AuditEvent.APPLICATION_START, role="worker")
+    path = audit.files()[0]
+    line = path.read_bytes()
+    path.write_bytes(line + line[:40])
+    with SyslogServer() as server:
+        forwarder = forwarder_over_udp(audit, server.port)
+        assert forwarder.forward()
+        assert len(server.wait_for(1)) == 1
+        path.write_bytes(line + line)
+        assert forwarder.forward()
+        assert len(server.wait_for(2)) == 2
+    assert read_place(audit.folder).unreadable == 0
+
+
+def test_the_next_day_s_file_follows_when_the_last_is_sent(audit):
+    audit.note(AuditEvent.APPLICATION_START, role="worker")
+    today = audit.files()[0]
+    with SyslogServer() as server:
+        forwarder = forwarder_over_udp(audit, server.port)
+        tomorrow = today.with_name("9999-12-31.jsonl")
+        tomorrow.write_bytes(today.read_bytes() * 2)
+        assert forwarder.forward()
+        assert len(server.wait_for(3)) == 3
+    assert read_place(audit.folder).file == tomorrow.name
+
+
+def test_what_was_before_it_was_switched_on_is_not_sent(audit):
+    audit.note(AuditEvent.APPLICATION_START, role="worker")
+    yesterday = audit.files()[0].with_name("2020-01-01.jsonl")
+    yesterday.write_bytes(audit.files()[0].read_bytes() * 5)
+    with SyslogServer() as server:
+        assert forwarder_over_udp(audit, server.port).forward()
+        assert len(server.wait_for(1)) == 1
+
+
+def test_the_place_is_private_and_survives_a_restart(audit):
+    audit.note(AuditEvent.APPLICATION_START, role="worker")
+    with SyslogServer() as server:
+        assert forwarder_over_udp(audit, server.port).forward()
+        audit.note(AuditEvent.APPLICATION_STOP, role="worker")
+        assert forwarder_over_udp(audit, server.port).forward()
+        assert [start_of(message) for message in server.wait_for(2)] == ["110100", "110100"]
+    place = audit.folder / "forwarded.json"
+    assert place.stat().st_mode & 0o777 == 0o600
+    assert json.loads(place.read_text())["sent"] == 2
+
+
+def test_without_a_server_nothing_is_sent():
+    assert build_sender(AuditSettings()) is None
+
+
+def test_the_standard_ports_are_the_defaults(tls):
+    udp = build_sender(AuditSettings(syslog_host="127.0.0.1"))
+    assert isinstance(udp, UDPSender)
+    assert udp.address == ("127.0.0.1", 514)
+    assert over_tls(0, tls).address == ("127.0.0.1", 6514)
+
+
+def test_a_certificate_that_is_not_there_is_said_at_the_start(tls, tmp_path):
+    files = {**tls.model_dump(exclude={"incoming"}), "certificate": tmp_path / "none.pem"}
+    with pytest.raises(ConfigurationError, match="certificate"):
+        build_sender(AuditSettings(syslog_host="127.0.0.1", tls=files))
