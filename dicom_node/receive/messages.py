@@ -7,6 +7,7 @@ import contextlib
 import logging
 import queue
 import struct
+import time
 from dataclasses import dataclass
 
 from pynetdicom.association import Association
@@ -27,6 +28,8 @@ _LOGGER = logging.getLogger("dicom_node.receive")
 _COMMAND, _LAST = 0x01, 0x02
 """Bits of the message control header (PS3.8 E.2)."""
 LARGEST_COMMAND_SET = 64 * 1024
+SLOWEST_BYTES_PER_S = 4_000
+"""A message that takes longer than the DIMSE time-out must come as fast as this, or it might be kept open for ever."""
 _C_STORE_RQ, _C_ECHO_RQ, _C_CANCEL_RQ, _N_EVENT_REPORT_RQ = 0x0001, 0x0030, 0x0FFF, 0x0100
 _C_STORE_RSP, _C_ECHO_RSP, _N_EVENT_REPORT_RSP = 0x8001, 0x8030, 0x8100
 _NO_DATA_SET = 0x0101
@@ -48,6 +51,8 @@ class Messages(DIMSEServiceProvider):
         self._command = bytearray()
         self._context_id = 0
         self._message_id = 0
+        self._began_at = 0.0
+        self._received = 0
         self._reception: Reception | IncomingReport | None = None
         self._transfers = Transfers()
 
@@ -73,13 +78,23 @@ class Messages(DIMSEServiceProvider):
     def receive_primitive(self, primitive: P_DATA | DataTransfer) -> None:
         """Take the fragments of one PDU; abort the association where they make no message."""
         try:
+            if not self.is_receiving:
+                self._began_at, self._received = time.monotonic(), 0
             for context_id, value in primitive.presentation_data_value_list:
+                self._received += len(value)
                 self._receive_fragment(context_id, value[0], memoryview(value)[1:])
+            self._check_pace()
         except _ViolationError as violation:
             _LOGGER.warning("association with %r aborted: %s", self.assoc.requestor.ae_title, violation)
             self.discard()
             # Invalid PDU (PS3.8 Table 9-10): the state machine sends the A-ABORT.
             self.dul.event_queue.put("Evt19")
+
+    def _check_pace(self) -> None:
+        """Let nobody keep a message open by sending a little of it now and then."""
+        allowed_s = (self.dimse_timeout or 0) + self._received / SLOWEST_BYTES_PER_S
+        if self.is_receiving and time.monotonic() - self._began_at > allowed_s:
+            raise _ViolationError("a message that comes too slowly")
 
     def discard(self) -> None:
         """Forget the message that is arriving."""

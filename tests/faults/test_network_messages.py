@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 
 import psutil
@@ -20,6 +21,7 @@ from raw_peer import (
     store_command,
 )
 from receiving import (
+    arriving,
     data_set_of,
     echoes,
     encode,
@@ -133,3 +135,27 @@ def test_answers_fit_the_longest_pdu_that_the_peer_takes(receiver: Receiver, max
         response = peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)
         assert response[0x1000].rstrip(b"\0").decode() == ds.SOPInstanceUID
         assert status_of(response) == StoreStatus.SUCCESS
+
+
+@pytest.mark.fault(4)
+def test_a_message_that_drips_in_whole_pdus_is_aborted_and_a_slow_one_is_not(start: StartReceiver) -> None:
+    """Fragments of ten bytes now and then do not hold an association; 20 kB/s, longer than the time-out, is taken."""
+    receiver = start(dimse_timeout_s=1)
+    ds = build_dx(PixelData=bytes(20_000), Rows=100, Columns=100)
+    sent = encode(ds)
+    with RawPeer(receiver.port, timeout_s=30).associate() as peer:
+        peer.send_values((1, COMMAND | LAST, store_command(DX, ds.SOPInstanceUID)))
+        for start_at in range(0, 40_000, 2000):
+            peer.send_values((1, LAST if start_at == 38_000 else 0, sent[start_at : start_at + 2000]))
+            time.sleep(0.1)
+        assert status_of(peer.read_response()) == 0
+        peer.send_values((1, COMMAND | LAST, store_command(DX, ds.SOPInstanceUID)))
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - started < 20:
+                peer.send_values((1, 0, sent[:10]))
+                time.sleep(0.1)
+        assert 0.9 < time.monotonic() - started < 20
+        assert peer.wait_for_end(5)
+    assert ends_soon(lambda: len(receiver.connections))
+    assert arriving(receiver) == []
