@@ -3,6 +3,7 @@
 Commands import what they need when they run, so that a receiver starts without loading models.
 """
 
+import getpass
 import logging
 import sys
 from contextlib import AbstractContextManager
@@ -167,8 +168,11 @@ def retry(
     """Try again what has failed or is parked: of one study or of all, for one destination or for all."""
     from dicom_node.store import Store
 
-    count = Store(load_settings(config).database_url).retry(study, destination)
-    if not count:
+    settings = load_settings(config)
+    count = Store(settings.database_url).retry(study, destination)
+    if count:
+        _note_operator(settings, "retry", study_instance_uid=study, destination=destination)
+    else:
         _fail("nothing of that has failed or is parked; `dicom-node status` shows what is")
     typer.echo(f"{count} revision(s) will be tried again")
 
@@ -178,8 +182,10 @@ def complete(study: StudyUID, config: Config = _CONFIG) -> None:
     """Treat a study as complete now, without waiting for the quiet period."""
     from dicom_node.store import Store
 
-    if not Store(load_settings(config).database_url).force_completion(study):
+    settings = load_settings(config)
+    if not Store(settings.database_url).force_completion(study):
         _fail(f"study {study} is not waiting for images; `dicom-node status` shows its state")
+    _note_operator(settings, "complete", study_instance_uid=study)
     typer.echo(f"study {study} will be analysed at the next sweep")
 
 
@@ -213,6 +219,13 @@ def _audited(settings: Settings, role: str) -> AbstractContextManager[None]:
     from dicom_node.audit import AuditTrail, running_application
 
     return running_application(AuditTrail(settings.node.audit_dir, settings.node.ae_title), role)
+
+
+def _note_operator(settings: Settings, action: str, **facts: str | None) -> None:
+    from dicom_node.audit import AuditEvent, AuditTrail
+
+    trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
+    trail.note(AuditEvent.OPERATOR, user=getpass.getuser(), action=action, **facts)
 
 
 def _prepare(config: Path, *, verbose: bool) -> Settings:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.retention_settings import RetentionSettings
 from dicom_node.settings import NodeSettings
 from dicom_node.store import RemovableStudy, Store
@@ -41,6 +42,7 @@ class Retention:
     def __init__(self, settings: RetentionSettings, node: NodeSettings, store: Store) -> None:
         self._settings = settings
         self._node = node
+        self._trail = AuditTrail(node.audit_dir, node.ae_title)
         self._store = store
 
     def removable(self, now: float) -> list[RemovableStudy]:
@@ -72,6 +74,8 @@ class Retention:
                 (self._node.spool_dir / path).unlink(missing_ok=True)
             if paths is not None and (results := self._node.results_dir / study_instance_uid).exists():
                 shutil.rmtree(results)
+        if paths is not None:
+            self._trail.note(AuditEvent.STUDY_REMOVED, study_instance_uid=study_instance_uid, reason="retention")
         return paths is not None
 
 

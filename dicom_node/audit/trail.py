@@ -44,7 +44,10 @@ class AuditEvent(StrEnum):
     TRANSFER_BEGUN = "transfer begun"
     """peer_ae_title, host, study_instance_uid, sop_classes: results are about to be sent"""
     INSTANCES_TRANSFERRED = "instances transferred"
-    """direction ("in", "out"), peer_ae_title, host, study_instance_uid, sop_classes, success"""
+    """direction ("in", "out"), peer_ae_title, host, study_instance_uid, sop_classes, success;
+    out: destination, results"""
+    RESULT_SETTLED = "result settled"
+    """destination, study_instance_uid, sop_instance_uid, state, detail: proven to be kept there, or parked"""
     STUDY_ANALYSED = "study analysed"
     """study_instance_uid, revision, version, models, images"""
     QUERY_SENT = "query sent"
@@ -52,7 +55,7 @@ class AuditEvent(StrEnum):
     STUDY_REMOVED = "study removed"
     """study_instance_uid, reason: its files are gone from this node"""
     OPERATOR = "operator"
-    """user, action, study_instance_uid"""
+    """user, action, study_instance_uid or null for all, destination"""
 
 
 class AuditTrail:

@@ -13,6 +13,7 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
 
 from dicom_node.association import request_association
+from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.deliver.commitment import request_commitment, wait_for_report
 from dicom_node.deliver.verdict import Verdict, judge, may_be_asked
 from dicom_node.deliver.verification import PATIENT_ROOT_FIND, STUDY_ROOT_FIND, FindError, Place, Sought, locate
@@ -69,9 +70,18 @@ class Prover:
         if verdict.state is DeliveryState.SENT and trouble:
             verdict = Verdict(state=verdict.state, detail=trouble)
         name, uid = self._due.destination, sent.sop_instance_uid
-        self._store.settle(name, uid, verdict.state, verdict.detail)
+        self._record(uid, verdict.state, verdict.detail)
         _LOGGER.info("%s: %s %s %s", name, uid, verdict.state, verdict.detail)
         return verdict
+
+    def _record(self, sop_instance_uid: str, state: DeliveryState, detail: str) -> None:
+        self._store.settle(self._due.destination, sop_instance_uid, state, detail)
+        if state is not DeliveryState.SENT:
+            self._note(AuditEvent.RESULT_SETTLED, sop_instance_uid=sop_instance_uid, state=state, detail=detail)
+
+    def _note(self, event: AuditEvent, **facts: object) -> None:
+        where = {"destination": self._destination.name, "study_instance_uid": self._due.study_instance_uid}
+        AuditTrail(self._node.audit_dir, self._node.ae_title).note(event, **where, **facts)
 
     def _note_trouble(self, sent: Collection[UnprovenResult], reason: str) -> None:
         self._troubles |= {one.sop_instance_uid: reason for one in sent}
@@ -93,12 +103,19 @@ class Prover:
 
     def _look_for(self, assoc: Association, sent: Collection[UnprovenResult]) -> None:
         sought = [read_sought(self._node.results_dir / one.path, one) for one in sent]
+        self._note(
+            AuditEvent.QUERY_SENT,
+            peer_ae_title=self._destination.ae_title,
+            host=self._destination.host,
+            sop_class_uid=STUDY_ROOT_FIND,
+            keys={"QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": self._due.study_instance_uid},
+        )
         try:
             places = locate(assoc, self._due.study_instance_uid, sought)
         except FindError as error:
             overdue = [] if error.may_pass else [one for one in sent if self._is_overdue(one)]
             for one in overdue:
-                self._store.settle(self._due.destination, one.sop_instance_uid, DeliveryState.PARKED, str(error))
+                self._record(one.sop_instance_uid, DeliveryState.PARKED, str(error))
             self._note_trouble(sent, str(error))
             return
         for one in sent:
@@ -109,7 +126,7 @@ class Prover:
         if place is Place.RIGHT:
             self._store.record_verified(name, uid)
         elif place is Place.WRONG:
-            self._store.settle(name, uid, DeliveryState.PARKED, f"C-FIND finds it {place}")
+            self._record(uid, DeliveryState.PARKED, f"C-FIND finds it {place}")
         elif self._is_overdue(sent):
             self._store.record_loss(name, uid, "C-FIND does not find what C-STORE was answered with Success for")
         else:

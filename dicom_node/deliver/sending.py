@@ -1,8 +1,11 @@
 """One try to send a destination what it lacks of a revision, with every answer recorded."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 
+from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.deliver.storage_scu import Delivery, ResultFile, send_results
 from dicom_node.errors import AssociationError, RejectedError, describe_unforeseen
 from dicom_node.settings import Destination, NodeSettings
@@ -19,9 +22,47 @@ def send_pending(destination: Destination, node: NodeSettings, store: Store, due
         )
         for row in store.pending_results(due.study_instance_uid, due.digest, due.destination)
     ]
-    for delivery in _try_to_send(destination, node.ae_title, pending) if pending else ():
+    if not pending:
+        return
+    noted = _Noted(destination, node, due.study_instance_uid)
+    noted.begin(pending)
+    deliveries = _try_to_send(destination, node.ae_title, pending)
+    for delivery in deliveries:
         store.record_delivery(destination.name, delivery.sop_instance_uid, delivery.state, delivery.detail)
         _LOGGER.info("%s: %s %s %s", destination.name, delivery.sop_instance_uid, delivery.state, delivery.detail)
+    noted.end(pending, deliveries)
+
+
+class _Noted:
+    """The lines of the audit trail about one try."""
+
+    def __init__(self, destination: Destination, node: NodeSettings, study_instance_uid: str) -> None:
+        self._trail = AuditTrail(node.audit_dir, node.ae_title)
+        self._facts = {
+            "direction": "out",
+            "destination": destination.name,
+            "peer_ae_title": destination.ae_title,
+            "host": destination.host,
+            "study_instance_uid": study_instance_uid,
+        }
+
+    def begin(self, files: Sequence[ResultFile]) -> None:
+        classes = Counter(file.sop_class_uid for file in files)
+        self._trail.note(AuditEvent.TRANSFER_BEGUN, **self._facts, sop_classes=dict(classes))
+
+    def end(self, files: Sequence[ResultFile], deliveries: Sequence[Delivery]) -> None:
+        """Write what was taken and what was not as lines of their own (PS3.15 A.5.2: no mixed results)."""
+        classes = {file.sop_instance_uid: file.sop_class_uid for file in files}
+        for success in (True, False):
+            those = [one for one in deliveries if (one.state is DeliveryState.SENT) is success]
+            if those:
+                self._trail.note(
+                    AuditEvent.INSTANCES_TRANSFERRED,
+                    **self._facts,
+                    sop_classes=dict(Counter(classes[one.sop_instance_uid] for one in those)),
+                    success=success,
+                    results=[asdict(one) for one in those],
+                )
 
 
 def _try_to_send(destination: Destination, ae_title: str, files: Sequence[ResultFile]) -> list[Delivery]:
