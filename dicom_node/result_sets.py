@@ -1,6 +1,7 @@
 """From a revision in the store to its result objects on disk: the line from assemble to encode, in one place."""
 
 import logging
+from dataclasses import replace
 from io import BytesIO
 
 from pydicom import Dataset, dcmwrite
@@ -16,8 +17,8 @@ from dicom_node.encode.results import encode_study
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import tolerate
 from dicom_node.settings import AnalysisSettings, HeaderPolicy, NodeSettings
-from dicom_node.store import Finding, Revision, Store, StoredResult
-from dicom_node.values import ExcludedInstance, ResultObject, ResultReference, Study, StudyAnalysis
+from dicom_node.store import Finding, Store, StoredResult
+from dicom_node.values import ExcludedInstance, ResultKind, ResultObject, ResultReference, Study, StudyAnalysis
 
 _DEFAULTS = AnalysisSettings()
 _LOGGER = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class ResultSets:
         policy: HeaderPolicy = HeaderPolicy.TRUST_PIXELS,
         decode: Decode = load_radiograph,
         analysis: AnalysisSettings = _DEFAULTS,
+        reject_superseded: bool = False,
     ) -> None:
         self._node = node
         self._trail = AuditTrail(node.audit_dir, node.ae_title)
@@ -48,6 +50,7 @@ class ResultSets:
         self._policy = policy
         self._decode = decode
         self._analysis = analysis
+        self._reject_superseded = reject_superseded
 
     def make(self, study_instance_uid: str, digest: str, *, cautious: bool = False) -> None:
         """Analyse a revision; write its result objects durably, then record them.
@@ -60,7 +63,7 @@ class ResultSets:
             return
         revision = self._store.revision(study_instance_uid, digest)
         with tolerate():
-            study = read_study(revision, self._node.spool_dir, supersedes=self._supersedes(revision))
+            study = self._place(read_study(revision, self._node.spool_dir))
             rows, said = self._give_up(study, CRASHED) if cautious else self._answer(study)
         self._store.add_results(study_instance_uid, digest, rows, said, self._destinations)
 
@@ -83,7 +86,7 @@ class ResultSets:
         return self._give_up(study, UNFORESEEN)
 
     def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], list[Finding]]:
-        objects = encode_study(analysis, ae_title=self._node.ae_title)
+        objects = encode_study(analysis, ae_title=self._node.ae_title, reject_superseded=self._reject_superseded)
         said = list_findings(analysis)
         self._note(analysis, said)
         return [self._write(analysis.study, result) for result in objects], said
@@ -106,14 +109,19 @@ class ResultSets:
         excluded = tuple(ExcludedInstance(instance=one, reason=one.defect) for one in reduced.instances)
         return self._encode(StudyAnalysis(study=reduced, images=(), excluded=excluded, models=self._pipeline.models))
 
-    def _supersedes(self, revision: Revision) -> tuple[ResultReference, ...]:
-        return tuple(
-            ResultReference(
-                sop_class_uid=row.sop_class_uid,
-                sop_instance_uid=row.sop_instance_uid,
-                series_instance_uid=row.series_instance_uid,
-            )
-            for row in self._store.superseded_results(revision.study_instance_uid, revision.version)
+    def _place(self, study: Study) -> Study:
+        """Say which earlier versions a study supersedes, and which it leaves standing."""
+        earlier = self._store.earlier_versions(study.study_instance_uid, study.revision)
+        return replace(
+            study,
+            supersedes=tuple(
+                _refer_to(row, one.version)
+                for one in earlier
+                if one.superseded
+                for row in one.results
+                if row.kind != ResultKind.REJECTION_NOTE
+            ),
+            standing=tuple(one.version for one in earlier if not one.superseded),
         )
 
     def _write(self, study: Study, result: ResultObject) -> StoredResult:
@@ -126,7 +134,18 @@ class ResultSets:
             series_instance_uid=str(result.ds.SeriesInstanceUID),
             kind=result.kind,
             path=path,
+            source_sop_instance_uid=result.source_sop_instance_uid,
         )
+
+
+def _refer_to(row: StoredResult, version: int) -> ResultReference:
+    return ResultReference(
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        version=version,
+        source_sop_instance_uid=row.source_sop_instance_uid,
+    )
 
 
 def list_findings(analysis: StudyAnalysis) -> list[Finding]:

@@ -35,11 +35,14 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultReference:
-    """A result object sent earlier, which a later one replaces."""
+    """A result object of an earlier version, which a later one takes the place of."""
 
     sop_class_uid: str
     sop_instance_uid: str
     series_instance_uid: str
+    version: int
+    source_sop_instance_uid: str = ""
+    """The image that it shows; empty for a report, which is about all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,9 @@ class Study:
     instances: tuple[Instance, ...]
     """Sorted by series number, instance number, SOP Instance UID."""
     supersedes: tuple[ResultReference, ...] = ()
-    """Results of the previous revision; empty for the first."""
+    """Results of earlier versions whose images are all part of this one; empty for the first."""
+    standing: tuple[int, ...] = ()
+    """Earlier versions that stay valid: some of their images are kept here no longer, and not part of this one."""
     expectation: Expectation | None = None
     """What an archive said that the study has; None where none was asked."""
 
@@ -105,6 +110,8 @@ class ResultKind(StrEnum):
     """Grad-CAM overlay on one radiograph."""
     ENCAPSULATED_PDF = "encapsulated pdf"
     """The report of the study."""
+    REJECTION_NOTE = "rejection note"
+    """Tells archives to show superseded results no longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,3 +121,5 @@ class ResultObject:
     kind: ResultKind
     ds: Dataset
     """With file meta information; Explicit VR Little Endian."""
+    source_sop_instance_uid: str = ""
+    """The image that it shows; empty for what is about the study."""

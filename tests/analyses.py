@@ -93,6 +93,7 @@ def build_study(
     *,
     version: int = 1,
     supersedes: tuple[ResultReference, ...] = (),
+    standing: tuple[int, ...] = (),
 ) -> StudyAnalysis:
     """Build the answer for a study of these images."""
     instances = tuple(part.instance for part in (*images, *excluded))
@@ -103,6 +104,7 @@ def build_study(
         created_at=datetime(2026, 1, 2, 23, 30, 5, tzinfo=UTC),
         instances=instances,
         supersedes=supersedes,
+        standing=standing,
     )
     spoke = dict.fromkeys(model for image in images for model in image.analysis.models)
     models = tuple(dict.fromkeys((*MODELS, *spoke)))

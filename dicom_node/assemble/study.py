@@ -14,7 +14,7 @@ from dicom_node.assemble.reduction import reduce_header
 from dicom_node.durable import hash_data_set
 from dicom_node.header import number
 from dicom_node.store import ReceivedInstance, Revision
-from dicom_node.values import Instance, ResultReference, Study
+from dicom_node.values import Instance, Study
 
 MISSING = "The stored file is missing or cannot be read."
 ALTERED = "The stored file is not what was received."
@@ -25,7 +25,7 @@ def read_instance(path: Path) -> Instance:
     return Instance(path=path, header=read_header(path))
 
 
-def read_study(revision: Revision, spool_dir: Path, *, supersedes: tuple[ResultReference, ...] = ()) -> Study:
+def read_study(revision: Revision, spool_dir: Path) -> Study:
     """Read the headers of all instances of a revision, and check that their files are what was received."""
     instances = [_read_received(row, spool_dir / row.path) for row in revision.instances]
     sound = next((instance.header for instance in instances if not instance.defect), None)
@@ -39,7 +39,6 @@ def read_study(revision: Revision, spool_dir: Path, *, supersedes: tuple[ResultR
         version=revision.version,
         created_at=revision.created,
         instances=tuple(sorted(instances, key=reading_order)),
-        supersedes=supersedes,
         expectation=revision.expectation,
     )
 

@@ -8,6 +8,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 from dicom_node.encode import provenance
 from dicom_node.encode.identification import add_patient_module, add_study_modules
 from dicom_node.encode.provenance import Origin
+from dicom_node.encode.versions import build_predecessor_documents, describe_version
 from dicom_node.identity import DISCLAIMER
 from dicom_node.values import ResultKind
 
@@ -36,35 +37,21 @@ def _add_series(ds: Dataset, origin: Origin) -> None:
 
 def _add_encapsulated_document(ds: Dataset, origin: Origin, document: bytes) -> None:
     """Add the Encapsulated Document Module (PS3.3 C.24.2)."""
+    study = origin.analysis.study
     provenance.add_content_time(ds, origin)
     ds.InstanceNumber = 1
     ds.AcquisitionDateTime = ""  # type 2: the sources were acquired at several times
     ds.BurnedInAnnotation = "YES"  # the pages print name, identifier and birth date
     ds.RecognizableVisualFeatures = "NO"
-    ds.SourceInstanceSequence = [provenance.refer_to(instance) for instance in origin.analysis.study.instances]
-    ds.DocumentTitle = f"Fracture AI report. {DISCLAIMER}"
+    ds.SourceInstanceSequence = [provenance.refer_to(instance) for instance in study.instances]
+    version = f", {describe_version(study).lower()}" if study.version > 1 else ""
+    ds.DocumentTitle = f"Fracture AI report{version}. {DISCLAIMER}"
     ds.ConceptNameCodeSequence = [provenance.build_code(codes.DCM.ImagingMeasurementReport)]
     ds.MIMETypeOfEncapsulatedDocument = "application/pdf"
     ds.EncapsulatedDocument = document + b"\0" * (len(document) % 2)  # OB is padded to even length (PS3.5 6.2)
     ds.EncapsulatedDocumentLength = len(document)
-    if predecessors := _refer_to_predecessors(origin):
+    if predecessors := build_predecessor_documents(study):
         ds.PredecessorDocumentsSequence = [predecessors]
-
-
-def _refer_to_predecessors(origin: Origin) -> Dataset | None:
-    """Build references to the reports this one replaces (PS3.3 Table C.17-3)."""
-    study = Dataset()
-    study.StudyInstanceUID = origin.analysis.study.study_instance_uid
-    study.ReferencedSeriesSequence = []
-    for replaced in origin.analysis.study.supersedes:
-        if replaced.sop_class_uid != EncapsulatedPDFStorage:
-            continue
-        reference, series = Dataset(), Dataset()
-        reference.ReferencedSOPClassUID = replaced.sop_class_uid
-        reference.ReferencedSOPInstanceUID = replaced.sop_instance_uid
-        series.SeriesInstanceUID, series.ReferencedSOPSequence = replaced.series_instance_uid, [reference]
-        study.ReferencedSeriesSequence.append(series)
-    return study if study.ReferencedSeriesSequence else None
 
 
 def _add_sop_common(ds: Dataset, origin: Origin) -> None:

@@ -68,10 +68,15 @@ def add_general_series(ds: Dataset, origin: Origin, kind: ResultKind, descriptio
     ds.SeriesTime = origin.created_at.strftime("%H%M%S")
 
 
-def add_equipment(ds: Dataset, origin: Origin) -> None:
-    """Add the General Equipment and SC Equipment Modules (PS3.3 C.7.5.1, C.8.6.1)."""
+def add_general_equipment(ds: Dataset, origin: Origin) -> None:
+    """Add the General Equipment Module (PS3.3 C.7.5.1)."""
     ds.Manufacturer, ds.ManufacturerModelName = MANUFACTURER, MANUFACTURER_MODEL_NAME
     ds.SoftwareVersions, ds.StationName = __version__, origin.ae_title
+
+
+def add_equipment(ds: Dataset, origin: Origin) -> None:
+    """Add the General Equipment and SC Equipment Modules (PS3.3 C.7.5.1, C.8.6.1)."""
+    add_general_equipment(ds, origin)
     ds.ConversionType = "WSD"
 
 

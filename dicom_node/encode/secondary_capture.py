@@ -14,6 +14,7 @@ from pydicom.valuerep import format_number_as_ds
 from dicom_node.encode import provenance
 from dicom_node.encode.identification import add_patient_module, add_study_modules, read_text, read_valid
 from dicom_node.encode.provenance import Origin
+from dicom_node.encode.versions import describe_version, list_predecessors
 from dicom_node.header import code, numbers
 from dicom_node.identity import DISCLAIMER, MANUFACTURER
 from dicom_node.values import AnalysedInstance, ResultKind
@@ -45,7 +46,7 @@ def encode_secondary_capture(origin: Origin, image: AnalysedInstance, overlay: U
     _add_series(ds, origin)
     provenance.add_equipment(ds, origin)
     _add_general_image(ds, origin, image)
-    _add_general_reference(ds, image)
+    _add_general_reference(ds, origin, image)
     _add_geometry(ds, header)
     ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
     provenance.add_sop_common(ds, origin, header, image.analysis.models)
@@ -74,7 +75,7 @@ def _add_general_image(ds: Dataset, origin: Origin, image: AnalysedInstance) -> 
     else:
         ds.Laterality = ""  # type 2C: paired or not, the source does not say which side
     ds.BurnedInAnnotation, ds.RecognizableVisualFeatures = "YES", "NO"
-    ds.ImageComments = f"{summarise(image.analysis)}. {DISCLAIMER}"
+    ds.ImageComments = f"{summarise(image.analysis)}.{_describe_later_version(origin)} {DISCLAIMER}"
     _add_lossy_compression(ds, header)
 
 
@@ -89,10 +90,17 @@ def _add_lossy_compression(ds: Dataset, header: Dataset) -> None:
         ds.LossyImageCompressionMethod = [method[:16] for method in methods]
 
 
-def _add_general_reference(ds: Dataset, image: AnalysedInstance) -> None:
-    """Add the General Reference Module (PS3.3 C.7.6.16): this picture is its source, pixel for pixel, with marks."""
+def _add_general_reference(ds: Dataset, origin: Origin, image: AnalysedInstance) -> None:
+    """Add the General Reference Module (PS3.3 C.12.4): this picture is its source, pixel for pixel, with marks.
+
+    Predecessor documents are for documents. A superseded picture is an image that is significantly related; CID 7201
+    has no purpose for it, so that the text says what it is.
+    """
     models = ", ".join(f"{model.name} {model.version}" for model in image.analysis.models) or "no model"
-    ds.DerivationDescription = f"Grad-CAM and legend drawn on the source image; {models}. {DISCLAIMER}"[:1024]
+    said = f"{DISCLAIMER}{_describe_later_version(origin)} Grad-CAM and legend drawn on the source image; {models}."
+    ds.DerivationDescription = said[:1024]
+    if predecessors := list_predecessors(origin.analysis.study, image.instance.sop_instance_uid):
+        ds.ReferencedImageSequence = predecessors
     source = provenance.refer_to(image.instance, codes.DCM.SourceImageForImageProcessingOperation)
     source.SpatialLocationsPreserved = "YES"
     ds.SourceImageSequence = [source]
@@ -109,6 +117,11 @@ def _add_geometry(ds: Dataset, header: Dataset) -> None:
     ratio = numbers(header, "PixelAspectRatio")
     if _is_pair(ratio) and all(value.is_integer() for value in ratio) and ratio[0] != ratio[1]:
         ds.PixelAspectRatio = [int(value) for value in ratio]
+
+
+def _describe_later_version(origin: Origin) -> str:
+    study = origin.analysis.study
+    return f" {describe_version(study)}." if study.version > 1 else ""
 
 
 def summarise(analysis: RadiographAnalysis) -> str:

@@ -128,6 +128,18 @@ class StoredResult:
     kind: str
     path: str
     """Relative to the results folder."""
+    source_sop_instance_uid: str = ""
+    """The image that it shows; empty for what is about the study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierVersion:
+    """A version before another one, with its results."""
+
+    version: int
+    superseded: bool
+    """Whether all its images are part of the later one, and so in its results; else it stays valid beside it."""
+    results: tuple[StoredResult, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

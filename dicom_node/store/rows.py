@@ -10,6 +10,7 @@ from dicom_node.expectation import Expectation
 from dicom_node.store.deliveries import to_destination_status
 from dicom_node.store.expectations import describe, list_open_studies
 from dicom_node.store.records import (
+    EarlierVersion,
     Finding,
     InstanceRole,
     OpenStudy,
@@ -116,6 +117,38 @@ def list_results(connection: sa.Connection, study_instance_uid: str, digest: str
     columns = [results.c[name] for name in StoredResult.__dataclass_fields__]
     query = sa.select(*columns).where(*of_revision(results, study_instance_uid, digest)).order_by(results.c.position)
     return tuple(StoredResult(**row) for row in connection.execute(query).mappings())
+
+
+def list_earlier(connection: sa.Connection, study_instance_uid: str, digest: str) -> tuple[EarlierVersion, ...]:
+    """List what stood before a revision: see `Store.earlier_versions`."""
+    row = find_revision(connection, study_instance_uid, digest)
+    if row is None:
+        raise KeyError(digest)
+    images = _list_images(connection, study_instance_uid, digest)
+    query = (
+        sa.select(revisions.c.digest, revisions.c.version)
+        .where(revisions.c.study_instance_uid == study_instance_uid, revisions.c.version < row["version"])
+        .order_by(revisions.c.version.desc())
+    )
+    earlier: list[EarlierVersion] = []
+    later: list[set[str]] = []
+    for before, version in connection.execute(query).all():
+        made = list_results(connection, study_instance_uid, before)
+        shown = _list_images(connection, study_instance_uid, before)
+        if made and not any(shown <= others for others in later):
+            earlier.append(EarlierVersion(version=version, superseded=shown <= images, results=made))
+            later.append(shown)
+    return tuple(earlier)
+
+
+def _list_images(connection: sa.Connection, study_instance_uid: str, digest: str) -> set[str]:
+    """Return the SOP Instance UIDs of a revision's images."""
+    query = (
+        sa.select(instances.c.sop_instance_uid)
+        .join(revision_instances, revision_instances.c.sop_instance_uid == instances.c.sop_instance_uid)
+        .where(*of_revision(revision_instances, study_instance_uid, digest), instances.c.role == InstanceRole.IMAGE)
+    )
+    return set(connection.execute(query).scalars())
 
 
 def to_revision_status(connection: sa.Connection, row: sa.RowMapping) -> RevisionStatus:

@@ -72,6 +72,8 @@ results = sa.Table(
     sa.Column("series_instance_uid", sa.String(64), nullable=False, index=True),
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("path", sa.String, nullable=False),
+    # The image that it shows; empty for what is about the study.
+    sa.Column("source_sop_instance_uid", sa.String(64), nullable=False, default=""),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Index("results_of_revision", "study_instance_uid", "digest"),
 )

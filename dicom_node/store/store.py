@@ -14,6 +14,7 @@ from dicom_node.store.delivery_store import DeliveryStore
 from dicom_node.store.expectations import decode_expectation, list_open_studies
 from dicom_node.store.records import (
     Admission,
+    EarlierVersion,
     Finding,
     InstanceRole,
     OpenStudy,
@@ -32,6 +33,7 @@ from dicom_node.store.rows import (
     find_instance,
     find_open_study,
     find_revision,
+    list_earlier,
     list_received,
     list_results,
     of_revision,
@@ -161,18 +163,13 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore):
         with self._writing() as connection:
             set_state(connection, study_instance_uid, digest, state, reason)
 
-    def superseded_results(self, study_instance_uid: str, version: int) -> tuple[StoredResult, ...]:
-        """Return the results of the newest earlier version that has any."""
-        earlier = (
-            sa.select(revisions.c.digest)
-            .join(results, sa.and_(*(results.c[key] == revisions.c[key] for key in ("study_instance_uid", "digest"))))
-            .where(revisions.c.study_instance_uid == study_instance_uid, revisions.c.version < version)
-            .order_by(revisions.c.version.desc())
-            .limit(1)
-        )
+    def earlier_versions(self, study_instance_uid: str, digest: str) -> tuple[EarlierVersion, ...]:
+        """List the versions before a revision that have results and that none in between has superseded, newest first.
+
+        A version with an image that the revision lacks, since retention removed its file, stays valid beside it.
+        """
         with self._reading() as connection:
-            digest = connection.execute(earlier).scalar()
-            return () if digest is None else list_results(connection, study_instance_uid, digest)
+            return list_earlier(connection, study_instance_uid, digest)
 
     def add_results(
         self,

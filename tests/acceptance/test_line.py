@@ -167,8 +167,8 @@ def test_a_late_image_gives_a_second_version_that_names_the_first(clinic, tibia)
     assert (len(captures), len(reports)) == (1 + 2, 2)
     assert clinic.node.states() == ["done", "done"]
     texts = [_text_of(ds) for ds in sorted(reports, key=lambda ds: ds.ContentDate + ds.ContentTime)]
-    assert "replaces version 1" not in texts[0]
-    assert "replaces version 1" in texts[1]
+    assert "supersedes version 1" not in texts[0]
+    assert "supersedes version 1" in texts[1]
 
 
 def _text_of(report: Dataset) -> str:

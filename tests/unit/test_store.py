@@ -203,8 +203,39 @@ def test_a_later_version_supersedes_the_results_of_the_one_before(store):
     store.add_instances([row("1.1")])
     ((study, digest, _),) = close(store)
     store.add_results(study, digest, [result("5.1")], [], ["a"])
-    assert store.superseded_results(study, 1) == ()
-    assert [one.sop_instance_uid for one in store.superseded_results(study, 2)] == ["5.1"]
+    assert store.earlier_versions(study, digest) == ()
+    store.add_instances([row("1.2")])
+    second = close(store)[-1][1]
+    (before,) = store.earlier_versions(study, second)
+    assert (before.version, before.superseded) == (1, True)
+    assert [one.sop_instance_uid for one in before.results] == ["5.1"]
+    # The second version has no results, so that the third supersedes the first; with results, the second alone.
+    store.add_instances([row("1.3")])
+    third = close(store)[-1][1]
+    assert [one.version for one in store.earlier_versions(study, third)] == [1]
+    store.add_results(study, second, [result("5.2")], [], ["a"])
+    assert [(one.version, one.superseded) for one in store.earlier_versions(study, third)] == [(2, True)]
+
+
+def test_a_version_stays_valid_beside_a_later_one_that_lacks_its_images(store):
+    store.add_instances([row("1.1")])
+    study, first, _ = close(store)[0]
+    store.add_results(study, first, [result("5.1")], [], ["a"])
+    store.set_revision_state(study, first, RevisionState.DONE)
+    store.record_delivery("a", "5.1", DeliveryState.SENT, "")
+    store.settle("a", "5.1", DeliveryState.DELIVERED, "")
+    with store.removal(study, time.time() + 1) as paths:
+        assert paths == (f"{STUDY}/1.1.dcm",)
+    store.add_instances([row("1.2")])
+    (_, second, _) = close(store)[-1]
+    assert [one.sop_instance_uid for one in store.revision(study, second).instances] == ["1.2"]
+    assert [(one.version, one.superseded) for one in store.earlier_versions(study, second)] == [(1, False)]
+    # Once all images are here again, one version supersedes both.
+    store.add_results(study, second, [result("5.2")], [], ["a"])
+    store.add_instances([row("1.1"), row("1.3")])
+    (_, third, _) = close(store)[-1]
+    found = [(one.version, one.superseded) for one in store.earlier_versions(study, third)]
+    assert found == [(2, True), (1, True)]
 
 
 def test_sqlite_is_told_to_survive_a_power_cut(tmp_path):

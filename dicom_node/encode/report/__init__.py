@@ -43,6 +43,7 @@ from dicom_node.encode.report.typesetting import (
     set_paragraph,
     set_row,
 )
+from dicom_node.encode.versions import describe_version
 from dicom_node.identity import DISCLAIMER, MANUFACTURER_MODEL_NAME
 from dicom_node.values import AnalysedInstance, StudyAnalysis
 from inference.overlay import HEADLINES, HEATMAP_WITHHELD, format_label, format_probability
@@ -108,7 +109,7 @@ def _lay_out(origin: Origin, pictures: Mapping[str, ImagePictures], height: floa
 
 def _lay_out_answer(analysis: StudyAnalysis) -> list[Flowable]:
     decision, summary = wording.summarise_study(analysis)
-    version = wording.describe_version(analysis)
+    version = describe_version(analysis.study)
     beside = stringWidth(version, load_font(SANS).fontName, 8) + 1 * mm
     title = build_table(
         [[set_paragraph(_TITLE, 15, bold=True), set_paragraph(version, 8, QUIET)]],

@@ -37,12 +37,6 @@ def describe_patient_and_study(origin: Origin) -> list[tuple[str, str]]:
     ]
 
 
-def describe_version(analysis: StudyAnalysis) -> str:
-    """Say which version of the report this is, and what it replaces."""
-    version = analysis.study.version
-    return f"Version {version}, replaces version {version - 1}" if analysis.study.supersedes else f"Version {version}"
-
-
 def describe_image(header: Dataset) -> str:
     """Name an instance as a viewer shows it: series and image number, view, side."""
     series, number = (_write_number(header, keyword) for keyword in ("SeriesNumber", "InstanceNumber"))

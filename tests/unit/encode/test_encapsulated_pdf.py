@@ -62,9 +62,9 @@ def test_every_instance_of_the_study_is_a_source():
     assert sources == [instance.sop_instance_uid for instance in study.study.instances]
 
 
-def test_a_new_version_says_so_and_references_the_report_it_replaces():
+def test_a_new_version_says_so_and_references_the_report_it_supersedes():
     old = [
-        ResultReference(sop_class_uid=uid, sop_instance_uid=f"2.25.{n}", series_instance_uid=f"2.25.1{n}")
+        ResultReference(sop_class_uid=uid, sop_instance_uid=f"2.25.{n}", series_instance_uid=f"2.25.1{n}", version=2)
         for n, uid in enumerate((SecondaryCaptureImageStorage, EncapsulatedPDFStorage))
     ]
     study = build_study([build_image()], version=3, supersedes=tuple(old))
@@ -72,13 +72,13 @@ def test_a_new_version_says_so_and_references_the_report_it_replaces():
     (series,) = predecessor.ReferencedSeriesSequence
     assert series.SeriesInstanceUID == "2.25.11"
     assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "2.25.1"
-    assert "Version 3, replaces version 2" in read_text(study)
+    assert "Version 3, supersedes version 2" in read_text(study)
 
 
-def test_a_first_version_replaces_nothing():
+def test_a_first_version_supersedes_nothing():
     study = build_study([build_image()])
     assert "PredecessorDocumentsSequence" not in encode_pdf(study)
-    assert "replaces" not in read_text(study)
+    assert "supersedes" not in read_text(study)
 
 
 def test_the_report_identifies_patient_and_study():

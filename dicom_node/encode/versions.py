@@ -1,0 +1,61 @@
+"""What a result says of the versions before it: which it takes the place of, and which stay valid beside it."""
+
+from collections.abc import Sequence
+
+from pydicom import Dataset
+from pydicom.uid import UID, EncapsulatedPDFStorage
+
+from dicom_node.values import ResultReference, Study
+
+
+def describe_version(study: Study) -> str:
+    """Say which version of the results this is, and what it does to the earlier ones."""
+    said = [f"Version {study.version}"]
+    if study.supersedes:
+        said.append(f"supersedes {_name({one.version for one in study.supersedes})}")
+    if study.standing:
+        valid = "stays" if len(study.standing) == 1 else "stay"
+        said.append(f"beside {_name(set(study.standing))}, which {valid} valid")
+    return ", ".join(said)
+
+
+def list_predecessors(study: Study, source_sop_instance_uid: str) -> list[Dataset]:
+    """Build references to the superseded pictures of a source image (PS3.3 Table 10-3)."""
+    return [
+        refer_to_result(one)
+        for one in study.supersedes
+        if one.source_sop_instance_uid and one.source_sop_instance_uid == source_sop_instance_uid
+    ]
+
+
+def build_predecessor_documents(study: Study) -> Dataset | None:
+    """Build references to the superseded reports (PS3.3 Table C.17-3); None where there are none."""
+    documents = [one for one in study.supersedes if one.sop_class_uid == EncapsulatedPDFStorage]
+    return refer_by_series(study, documents) if documents else None
+
+
+def refer_by_series(study: Study, results: Sequence[ResultReference]) -> Dataset:
+    """Build the item of a study with references, series by series (PS3.3 Table C.17-3)."""
+    item = Dataset()
+    item.StudyInstanceUID = study.study_instance_uid
+    item.ReferencedSeriesSequence = []
+    for series_instance_uid in dict.fromkeys(one.series_instance_uid for one in results):
+        series = Dataset()
+        series.SeriesInstanceUID = series_instance_uid
+        series.ReferencedSOPSequence = [
+            refer_to_result(one) for one in results if one.series_instance_uid == series_instance_uid
+        ]
+        item.ReferencedSeriesSequence.append(series)
+    return item
+
+
+def refer_to_result(result: ResultReference) -> Dataset:
+    """Build a reference to a result (PS3.3 Table 10-11)."""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = UID(result.sop_class_uid), UID(result.sop_instance_uid)
+    return item
+
+
+def _name(versions: set[int]) -> str:
+    *others, last = (str(version) for version in sorted(versions))
+    return f"versions {', '.join(others)} and {last}" if others else f"version {last}"
