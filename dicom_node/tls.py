@@ -7,6 +7,7 @@ import hashlib
 import logging
 import ssl
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,19 @@ def tls_args(archive: Archive) -> tuple[ssl.SSLContext, str] | None:
         return build_client_context(archive.tls), archive.tls_name or archive.host
     except ConfigurationError as error:
         raise AssociationError(f"{archive.name}: {error}") from error
+
+
+def check_files_of(archives: Iterable[Archive]) -> None:
+    """Check at the start that there will be TLS where it is asked for.
+
+    Raises
+    ------
+    ConfigurationError
+        As `build_client_context`.
+    """
+    for archive in archives:
+        if archive.tls is not None:
+            build_client_context(archive.tls)
 
 
 def build_client_context(files: TLSFiles) -> ssl.SSLContext:

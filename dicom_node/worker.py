@@ -24,6 +24,7 @@ from dicom_node.result_sets import ResultSets
 from dicom_node.retention import Retention
 from dicom_node.settings import Settings
 from dicom_node.store import Store
+from dicom_node.tls import check_files_of
 from dicom_node.workflow import StudyWorkflow, configure_workflows, running_workflows
 
 _SWEEP = "sweep"
@@ -37,9 +38,12 @@ def run_worker(settings: Settings) -> int:
     ------
     BundleError
         A model bundle is missing, altered or not as its manifest says.
+    ConfigurationError
+        The files of `[tls]` cannot be used.
     ChildProcessError
         The processes that decode and run the models cannot be started.
     """
+    check_files_of(settings.archives_by_name.values())
     stop = install_stop_signals()
     # Two workers on one workflow database would both take up what a crash left behind.
     if not hold_lock(settings.node.data_dir / "worker.lock", stop):

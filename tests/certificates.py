@@ -33,12 +33,12 @@ class Identity:
 class Authority:
     """Issues certificates into a folder."""
 
-    def __init__(self, folder: Path, name: str = "authority") -> None:
+    def __init__(self, folder: Path, name: str = "authority", *, days: int = 30) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.certificate, self._key = folder / f"{name}.pem", folder / f"{name}.key"
         _openssl(
-            *("req", "-x509", *_NEW_KEY, "-days", "30", "-subj", f"/O=Hospital/CN={name}"),
+            *("req", "-x509", *_NEW_KEY, "-days", str(days), "-subj", f"/O=Hospital/CN={name}"),
             *("-keyout", str(self._key), "-out", str(self.certificate)),
         )
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from rich.console import Console
 
 from dicom_node.deliver import verify_destination
 from dicom_node.errors import AssociationError, ConfigurationError
+from dicom_node.operate.certificates import check_certificates, shows_certificate
+from dicom_node.operate.finding import Finding
 from dicom_node.operate.terminal import print_entry
 from dicom_node.operate.web import accepts_connections
 from dicom_node.receive.admission import SenderList
@@ -22,16 +23,6 @@ from inference.pipeline import Pipeline
 
 _PATIENCE_S = 5
 """How long whatever has a port of the node may take to say what it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What one check found."""
-
-    subject: str
-    ok: bool
-    says: str
-    remedy: str = ""
 
 
 def run_doctor(config: Path) -> int:
@@ -107,8 +98,14 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
 
 
 def _ask_receiver(settings: Settings) -> str | None:
-    """Send a C-ECHO as one of the senders would; None: it is not this node that answers."""
+    """Send a C-ECHO as one of the senders would; None: it is not this node that answers.
+
+    With TLS it is known by its certificate: the senders', which a C-ECHO would need, are not the node's to use.
+    """
     node = settings.node
+    if settings.tls is not None and settings.has_incoming_tls:
+        is_own = shows_certificate(node.host, node.port, settings.tls, within_s=_PATIENCE_S)
+        return f"answered by the node: TLS with {settings.tls.certificate}" if is_own else None
     itself = Destination(
         name="node",
         ae_title=node.ae_title,
@@ -171,6 +168,7 @@ def check_destinations(settings: Settings) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     check_data_folder,
     check_bundles,
+    check_certificates,
     check_ports,
     check_destinations,
 )

@@ -31,6 +31,18 @@ def test_a_wrong_configuration_is_one_sentence_and_exit_code_2(tmp_path, command
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("command", ["receiver", "worker"])
+def test_tls_without_its_files_is_one_sentence_and_exit_code_2(tmp_path, command):
+    node = Node(tmp_path, {"archive": find_free_port()})
+    files = "".join(f'{key} = "{tmp_path / "absent.pem"}"\n' for key in ("certificate", "key", "ca"))
+    text = node.config.read_text().replace('name = "archive"', 'name = "archive"\ntls = true', 1)
+    node.config.write_text(f"{text}\n[tls]\n{files}")
+    finished = run(command, "--config", node.config)
+    assert finished.returncode == 2
+    assert "table [tls], key 'key'" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
 def test_status_of_a_new_node_is_empty_and_machine_readable(tmp_path):
     node = Node(tmp_path, {"archive": find_free_port()})
     finished = run("status", "--json", "--config", node.config)

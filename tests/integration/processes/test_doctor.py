@@ -5,6 +5,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from certificates import Authority
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 from running import Node, wait_for
@@ -12,6 +13,7 @@ from running import Node, wait_for
 from dicom_node.demo.archives import find_free_port
 from dicom_node.operate import doctor
 from dicom_node.operate.web import accepts_connections
+from dicom_node.receive.storage_scp import start_receiver
 from dicom_node.settings import load_settings
 
 
@@ -48,6 +50,17 @@ def test_ports_that_the_running_node_has_are_proven_to_be_its_own(node):
     assert "answered by the node: C-ECHO from ARCHIVE to FRACTUREAI" in found["DICOM port"].says
     assert found["web port"].ok, found
     assert "answered by the node, version" in found["web port"].says
+
+
+def test_a_node_that_speaks_tls_is_known_by_its_certificate(node, tmp_path):
+    authority = Authority(tmp_path / "tls")
+    own, other = (authority.settings(authority.issue(name)) for name in ("node", "other"))
+    settings = node.settings.model_copy(update={"tls": own})
+    with start_receiver(settings):
+        finding = findings(doctor.check_ports, settings)["DICOM port"]
+        assert "answered by the node: TLS with" in finding.says
+        taken = findings(doctor.check_ports, settings.model_copy(update={"tls": other}))["DICOM port"]
+        assert not taken.ok
 
 
 def test_a_node_that_no_sender_may_reach_from_here_is_not_called_another_program(node):
