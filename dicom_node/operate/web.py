@@ -1,5 +1,6 @@
 """The web process: health and readiness for whoever watches the node. No patient data."""
 
+import os
 import socket
 import threading
 import time
@@ -9,7 +10,10 @@ import uvicorn
 from fastapi import FastAPI, Query, Response, status
 
 from dicom_node import __version__
+from dicom_node.durable import write_durably
 from dicom_node.processes import wait_for_stop
+from dicom_node.receive.admission import DiskWatermark
+from dicom_node.receive.status import RefusedError
 from dicom_node.settings import Settings
 from dicom_node.store import RevisionStatus, Store
 
@@ -27,6 +31,7 @@ def build_app(settings: Settings, store: Store) -> FastAPI:
         checks = {
             "receiver": accepts_connections(settings.node.host, settings.node.port),
             "worker": worker_is_alive(settings, time.time()),
+            "disk": disk_keeps_files(settings),
         }
         if not all(checks.values()):
             response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
@@ -55,6 +60,18 @@ def worker_is_alive(settings: Settings, now: float) -> bool:
     except OSError:
         return False
     return now - swept_at < max(10, 5 * settings.completion.sweep_s)
+
+
+def disk_keeps_files(settings: Settings) -> bool:
+    """Tell whether the disk has room for objects, and keeps what is written on it: writes a file, and removes it."""
+    probe = settings.node.data_dir / f"{os.getpid()}.probe"
+    try:
+        DiskWatermark(settings.node.data_dir, settings.receive.minimum_free_mb * 1e6).check()
+        write_durably(probe, b"kept")
+        probe.unlink()
+    except (OSError, RefusedError):
+        return False
+    return True
 
 
 def run_web(settings: Settings) -> int:

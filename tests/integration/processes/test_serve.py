@@ -121,7 +121,7 @@ def test_the_web_process_answers_without_patient_data(node):
             return None
 
     wait_for("/healthz answers", alive)
-    assert wait_for("/readyz says yes", ready) == {"receiver": True, "worker": True}
+    assert wait_for("/readyz says yes", ready) == {"receiver": True, "worker": True, "disk": True}
     assert get("/studies") == []
 
 

@@ -40,22 +40,22 @@ def sweep(settings, seconds_ago):
 
 def test_a_node_whose_worker_swept_just_now_is_ready(settings):
     sweep(settings, seconds_ago=5)
-    assert ask(settings) == (200, {"receiver": True, "worker": True})
+    assert ask(settings) == (200, {"receiver": True, "worker": True, "disk": True})
 
 
 def test_a_node_whose_worker_has_never_swept_is_not_ready(settings):
-    assert ask(settings) == (503, {"receiver": True, "worker": False})
+    assert ask(settings) == (503, {"receiver": True, "worker": False, "disk": True})
 
 
 def test_a_node_whose_worker_has_stopped_sweeping_is_not_ready(settings):
     sweep(settings, seconds_ago=15)
-    assert ask(settings) == (503, {"receiver": True, "worker": False})
+    assert ask(settings) == (503, {"receiver": True, "worker": False, "disk": True})
 
 
 def test_a_worker_that_sweeps_seldom_has_five_times_as_long(settings):
     slow = settings.model_copy(update={"completion": CompletionSettings(sweep_s=4)})
     sweep(slow, seconds_ago=15)
-    assert ask(slow) == (200, {"receiver": True, "worker": True})
+    assert ask(slow) == (200, {"receiver": True, "worker": True, "disk": True})
 
 
 def test_a_node_that_does_not_listen_is_not_ready(settings):
@@ -63,4 +63,7 @@ def test_a_node_that_does_not_listen_is_not_ready(settings):
     with socket.socket() as unused:  # bound, but nobody listens
         unused.bind(("127.0.0.1", 0))
         node = settings.node.model_copy(update={"port": unused.getsockname()[1]})
-        assert ask(settings.model_copy(update={"node": node})) == (503, {"receiver": False, "worker": True})
+        assert ask(settings.model_copy(update={"node": node})) == (
+            503,
+            {"receiver": False, "worker": True, "disk": True},
+        )
