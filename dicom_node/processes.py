@@ -16,6 +16,7 @@ from types import FrameType
 
 from dicom_node.durable import PRIVATE_FILE, make_private_folder
 from dicom_node.settings import Settings
+from dicom_node.store.integrity import set_aside_if_corrupt
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -109,6 +110,8 @@ class _Child:
 def supervise(settings: Settings, config: Path, *, verbose: bool) -> int:
     """Run receiver, worker and web until SIGTERM or SIGINT; restart what dies. Returns the exit code."""
     stop = install_stop_signals()
+    for url in (settings.database_url, settings.workflow_url):
+        set_aside_if_corrupt(url)
     options = ["--config", str(config), *(["--verbose"] if verbose else [])]
     children = [_Child(role, [sys.executable, "-m", "dicom_node", role, *options]) for role in ROLES]
     for child in children:

@@ -1,0 +1,126 @@
+"""A database that is locked, gone or broken."""
+
+import sqlite3
+from contextlib import closing, contextmanager
+
+import numpy as np
+import pytest
+from builders import build_dx
+from raw_peer import RawPeer, status_of
+from receiving import encode, kept_files, status
+
+from dicom_node.store import Store, schema
+from dicom_node.store.integrity import set_aside_if_corrupt
+
+pytestmark = pytest.mark.fault(59)
+
+
+def build_small():
+    return build_dx(np.zeros((32, 32), np.uint16))
+
+
+def database_of(receiver):
+    return receiver.archive.spool.folder.parent / "node.sqlite"
+
+
+@contextmanager
+def locked(path):
+    """Hold the database's write lock, as another process would."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def hurry(monkeypatch):
+    """Let the database be waited for half a second, not half a minute."""
+    set_pragmas = schema._set_pragmas  # noqa: SLF001  # the pragma is not for users to set
+
+    def set_pragmas_and_hurry(connection, record):
+        set_pragmas(connection, record)
+        assert connection.execute("PRAGMA busy_timeout").fetchone()[0] >= 30_000
+        connection.execute("PRAGMA busy_timeout=500")
+
+    monkeypatch.setattr(schema, "_set_pragmas", set_pragmas_and_hurry)
+
+
+def test_a_locked_database_refuses_objects_after_a_wait_and_takes_them_again(monkeypatch, start):
+    """Another process holds the lock for longer than is waited: A700; when it is free, the same object is taken."""
+    hurry(monkeypatch)
+    receiver = start()
+    ds = build_small()
+    with RawPeer(receiver.port, timeout_s=60).associate() as peer:
+        with locked(database_of(receiver)):
+            assert status_of(peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)) == 0xA700
+        assert status_of(peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)) == 0
+    assert receiver.archive.store.find_instance(ds.SOPInstanceUID) is not None
+    assert len(kept_files(receiver)) == 1
+
+
+def receive_some(start):
+    receiver = start()
+    objects = [build_small() for _ in range(3)]
+    assert [status(receiver, ds) for ds in objects] == [0, 0, 0]
+    return receiver, objects
+
+
+def check_rows(receiver, objects):
+    rows = [receiver.archive.store.find_instance(ds.SOPInstanceUID) for ds in objects]
+    assert [row.study_instance_uid for row in rows if row] == [ds.StudyInstanceUID for ds in objects]
+    studies = {study.study_instance_uid for study in receiver.archive.store.open_studies()}
+    assert studies == {ds.StudyInstanceUID for ds in objects}
+
+
+def test_a_deleted_database_is_made_again_from_the_spool(start):
+    """The file is deleted under a running receiver: what comes then is kept too, and the next start has all rows."""
+    receiver, objects = receive_some(start)
+    for path in database_of(receiver).parent.glob("node.sqlite*"):
+        path.unlink()
+    late = build_small()
+    assert status(receiver, late) == 0
+    receiver.stop()
+    check_rows(start(), [*objects, late])
+
+
+SPOILS = {
+    "no database at all": lambda content: b"\xff" * len(content),
+    "pages of noise": lambda content: content[:8192] + b"\xa5" * (len(content) - 8192),
+    "cut in half": lambda content: content[: len(content) // 2],
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_corrupt_database_is_set_aside_and_made_again_from_the_spool(start, spoil):
+    """A database that does not pass its check is kept under another name, and its rows come back from the files."""
+    receiver, objects = receive_some(start)
+    receiver.stop()
+    path = database_of(receiver)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    path.write_bytes(spoiled := SPOILS[spoil](path.read_bytes()))
+    aside = set_aside_if_corrupt(f"sqlite:///{path}")
+    assert aside is not None
+    assert aside.read_bytes() == spoiled
+    check_rows(start(), objects)
+
+
+def test_without_that_check_a_corrupt_database_stops_the_node(start):
+    """The check above is needed: nothing opens a database of noise."""
+    receiver, _ = receive_some(start)
+    receiver.stop()
+    path = database_of(receiver)
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    with pytest.raises(Exception, match="not a database"):
+        Store(f"sqlite:///{path}").close()
+
+
+def test_a_sound_a_locked_and_an_absent_database_stay_where_they_are(start, tmp_path):
+    receiver, _ = receive_some(start)
+    path = database_of(receiver)
+    assert set_aside_if_corrupt(f"sqlite:///{path}") is None
+    with locked(path):
+        assert set_aside_if_corrupt(f"sqlite:///{path}") is None
+    assert path.exists()
+    assert set_aside_if_corrupt(f"sqlite:///{tmp_path / 'absent.sqlite'}") is None
+    assert not (tmp_path / "absent.sqlite").exists()
+    assert set_aside_if_corrupt("postgresql://nobody@127.0.0.1/none") is None
