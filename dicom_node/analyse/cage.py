@@ -21,6 +21,8 @@ from dicom_node.errors import CageError, StudyError
 
 _START_S = 300
 """A child that has not prepared itself by then never will: models of TensorFlow on a busy machine take a minute."""
+_LAST_WORDS_S = 5
+"""How long a child whose channel is closed may take to end."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -140,28 +142,30 @@ class Cage:
             pass
         except Exception:  # noqa: BLE001 - bytes that a child sent whose memory is no longer its own: as good as a crash
             said = "answered with what is no answer"
-        ended = self._discard()
+        ended = self._discard(expected=not said)
         raise CageError(f"{self._name} {said or ended}")
 
     def _settle(self, outcome: str, payload: Any) -> Any:
-        match outcome:
-            case "done":
+        match outcome, payload:
+            case "done", _:
                 return payload
-            case "refused":
+            case "refused", Exception():
                 raise payload
-            case "memory":
-                raise StudyError(f"{self._name} needed more than {self._memory_mb or 0:g} MB of memory")
-            case _:
-                name, where = payload
+            case "memory", _:
+                limit = f"needed more than {self._memory_mb:g} MB of memory" if self._memory_mb else "ran out of memory"
+                raise StudyError(f"{self._name} {limit}")
+            case "failed", (str(kind), str(where)):
                 _LOGGER.error("%s failed: %s", self._name, where)
-                raise StudyError(f"{self._name} failed ({name})")
+                raise StudyError(f"{self._name} failed ({kind})")
+            case _:
+                raise CageError(f"{self._name} answered with what is no answer")
 
-    def _discard(self) -> str:
-        """End the child and return how it ended, in words."""
+    def _discard(self, *, expected: bool = False) -> str:
+        """End the child, or (expected) let it end by itself, and return how it ended, in words."""
         if self._child is None:
             return ""
         child, self._child, self._ready = self._child, None, False
-        return _describe_end(child.end())
+        return _describe_end(child.end(patience_s=_LAST_WORDS_S if expected else 0))
 
 
 class _Child:
@@ -201,9 +205,11 @@ class _Child:
         outcome, payload = self._memory.take(reply, load_guarded)
         return outcome, payload
 
-    def end(self) -> int:
-        """End the process if it has not ended; return its exit code."""
+    def end(self, *, patience_s: float) -> int:
+        """End the process if it does not end by itself; return its exit code."""
         self._channel.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience_s)
         self.process.kill()
         return self.process.wait()
 

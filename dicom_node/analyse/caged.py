@@ -71,7 +71,7 @@ def _attempt(work: Callable[[], object]) -> tuple[str, object]:
         return "refused", error.with_traceback(None)
     except MemoryError:
         return "memory", None
-    except Exception as error:  # noqa: BLE001 - the edge of the process; the parent logs it
+    except BaseException as error:  # noqa: BLE001 - the edge of the process; a panic of a decoder in Rust is no Exception
         return "failed", (type(error).__name__, describe_unforeseen(error))
 
 

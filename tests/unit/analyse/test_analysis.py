@@ -1,54 +1,20 @@
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from builders import build_cr, build_dx, build_sr, compress, phantom, write_part10
-from pydicom import Dataset
+from analysing import CLEAR, ScriptedPipeline, stored, study_of
+from builders import build_cr, build_dx, build_sr, compress, phantom
 from pydicom.uid import JPEG2000Lossless
 
 from dicom_node.analyse.analysis import analyse_instance, analyse_study
 from dicom_node.assemble.selection import select_radiographs
-from dicom_node.assemble.study import read_instance
-from dicom_node.values import Instance, Study
+from dicom_node.values import Instance
 from inference.errors import UnsupportedImageError
 from inference.pipeline import Pipeline
 from inference.testing import build_tiny_bundles
-from inference.types import Decision, ModelIdentity, Radiograph, RadiographAnalysis, RegionPrediction, Task
+from inference.types import Decision, Radiograph, RadiographAnalysis
 
-LEG = RegionPrediction(region="LEG", confidence=0.9, probabilities={"LEG": 0.9, "KNEE": 0.1})
-CLEAR = RadiographAnalysis(decision=Decision.NO_FRACTURE, region=LEG, flags=("A remark.",))
 QUOTED = "Unmistakable^Patient"
-
-
-class ScriptedPipeline:
-    """Answers what it was told to, and keeps what it was shown."""
-
-    models = (ModelIdentity(name="scripted", version="1", task=Task.FRACTURE, digest="0" * 64),)
-
-    def __init__(self, answer: Callable[[Radiograph], RadiographAnalysis] = lambda _: CLEAR) -> None:
-        self._answer = answer
-        self.shown: list[tuple[int, int]] = []
-
-    def analyse(self, radiograph: Radiograph, *, region: str | None = None) -> RadiographAnalysis:
-        assert region is None
-        self.shown.append((radiograph.rows, radiograph.columns))
-        return self._answer(radiograph)
-
-
-def stored(ds: Dataset, folder: Path) -> Instance:
-    return read_instance(write_part10(ds, folder / f"{ds.SOPInstanceUID}.dcm"))
-
-
-def study_of(*instances: Instance) -> Study:
-    return Study(
-        study_instance_uid="1.2.3",
-        revision="0",
-        version=1,
-        created_at=datetime(2026, 1, 2, tzinfo=UTC),
-        instances=instances,
-    )
 
 
 def truncated(instance: Instance) -> Instance:
