@@ -260,6 +260,13 @@ class AnalysisSettings(_Table):
     """How often one study may do so, or take the worker itself down, before the rest of it is left alone."""
 
 
+class ResultSettings(_Table):
+    """`[results]`: what is made of an answer."""
+
+    reject_superseded: StrictBool = False
+    """Whether a later version comes with a rejection note (IHE IOCM) for the results it supersedes."""
+
+
 class WebSettings(_Table):
     """`[web]`: health and readiness over HTTP."""
 
@@ -290,6 +297,7 @@ class Settings(_Table):
     completion: CompletionSettings = CompletionSettings()
     models: ModelSettings = ModelSettings()
     analysis: AnalysisSettings = AnalysisSettings()
+    results: ResultSettings = ResultSettings()
     retention: RetentionSettings = RetentionSettings()
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()

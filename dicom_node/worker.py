@@ -62,14 +62,23 @@ def run_worker(settings: Settings) -> int:
 
     policy = settings.models.when_header_disagrees
     results = ResultSets(
-        settings.node, store, pipeline, destinations, policy=policy, decode=decoder, analysis=settings.analysis
+        settings.node,
+        store,
+        pipeline,
+        destinations,
+        policy=policy,
+        decode=decoder,
+        analysis=settings.analysis,
+        reject_superseded=settings.results.reject_superseded,
     )
     workflow = StudyWorkflow(settings, store, results, wake=wake)
     sweep = Sweep(settings, store, workflow)
     scheduler.add_job(sweep, "interval", seconds=settings.completion.sweep_s, id=_SWEEP, max_instances=1, coalesce=True)
     tidying = Tidying(Retention(settings.retention, settings.node, store), store, workflow)
     soon = datetime.now(UTC) + timedelta(seconds=min(settings.retention.every_s, 60))
-    scheduler.add_job(tidying, "interval", seconds=settings.retention.every_s, next_run_time=soon, coalesce=True)
+    scheduler.add_job(
+        tidying, "interval", seconds=settings.retention.every_s, next_run_time=soon, misfire_grace_time=None
+    )
     archives = schedule_questions(settings, store)
     trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
     with forwarding(trail, settings.audit), running_application(trail, "worker"), running_workflows(settings):

@@ -20,8 +20,10 @@ from dicom_node.store.proofs import (
     take_report,
 )
 from dicom_node.store.records import Alarm, DeliveryState, DueDelivery, RevisionState, StoredResult, UnprovenResult
+from dicom_node.store.rejection import is_held, is_note, park_held_notes
 from dicom_node.store.rows import add_event, list_results, of_revision, set_state
 from dicom_node.store.schema import deliveries, results, revisions
+from dicom_node.values import ResultKind
 
 _HAS_RESULTS = sa.exists().where(
     results.c.study_instance_uid == revisions.c.study_instance_uid, results.c.digest == revisions.c.digest
@@ -51,18 +53,29 @@ class DeliveryStore(Database):
         with self._reading() as connection:
             pending = set(connection.execute(query).scalars())
             encoded = list_results(connection, study_instance_uid, digest)
-        return tuple(row for row in encoded if row.sop_instance_uid in pending)
+            held = is_held(connection, study_instance_uid, digest, destination)
+        return tuple(
+            row
+            for row in encoded
+            if row.sop_instance_uid in pending and not (held and row.kind == ResultKind.REJECTION_NOTE)
+        )
 
     def record_delivery(self, destination: str, sop_instance_uid: str, state: DeliveryState, detail: str) -> None:
-        """Record one attempt to send one object and what came of it; the detail of a success is a warning."""
+        """Record one attempt to send one object and what came of it; the detail of a success is a warning.
+
+        For a rejection note Success is proof enough: an archive that heeds it may hide it with what it rejects.
+        """
         values: dict[str, float | str | None] = {**UNSENT}
         if state is DeliveryState.SENT:
             values |= {"sent_at": time.time(), "warning": detail}
             detail = ""
         with self._writing() as connection:
             row = find_delivery(connection, destination, sop_instance_uid)
-            if row is not None:
-                change_state(connection, row, state, detail, {**values, "attempts": row["attempts"] + 1})
+            if row is None:
+                return
+            if state is DeliveryState.SENT and connection.execute(sa.select(is_note(sop_instance_uid))).scalar():
+                state = DeliveryState.DELIVERED
+            change_state(connection, row, state, detail, {**values, "attempts": row["attempts"] + 1})
 
     def park_open(self, due: DueDelivery, detail: str) -> None:
         """Park whatever of a revision a destination is still to be sent or to prove."""
@@ -115,6 +128,13 @@ class DeliveryStore(Database):
             where = of_delivery(destination, sop_instance_uid)
             connection.execute(deliveries.update().where(*where), {"verified_at": time.time()})
 
+    def count_silence(self, destination: str, sop_instance_uid: str) -> int:
+        """Count one more search for an object that was not answered at all; return how many there were."""
+        with self._writing() as connection:
+            where = of_delivery(destination, sop_instance_uid)
+            connection.execute(deliveries.update().where(*where).values(silences=deliveries.c.silences + 1))
+            return connection.execute(sa.select(deliveries.c.silences).where(*where)).scalar() or 0
+
     def record_loss(self, destination: str, sop_instance_uid: str, detail: str) -> None:
         """Record that an archive does not have what it answered Success for: it is sent once more, then parked."""
         with self._writing() as connection:
@@ -132,6 +152,7 @@ class DeliveryStore(Database):
     def finish_delivered(self) -> None:
         """Settle the revisions for which nothing is open any more: done, or failed where results are parked."""
         with self._writing() as connection:
+            park_held_notes(connection)
             for study_instance_uid, digest, parked in list_settled(connection):
                 state, reason = RevisionState.DONE, ""
                 if parked:

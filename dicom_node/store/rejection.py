@@ -1,0 +1,50 @@
+"""When a rejection note may go to a destination: once the new results are proven there, and never before the old ones.
+
+A note that came first would take the earlier answer out of sight while the new one is still on its way.
+"""
+
+import sqlalchemy as sa
+
+from dicom_node.store.records import DeliveryState
+from dicom_node.store.rows import of_revision
+from dicom_node.store.schema import deliveries, results
+from dicom_node.values import ResultKind
+
+_OPEN = (DeliveryState.PENDING, DeliveryState.SENT)
+_WAITS = "waits for the new results, which are parked"
+
+
+def is_note(sop_instance_uid: sa.ColumnElement[str] | str) -> sa.Exists:
+    """Tell whether a result is a rejection note."""
+    return sa.exists().where(
+        results.c.sop_instance_uid == sop_instance_uid, results.c.kind == ResultKind.REJECTION_NOTE
+    )
+
+
+def is_held(connection: sa.Connection, study_instance_uid: str, digest: str, destination: str) -> bool:
+    """Tell whether the rejection note of a revision must wait: for the revision's results, or for anything older."""
+    there = (deliveries.c.destination == destination, ~is_note(deliveries.c.sop_instance_uid))
+    unproven = sa.and_(
+        *of_revision(deliveries, study_instance_uid, digest), deliveries.c.state != DeliveryState.DELIVERED
+    )
+    on_its_way = sa.and_(deliveries.c.study_instance_uid == study_instance_uid, deliveries.c.state.in_(_OPEN))
+    query = sa.select(deliveries.c.sop_instance_uid).where(*there, sa.or_(unproven, on_its_way))
+    return connection.execute(query).first() is not None
+
+
+def park_held_notes(connection: sa.Connection) -> None:
+    """Park the rejection notes that wait for results that are parked, so that an operator sees one thing to mend."""
+    other = deliveries.alias("other")
+    beside = (
+        other.c.study_instance_uid == deliveries.c.study_instance_uid,
+        other.c.digest == deliveries.c.digest,
+        other.c.destination == deliveries.c.destination,
+        other.c.sop_instance_uid != deliveries.c.sop_instance_uid,
+    )
+    held = (
+        deliveries.c.state == DeliveryState.PENDING,
+        is_note(deliveries.c.sop_instance_uid),
+        sa.exists().where(*beside, other.c.state == DeliveryState.PARKED),
+        ~sa.exists().where(*beside, other.c.state.in_(_OPEN)),
+    )
+    connection.execute(deliveries.update().where(*held), {"state": DeliveryState.PARKED, "detail": _WAITS})

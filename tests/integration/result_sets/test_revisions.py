@@ -1,0 +1,147 @@
+"""Late images: what a later version supersedes, what it leaves standing, and when the old results are rejected."""
+
+import time
+from io import BytesIO
+
+import pytest
+from pydicom.uid import KeyObjectSelectionDocumentStorage
+from pypdf import PdfReader
+from result_bench import build_small_dx
+
+from dicom_node.result_sets import ResultSets
+from dicom_node.store import DeliveryState, RevisionState
+
+STUDY = "1.2.3"
+
+
+@pytest.fixture
+def rejecting(node, pipeline):
+    node.results = ResultSets(node.settings, node.store, pipeline, ("archive", "second"), reject_superseded=True)
+    return node
+
+
+def receive(node, number, **attributes):
+    ds = build_small_dx(StudyInstanceUID=STUDY, InstanceNumber=number, **attributes)
+    node.receive(ds)
+    return ds
+
+
+def digest_of(node):
+    return node.store.status(1)[0].digest
+
+
+def mark_delivering(node):
+    node.store.set_revision_state(STUDY, digest_of(node), RevisionState.DELIVERING)
+
+
+def deliver(node, destination, digest=None, state=DeliveryState.DELIVERED):
+    """Send what is pending there, prove it where told to, and return its kinds."""
+    rows = node.store.pending_results(STUDY, digest or digest_of(node), destination)
+    for row in rows:
+        parked = state is DeliveryState.PARKED
+        node.store.record_delivery(destination, row.sop_instance_uid, state if parked else DeliveryState.SENT, "")
+        if state is DeliveryState.DELIVERED:
+            node.store.settle(destination, row.sop_instance_uid, state, "")
+    node.store.finish_delivered()
+    return [str(row.kind) for row in rows]
+
+
+def read_report(ds):
+    pages = PdfReader(BytesIO(ds.EncapsulatedDocument[: ds.EncapsulatedDocumentLength])).pages
+    return "\n".join(page.extract_text() for page in pages)
+
+
+def test_a_late_image_supersedes_picture_by_picture(node):
+    first = receive(node, 1)
+    old_picture, old_report = node.make(STUDY)
+    receive(node, 2)
+    one, two, report = node.make(STUDY)
+    assert one.SourceImageSequence[0].ReferencedSOPInstanceUID == first.SOPInstanceUID
+    assert [item.ReferencedSOPInstanceUID for item in one.ReferencedImageSequence] == [old_picture.SOPInstanceUID]
+    assert "ReferencedImageSequence" not in two
+    (series,) = report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == old_report.SOPInstanceUID
+    assert "Version 2, supersedes version 1" in read_report(report)
+
+
+def test_a_version_without_the_images_that_retention_removed_leaves_the_earlier_one_standing(rejecting):
+    node = rejecting
+    receive(node, 1)
+    node.make(STUDY)
+    mark_delivering(node)
+    deliver(node, "archive")
+    deliver(node, "second")
+    with node.store.removal(STUDY, time.time() + 1) as paths:
+        assert len(paths) == 1
+        (node.settings.spool_dir / paths[0]).unlink()
+    receive(node, 2)
+    made = node.make(STUDY)
+    assert [ds.Modality for ds in made] == ["OT", "DOC"]
+    assert "Version 2, beside version 1, which stays valid" in read_report(made[-1])
+    assert "PredecessorDocumentsSequence" not in made[-1]
+    assert len(node.findings) == 1
+
+
+def test_the_old_results_are_rejected_once_the_new_ones_are_proven_and_not_before(rejecting):
+    node = rejecting
+    receive(node, 1)
+    old = node.make(STUDY)
+    first = digest_of(node)
+    mark_delivering(node)
+    assert deliver(node, "archive") == ["secondary capture", "encapsulated pdf"]
+    receive(node, 2)
+    *_, note = node.make(STUDY)
+    mark_delivering(node)
+    assert note.SOPClassUID == KeyObjectSelectionDocumentStorage
+    rejected = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in note.ContentSequence[1:]]
+    assert rejected == [ds.SOPInstanceUID for ds in old]
+    new = ["secondary capture", "secondary capture", "encapsulated pdf"]
+    # Sent is not proven: nothing is rejected yet.
+    assert deliver(node, "archive", state=DeliveryState.SENT) == new
+    assert deliver(node, "archive") == []
+    for row in node.store.unproven_results(STUDY, digest_of(node), "archive"):
+        node.store.settle("archive", row.sop_instance_uid, DeliveryState.DELIVERED, "")
+    assert deliver(node, "archive", state=DeliveryState.SENT) == ["rejection note"]
+    assert deliver(node, "archive") == []
+    # The second destination has not even the old ones: its note waits for them, too.
+    assert deliver(node, "second") == new
+    assert deliver(node, "second") == []
+    assert node.store.status(1)[0].state == RevisionState.DELIVERING
+    assert deliver(node, "second", first) == ["secondary capture", "encapsulated pdf"]
+    assert deliver(node, "second") == ["rejection note"]
+    assert [one.state for one in node.store.status(2)] == [RevisionState.DONE, RevisionState.DONE]
+
+
+def test_a_note_whose_new_results_are_parked_is_parked_with_them_and_goes_after_a_retry(rejecting):
+    node = rejecting
+    receive(node, 1)
+    node.make(STUDY)
+    first = digest_of(node)
+    mark_delivering(node)
+    receive(node, 2)
+    node.make(STUDY)
+    mark_delivering(node)
+    for destination in ("archive", "second"):
+        deliver(node, destination, first)
+    deliver(node, "second")
+    deliver(node, "second")
+    deliver(node, "archive", state=DeliveryState.PARKED)
+    status = node.store.status(1)[0]
+    assert status.state == RevisionState.FAILED
+    assert [(one.destination, one.parked) for one in status.destinations] == [("archive", 4), ("second", 0)]
+    assert node.store.retry(STUDY) == 1
+    assert len(deliver(node, "archive")) == 3
+    assert deliver(node, "archive") == ["rejection note"]
+    assert node.store.status(1)[0].state == RevisionState.DONE
+
+
+def test_a_third_version_rejects_the_second_and_not_its_note(rejecting):
+    node = rejecting
+    receive(node, 1)
+    node.make(STUDY)
+    receive(node, 2)
+    second = node.make(STUDY)
+    receive(node, 3)
+    *_, note = node.make(STUDY)
+    rejected = {item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in note.ContentSequence[1:]}
+    assert rejected == {ds.SOPInstanceUID for ds in second[:-1]}
