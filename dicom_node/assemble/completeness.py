@@ -15,6 +15,8 @@ _LOGGER = logging.getLogger(__name__)
 
 _ASK_AGAIN_S = 30
 """An archive that listed images which have not come is asked again: they may have been deleted meanwhile."""
+_LAST_QUESTION_S = 30
+"""After a restart there may be no time left to wait, but there is this much to ask, so that the report can say more."""
 
 
 def is_complete(
@@ -24,7 +26,8 @@ def is_complete(
 
     `is_asked` says whether an archive is asked about this study. One that could not be asked delays nothing.
     """
-    waited_enough = now - study.first_open_at >= completion.max_wait_s
+    may_be_asked = is_asked and study.asked_at is None and now - listening_since < _LAST_QUESTION_S
+    waited_enough = now - study.first_open_at >= completion.max_wait_s and not may_be_asked
     if study.forced or waited_enough:
         return True
     is_quiet = _is_quiet(study, completion, now, listening_since)
