@@ -127,7 +127,7 @@ def test_a_study_that_cannot_be_fetched_is_tried_a_few_times_ever_more_rarely(bu
     images = build_images(1)
     archive, desk = build(images, reconcile={"tries": 3}, move_status=FAILURES[failure])
     now, tried_at = time.time(), []
-    for number in range(20):
+    for number in range(10):
         known = len(archive.moves)
         desk.search(now + number * EVERY_S)
         if len(archive.moves) > known:
@@ -147,7 +147,7 @@ def test_an_archive_that_says_success_and_sends_nothing_is_not_believed(build):
     """A C-MOVE that is answered with Success brings nothing by itself: the next search looks again."""
     images = build_images(1)
     archive, desk = build(images, reconcile={"tries": 2})
-    for number in range(10):
+    for number in range(6):
         desk.search(time.time() + number * EVERY_S)
     assert len(archive.moves) == 2
 
