@@ -184,6 +184,7 @@ class ScriptedArchive:
         for ds in self.kept.values():
             keys = [elem for elem in query if elem.keyword.endswith(("UID", "ID")) and elem.value]
             answer = Dataset()
+            answer.SpecificCharacterSet = "ISO_IR 192"
             for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
                 if keyword in query:
                     setattr(answer, keyword, getattr(ds, keyword))

@@ -25,6 +25,8 @@ from dicom_node.store import DeliveryState, DueDelivery, Store, UnprovenResult
 
 _LOGGER = logging.getLogger(__name__)
 
+MOST_SILENCES = 10
+"""Searches without any answer; an archive that has accepted the presentation context each time will not answer."""
 _SYNTAXES: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 
 
@@ -84,7 +86,10 @@ class Prover:
         AuditTrail(self._node.audit_dir, self._node.ae_title).note(event, **where, **facts)
 
     def _note_trouble(self, sent: Collection[UnprovenResult], reason: str) -> None:
-        self._troubles |= {one.sop_instance_uid: reason for one in sent}
+        for one in sent:
+            noted = self._troubles.get(one.sop_instance_uid, "")
+            if reason not in noted:
+                self._troubles[one.sop_instance_uid] = f"{noted}; {reason}" if noted else reason
 
     def _ask(self, to_find: list[UnprovenResult], to_ask: list[UnprovenResult]) -> None:
         classes = ([STUDY_ROOT_FIND, PATIENT_ROOT_FIND] if to_find else []) + ([PUSH_MODEL] if to_ask else [])
@@ -96,7 +101,10 @@ class Prover:
             self._offered = frozenset(accepted | ({STUDY_ROOT_FIND, PUSH_MODEL} - {*classes}))
             if to_find and STUDY_ROOT_FIND in accepted:
                 self._look_for(assoc, to_find)
-            if to_ask and PUSH_MODEL in accepted:
+            still = {one.sop_instance_uid for one in self._unproven()}
+            to_ask = [one for one in to_ask if one.sop_instance_uid in still]
+            # An archive that broke the association over the search has not refused the request.
+            if to_ask and PUSH_MODEL in accepted and assoc.is_established:
                 self._ask_for_commitment(assoc, to_ask)
 
     # C-FIND
@@ -113,10 +121,9 @@ class Prover:
         try:
             places = locate(assoc, self._due.study_instance_uid, sought)
         except FindError as error:
-            overdue = [] if error.may_pass else [one for one in sent if self._is_overdue(one)]
-            for one in overdue:
-                self._record(one.sop_instance_uid, DeliveryState.PARKED, str(error))
             self._note_trouble(sent, str(error))
+            for one in [one for one in sent if self._is_in_vain(one, error)]:
+                self._record(one.sop_instance_uid, DeliveryState.PARKED, str(error))
             return
         for one in sent:
             self._take_place(one, places[one.sop_instance_uid])
@@ -131,6 +138,11 @@ class Prover:
             self._store.record_loss(name, uid, "C-FIND does not find what C-STORE was answered with Success for")
         else:
             self._note_trouble([sent], "C-FIND does not find it yet")
+
+    def _is_in_vain(self, sent: UnprovenResult, error: FindError) -> bool:
+        if error.is_silence:
+            return self._store.count_silence(self._due.destination, sent.sop_instance_uid) >= MOST_SILENCES
+        return not error.may_pass and self._is_overdue(sent)
 
     def _is_overdue(self, sent: UnprovenResult) -> bool:
         return time.time() > sent.sent_at + self._destination.verify_deadline_s

@@ -15,8 +15,8 @@ STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 PATIENT_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.1.1")
 
 _PENDING = {0xFF00, 0xFF01}
-_PASSING = {None, 0xFE00, 0x0110, 0x0213, *range(0xA700, 0xA800)}
-"""Answers that may be others soon: none, cancelled, a failure in processing, resources that are lacking."""
+_PASSING = {0xFE00, 0x0110, 0x0213, *range(0xA700, 0xA800)}
+"""Answers that may be others soon: cancelled, a failure in processing, resources that are lacking."""
 _MOST_MATCHES = 10_000
 _WILDCARDS = frozenset("*?\\")
 
@@ -43,7 +43,9 @@ class FindError(DeliveryError):
     """C-FIND failed: the archive says nothing about where the results are."""
 
     def __init__(self, status: int | None) -> None:
-        super().__init__("no answer to C-FIND" if status is None else f"C-FIND status 0x{status:04X}")
+        said = "no answer to C-FIND (may this node query there?)" if status is None else f"C-FIND status 0x{status:04X}"
+        super().__init__(said)
+        self.is_silence = status is None
         self.may_pass = status in _PASSING
         """Whether asking again may help."""
 
@@ -85,7 +87,7 @@ def _of_patient(
 
 def _can_be_key(patient_id: str | bytes) -> bool:
     """Tell whether an identifier, as a key, matches itself alone (PS3.4 C.2.2.2.1)."""
-    return isinstance(patient_id, str) and bool(patient_id) and patient_id.isascii() and not _WILDCARDS & {*patient_id}
+    return isinstance(patient_id, str) and bool(patient_id) and not _WILDCARDS & {*patient_id}
 
 
 def _find_instances(assoc: Association, model: UID, keys: dict[str, str]) -> frozenset[str]:
@@ -96,6 +98,8 @@ def _find_instances(assoc: Association, model: UID, keys: dict[str, str]) -> fro
 def _find(assoc: Association, model: UID, level: str, keys: dict[str, str]) -> list[Dataset]:
     query = Dataset()
     query.QueryRetrieveLevel = level
+    if not all(value.isascii() for value in keys.values()):
+        query.SpecificCharacterSet = "ISO_IR 192"
     for keyword, value in keys.items():
         setattr(query, keyword, value)
     matches: list[Dataset] = []

@@ -21,6 +21,7 @@ UNSENT: dict[str, float | str | None] = {
     "verified_at": None,
     "transaction_uid": None,
     "asks": 0,
+    "silences": 0,
 }
 """What there is to know of a delivery before it is sent, and again before it is sent again."""
 

@@ -90,8 +90,12 @@ def find_delivery(connection: sa.Connection, destination: str, sop_instance_uid:
 
 
 def note_loss(connection: sa.Connection, row: sa.RowMapping, detail: str) -> None:
-    """Note that an archive does not have what it answered Success for: to be sent again, or parked."""
+    """Note that an archive does not have what it answered Success for: it is sent again, or parked."""
     if row["state"] != DeliveryState.SENT:
+        connection.execute(
+            deliveries.update().where(*of_delivery(row["destination"], row["sop_instance_uid"])),
+            {"transaction_uid": None},
+        )
         return
     losses = row["losses"] + 1
     state = DeliveryState.PENDING if losses < _MOST_LOSSES else DeliveryState.PARKED

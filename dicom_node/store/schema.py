@@ -111,6 +111,8 @@ deliveries = sa.Table(
     sa.Column("transaction_uid", sa.String(64), nullable=True, index=True),
     sa.Column("asked_at", sa.Float, nullable=True),
     sa.Column("asks", sa.Integer, nullable=False, default=0),
+    # How often a search for it was not answered at all since the sending.
+    sa.Column("silences", sa.Integer, nullable=False, default=0),
     # How often the archive did not have it although it had answered Success.
     sa.Column("losses", sa.Integer, nullable=False, default=0),
     sa.Index("deliveries_of_revision", "study_instance_uid", "digest"),
