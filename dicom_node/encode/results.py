@@ -10,7 +10,7 @@ from dicom_node.encode.rejection_note import encode_rejection_note
 from dicom_node.encode.report import render_report
 from dicom_node.encode.report.pictures import ImagePictures, compress_pictures
 from dicom_node.encode.secondary_capture import encode_secondary_capture
-from dicom_node.encode.versions import describe_version
+from dicom_node.encode.versions import name_version
 from dicom_node.header import identifier, tolerate
 from dicom_node.identity import DISCLAIMER
 from dicom_node.values import Instance, ResultKind, ResultObject, Study, StudyAnalysis
@@ -43,7 +43,7 @@ def _encode_patient(analysis: StudyAnalysis, ae_title: str, *, reject_superseded
     longest = 900 if len(analysed) <= 8 else 600
     pictures: dict[str, ImagePictures] = {}
     study = analysis.study
-    disclaimer = DISCLAIMER if study.version == 1 else f"{DISCLAIMER} {describe_version(study)}."
+    disclaimer = DISCLAIMER if study.version == 1 else f"{DISCLAIMER} {name_version(study)}."
     for number, image in enumerate(analysed, start=1):
         if image.radiograph is None:
             raise ValueError("an image with a decision has pixels")

@@ -10,13 +10,16 @@ from dicom_node.values import ResultReference, Study
 
 def describe_version(study: Study) -> str:
     """Say which version of the results this is, and what it does to the earlier ones."""
-    said = [f"Version {study.version}"]
-    if study.supersedes:
-        said.append(f"supersedes {_name({one.version for one in study.supersedes})}")
-    if study.standing:
-        valid = "stays" if len(study.standing) == 1 else "stay"
-        said.append(f"beside {_name(set(study.standing))}, which {valid} valid")
-    return ", ".join(said)
+    if not study.standing:
+        return name_version(study)
+    valid = "stays" if len(study.standing) == 1 else "stay"
+    return f"{name_version(study)}, beside {_name(set(study.standing))}, which {valid} valid"
+
+
+def name_version(study: Study) -> str:
+    """Say it in so few words that they have room on a picture: which version it is, and which it supersedes."""
+    superseded = {one.version for one in study.supersedes}
+    return f"Version {study.version}" + (f", supersedes {_name(superseded)}" if superseded else "")
 
 
 def list_predecessors(study: Study, source_sop_instance_uid: str) -> list[Dataset]:
