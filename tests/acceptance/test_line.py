@@ -278,6 +278,7 @@ def test_an_archive_that_is_down_and_comes_back_gets_everything_once(clinic, tib
         assert (len(captures), len(reports)) == (1, 1)
 
 
+@pytest.mark.fault(53)
 def test_a_study_of_nothing_but_a_chest_gets_a_visible_not_analysed_report(clinic):
     path = next(iter(sorted((SAMPLES / "chest").rglob("*.dcm"))))
     ds = dcmread(path, stop_before_pixels=True)

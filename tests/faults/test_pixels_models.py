@@ -152,7 +152,7 @@ def test_without_a_second_try_one_loss_decides(tmp_path):
     study = study_of(stored(build_dx(), tmp_path))
     for tries in (1, 2):
         calls.clear()
-        analyse_study(study, select_radiographs(study), weak_models, settings=AnalysisSettings(tries_per_image=tries))
+        analyse_study(study, select_radiographs(study), pipeline, settings=AnalysisSettings(tries_per_image=tries))
         assert len(calls) == tries
 
 

@@ -36,6 +36,7 @@ def test_every_radiograph_is_analysed_and_the_rest_keeps_its_reason(tmp_path: Pa
     assert (analysis.study, analysis.models) == (study, pipeline.models)
 
 
+@pytest.mark.fault(33)
 def test_a_radiograph_that_cannot_be_decoded_does_not_lose_the_others(tmp_path: Path) -> None:
     study = study_of(truncated(stored(build_dx(), tmp_path)), stored(build_dx(), tmp_path))
 
@@ -58,6 +59,7 @@ def test_an_image_that_the_models_do_not_accept_is_not_analysed_with_their_reaso
     assert image.analysis.reason == "The models do not accept the image: it has fewer than 32 rows."
 
 
+@pytest.mark.fault(64)
 def test_a_model_that_fails_on_one_image_is_reported_without_what_its_exception_says(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -90,6 +92,7 @@ def test_a_header_that_names_another_body_part_than_the_pixels_show_is_flagged(
     assert image.analysis.flags == flags
 
 
+@pytest.mark.fault(44)
 def test_an_image_whose_header_contradicts_itself_about_black_and_white_is_flagged(tmp_path: Path) -> None:
     ds = build_dx(PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="IDENTITY")
 
@@ -98,6 +101,7 @@ def test_an_image_whose_header_contradicts_itself_about_black_and_white_is_flagg
     assert "contradicts itself" in image.analysis.flags[-1]
 
 
+@pytest.mark.fault(44)
 def test_twins_are_answered_alike_by_real_models_and_the_hottest_spot_is_the_planted_square(tmp_path: Path) -> None:
     pipeline = Pipeline.load(build_tiny_bundles(tmp_path / "bundles", region="LEG"))
     pixels = phantom(320, 240)

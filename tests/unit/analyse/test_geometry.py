@@ -21,6 +21,7 @@ def test_spacing_at_the_patient_comes_before_spacing_at_the_detector() -> None:
     assert spacing_mm(ds) == (0.2, 0.2)
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize("value", [["0", "0"], ["-0.1", "0.1"], ["0.000", "0.143"], "0.1", "", ["0.1", "100"]])
 def test_a_spacing_that_cannot_be_counts_as_none(value: object) -> None:
     assert spacing_mm(header(PixelSpacing=value)) is None
@@ -28,12 +29,14 @@ def test_a_spacing_that_cannot_be_counts_as_none(value: object) -> None:
     assert pixel_aspect(header(PixelSpacing=value)) == 1.0
 
 
+@pytest.mark.fault(49)
 def test_a_spacing_that_is_no_number_counts_as_none() -> None:
     ds = Dataset.from_json({"00280030": {"vr": "LO", "Value": ["0,1", "0,1"]}})
 
     assert spacing_mm(ds) is None
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize(
     ("attributes", "aspect"),
     [

@@ -76,6 +76,7 @@ SHOWN_AS = [
 ]
 
 
+@pytest.mark.fault(44, 47)
 @pytest.mark.parametrize(("voi", "expected"), SHOWN_AS)
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
@@ -118,12 +119,14 @@ def test_twins_give_the_same_picture_with_bone_brighter_than_background(
     assert bone > background + 0.3
 
 
+@pytest.mark.fault(47)
 def test_the_first_of_several_windows_is_used() -> None:
     ds = build_dx(stored(12), WindowCenter=["2048", "300"], WindowWidth=["4096", "10"])
 
     assert_allclose(to_radiograph(ds).pixels, PICTURE, rtol=0, atol=1e-3)
 
 
+@pytest.mark.fault(47)
 @pytest.mark.parametrize(
     "useless",
     [
@@ -147,6 +150,7 @@ def test_a_window_that_shows_nothing_gives_way_to_percentiles(useless: dict[str,
     )
 
 
+@pytest.mark.fault(47)
 def test_a_voi_lut_that_shows_nothing_gives_way_to_the_window() -> None:
     item = Dataset()
     item.LUTDescriptor = [2, 60000, 12]
@@ -156,6 +160,7 @@ def test_a_voi_lut_that_shows_nothing_gives_way_to_the_window() -> None:
     assert_allclose(to_radiograph(build_dx(stored(12), VOILUTSequence=[item])).pixels, PICTURE, rtol=0, atol=1e-3)
 
 
+@pytest.mark.fault(47)
 def test_a_voi_lut_comes_before_the_window() -> None:
     attributes = voi_lut(12, signed=False) | {"WindowCenter": "1000", "WindowWidth": "500"}
 
@@ -172,6 +177,7 @@ def test_a_voi_lut_of_8_bits_may_have_more_than_256_entries(packed: bool) -> Non
     assert_allclose(to_radiograph(build_dx(stored(12), VOILUTSequence=[item])).pixels, PICTURE, rtol=0, atol=1 / 255)
 
 
+@pytest.mark.fault(47)
 def test_a_modality_lut_comes_before_the_window() -> None:
     item = Dataset()
     item.LUTDescriptor = [4096, 0, 16]
@@ -189,16 +195,19 @@ def test_a_modality_lut_comes_before_the_window() -> None:
     assert_allclose(to_radiograph(ds).pixels, PICTURE, rtol=0, atol=1e-3)
 
 
+@pytest.mark.fault(47)
 def test_rescale_comes_before_the_window() -> None:
     ds = build_dx(stored(12), RescaleSlope="-0.5", RescaleIntercept="100", WindowCenter="-924", WindowWidth="2048")
 
     assert_allclose(to_radiograph(ds).pixels, 1 - PICTURE, rtol=0, atol=2e-3)
 
 
+@pytest.mark.fault(47)
 def test_a_rescale_slope_of_zero_counts_as_none() -> None:
     assert_allclose(to_radiograph(build_dx(stored(12), RescaleSlope="0")).pixels, PICTURE, rtol=0, atol=1e-3)
 
 
+@pytest.mark.fault(46)
 def test_what_lies_above_the_high_bit_or_below_the_stored_bits_is_not_part_of_the_picture() -> None:
     overlay = (np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) % 16).astype(np.uint16)
 
@@ -209,6 +218,7 @@ def test_what_lies_above_the_high_bit_or_below_the_stored_bits_is_not_part_of_th
         assert_allclose(to_radiograph(ds).pixels, PICTURE, rtol=0, atol=1e-3)
 
 
+@pytest.mark.fault(46, 47)
 def test_signed_pixels_are_extended_from_their_stored_bits() -> None:
     unextended = stored(12, signed=True).view(np.uint16) & 0x0FFF
     ds = build_dx(unextended, BitsStored=12, HighBit=11, PixelRepresentation=1, **window(12, signed=True))
@@ -252,6 +262,7 @@ def test_an_image_of_one_value_is_finite() -> None:
         assert np.isfinite(radiograph.pixels).all()
 
 
+@pytest.mark.fault(45)
 def test_one_bit_and_32_bit_pixels_are_grey_too() -> None:
     bright = PICTURE > 0.3
     one_bit = build_dx(bright.astype(np.uint8), BitsAllocated=1, BitsStored=1, HighBit=0, WindowCenter=None)
@@ -274,6 +285,7 @@ def luminance() -> Float32Array:
     return grey
 
 
+@pytest.mark.fault(45)
 def test_colour_becomes_luminance_whatever_its_planes_and_space() -> None:
     from pydicom.pixels.processing import convert_color_space
 
@@ -293,6 +305,7 @@ def test_colour_becomes_luminance_whatever_its_planes_and_space() -> None:
     assert_allclose(to_radiograph(ybr_422).pixels[smooth], luminance()[smooth], rtol=0, atol=6 / 255)
 
 
+@pytest.mark.fault(45)
 def test_a_palette_becomes_luminance() -> None:
     ds = build_dx(stored(8), PhotometricInterpretation="PALETTE COLOR", WindowCenter=None, WindowWidth=None)
     for colour, table in (

@@ -55,9 +55,11 @@ SPOILED: dict[str, tuple[Callable[[], Dataset], str]] = {
     "float pixels": (with_float_pixels, "no pixel data"),
     "an object without image": (build_sr, "no pixel data"),
     "two frames": (lambda: named_dx(NumberOfFrames=2), "more than one frame"),
+    "ten thousand frames": (lambda: named_dx(NumberOfFrames=10_000), "more than one frame"),
     "no rows": (lambda: named_dx(Rows=0), "no rows"),
     "no columns": (lambda: named_dx(Columns=0), "no columns"),
     "a huge matrix": (lambda: named_dx(Rows=65535, Columns=65535), "million pixels"),
+    "a matrix of 800 MB": (lambda: named_dx(Rows=20_000, Columns=20_000), "million pixels"),
     "rows missing": (lambda: named_dx(Rows=None), "could not be decoded"),
     "too many rows": (lambda: named_dx(Rows=97), "shorter"),
     "too few rows": (lambda: named_dx(Rows=95), "longer"),
@@ -74,6 +76,7 @@ SPOILED: dict[str, tuple[Callable[[], Dataset], str]] = {
 }
 
 
+@pytest.mark.fault(33, 40, 43, 45, 48)
 @pytest.mark.parametrize("case", SPOILED)
 def test_what_cannot_be_a_picture_is_refused_with_its_reason(case: str) -> None:
     build, reason = SPOILED[case]
@@ -85,6 +88,7 @@ def test_what_cannot_be_a_picture_is_refused_with_its_reason(case: str) -> None:
     assert refused.value.__cause__ is None
 
 
+@pytest.mark.fault(43)
 @pytest.mark.filterwarnings("ignore:A value of .* for .* 'Number of Frames' is invalid")
 @pytest.mark.parametrize("number_of_frames", [None, "", 0, 1])
 def test_one_frame_may_be_said_in_four_ways(number_of_frames: object, tmp_path: Path) -> None:
@@ -101,6 +105,7 @@ def with_many_components(transfer_syntax: str) -> Dataset:
     return encapsulated(ds, transfer_syntax, bytes(codestream))
 
 
+@pytest.mark.fault(38)
 @pytest.mark.parametrize("transfer_syntax", [JPEGLSLossless, JPEG2000Lossless])
 def test_a_codestream_of_200_components_is_refused(transfer_syntax: str) -> None:
     with pytest.raises(UndecodableImageError, match="another shape"):
@@ -116,6 +121,7 @@ def lying_about_its_size(transfer_syntax: str) -> Dataset:
     return encapsulated(build_dx(phantom(96, 64, bits=8).astype(np.uint8)), transfer_syntax, codestream)
 
 
+@pytest.mark.fault(38)
 @pytest.mark.parametrize("transfer_syntax", [JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless])
 def test_a_codestream_of_another_size_than_the_header_says_never_reaches_its_decoder(
     transfer_syntax: str, monkeypatch: pytest.MonkeyPatch
@@ -140,6 +146,7 @@ def test_the_size_in_a_codestream_is_read_past_fill_bytes_and_other_segments() -
     assert frame_shape(b"") is None
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize(
     "transfer_syntax",
     [RLELossless, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, HTJ2K],
@@ -150,6 +157,7 @@ def test_bytes_that_are_no_codestream_are_refused(transfer_syntax: str, codestre
         to_radiograph(encapsulated(named_dx(), transfer_syntax, codestream))
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("keep", [0.0, 0.02, 0.5])
 def test_a_truncated_file_is_refused(keep: float, tmp_path: Path) -> None:
     path = write_part10(named_dx(), tmp_path / "image.dcm")

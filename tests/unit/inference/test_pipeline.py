@@ -64,6 +64,7 @@ def test_the_heat_follows_a_turned_radiograph(pipeline: Pipeline, turn: str) -> 
     assert_heat_at(pipeline.analyse(Radiograph(pixels=np.ascontiguousarray(turned))), spot)
 
 
+@pytest.mark.fault(49)
 def test_the_same_field_in_taller_pixels_gives_the_same_heat(pipeline: Pipeline) -> None:
     square = build_radiograph(rows=300, columns=200, spot=(100, 100))
     tall = Radiograph(pixels=square.pixels.reshape(150, 2, 200).mean(axis=1), pixel_aspect=2.0)

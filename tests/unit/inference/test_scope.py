@@ -57,6 +57,7 @@ def test_limbs_have_a_likeness_near_none_and_unseen_outsiders_one_near_one(taugh
     assert np.median(taught.likeness(draw_embeddings(500, seed=8, shift=4))) == pytest.approx(1, abs=0.25)
 
 
+@pytest.mark.fault(53)
 def test_known_outsiders_are_refused_and_limbs_are_not(taught: Scope) -> None:
     assert (taught.distances(draw_embeddings(500, seed=9, shift=4)) > 1).mean() > 0.99
     assert (taught.distances(draw_embeddings(500, seed=9)) > 1).mean() < 0.01
