@@ -135,13 +135,6 @@ class DeliveryStore(Database):
             connection.execute(deliveries.update().where(*where).values(silences=deliveries.c.silences + 1))
             return connection.execute(sa.select(deliveries.c.silences).where(*where)).scalar() or 0
 
-    def count_silence(self, destination: str, sop_instance_uid: str) -> int:
-        """Count one more search for an object that was not answered at all; return how many there were."""
-        with self._writing() as connection:
-            where = of_delivery(destination, sop_instance_uid)
-            connection.execute(deliveries.update().where(*where).values(silences=deliveries.c.silences + 1))
-            return connection.execute(sa.select(deliveries.c.silences).where(*where)).scalar() or 0
-
     def record_loss(self, destination: str, sop_instance_uid: str, detail: str) -> None:
         """Record that an archive does not have what it answered Success for: it is sent once more, then parked."""
         with self._writing() as connection:
