@@ -31,8 +31,6 @@ _UNDER_WAY = ["PENDING", "ENQUEUED", "DELAYED"]
 _TOO_MANY_CRASHES = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED", _TOO_MANY_CRASHES]
 _FORGOTTEN_AT_ONCE = 500
-_MOST_CRASHES = 4
-"""How often one attempt may take the worker down before the study's images are left alone."""
 
 
 @DBOS.dbos_class()
@@ -88,31 +86,33 @@ class StudyWorkflow(DBOSConfiguredInstance):
     def _start_revision(self, revision: UnmadeRevision, now: float) -> None:
         ended = DBOS.get_workflow_status(_revision_id(revision))
         if ended is not None:
-            crashed = ended.status == _TOO_MANY_CRASHES
-            if not crashed and now < revision.changed_at + min(2.0**revision.attempt, 60):
+            if now < revision.changed_at + min(2.0**revision.attempt, 60):
                 return  # it ended by a fault such as a full disk: not again at once
-            revision = self._store.begin_attempt(revision, cautious=crashed or revision.cautious)
+            revision = self._store.begin_attempt(revision)
         with SetWorkflowID(_revision_id(revision)):
-            DBOS.enqueue_workflow(
-                _ANALYSIS_QUEUE,
-                self.process_revision,
-                revision.study_instance_uid,
-                revision.digest,
-                cautious=revision.cautious,
-            )
+            DBOS.enqueue_workflow(_ANALYSIS_QUEUE, self.process_revision, revision.study_instance_uid, revision.digest)
 
-    @DBOS.workflow(max_recovery_attempts=_MOST_CRASHES)
-    def process_revision(self, study_instance_uid: str, digest: str, *, cautious: bool) -> None:
+    @DBOS.workflow(max_recovery_attempts=None)  # it counts them itself
+    def process_revision(self, study_instance_uid: str, digest: str) -> None:
         """Analyse a revision and encode its results."""
-        self.make_results(study_instance_uid, digest, cautious=cautious)
+        self.make_results(study_instance_uid, digest)
 
     @DBOS.step()
-    def make_results(self, study_instance_uid: str, digest: str, *, cautious: bool) -> None:
-        """Analyse and encode; a revision for which not even a "not analysed" report can be made fails visibly."""
+    def make_results(self, study_instance_uid: str, digest: str) -> None:
+        """Analyse and encode; a revision for which not even a "not analysed" report can be made fails visibly.
+
+        A study that has taken the worker down too often gets that report without being opened; one that takes it down
+        even so is left to an operator, for no other study would get its turn.
+        """
         self._store.set_revision_state(study_instance_uid, digest, RevisionState.ANALYSING)
         state, reason = RevisionState.DELIVERING, ""
+        crashes, most = _count_crashes(), self._settings.analysis.crashes_per_study
+        if crashes >= 2 * most:
+            reason = "the worker stopped each time it worked on this study; see the log, then `dicom-node retry`"
+            self._store.set_revision_state(study_instance_uid, digest, RevisionState.FAILED, reason=reason)
+            return
         try:
-            self._result_sets.make(study_instance_uid, digest, cautious=cautious)
+            self._result_sets.make(study_instance_uid, digest, cautious=crashes >= most)
         except (OSError, SQLAlchemyError):
             raise  # a full disk, a locked database: a later attempt finds them mended
         except Exception as error:  # noqa: BLE001  # the edge of a step: the study must show as failed, not vanish
@@ -166,6 +166,12 @@ def retry_delay_s(destination: Destination, number: int) -> float:
     longest = min(destination.retry_first_s * 2.0 ** min(number - 1, 32), destination.retry_longest_s)
     # Spread, so that studies that failed together do not come back together.
     return longest * random.uniform(0.75, 1)  # noqa: S311  # nothing secret about it
+
+
+def _count_crashes() -> int:
+    """Count how often the present workflow was begun before, and ended with its process."""
+    status = DBOS.get_workflow_status(str(DBOS.workflow_id))
+    return (status.recovery_attempts or 1) - 1 if status else 0
 
 
 def _revision_id(revision: UnmadeRevision) -> str:
