@@ -21,6 +21,6 @@ class Expectation:
     archive: str
     """Its name in the configuration."""
     listed: int | None
-    """Number of images it lists; None: it could not be asked."""
+    """Number of images that it lists; None: it could not be asked."""
     missing: tuple[ListedImage, ...] = ()
     """Those of them that have not come."""

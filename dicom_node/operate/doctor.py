@@ -12,6 +12,7 @@ from rich.console import Console
 
 from dicom_node.deliver import verify_destination
 from dicom_node.errors import AssociationError, ConfigurationError
+from dicom_node.operate.archives import check_archives
 from dicom_node.operate.certificates import check_certificates, shows_certificate
 from dicom_node.operate.finding import Finding
 from dicom_node.operate.terminal import print_entry
@@ -171,4 +172,5 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     check_certificates,
     check_ports,
     check_destinations,
+    check_archives,
 )

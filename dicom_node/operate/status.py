@@ -11,7 +11,15 @@ from dicom_node.audit.forwarder import TrailStatus, read_status
 from dicom_node.operate.terminal import print_entry
 from dicom_node.retention import DiskUse, Retention, measure_disk
 from dicom_node.settings import Settings
-from dicom_node.store import Alarm, DestinationStatus, Finding, RevisionState, RevisionStatus, Store
+from dicom_node.store import (
+    Alarm,
+    DestinationStatus,
+    Finding,
+    RevisionState,
+    RevisionStatus,
+    Store,
+    describe_expectation,
+)
 
 _COLUMN = 12
 _COLOURS = {RevisionState.DONE: "green", RevisionState.FAILED: "red"}
@@ -41,6 +49,7 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
     for study in waiting:
         forced = ", completion forced" if study.forced else ""
         lines = [study.study_instance_uid, f"last image {_ago(study.last_received_at)}{forced}"]
+        lines += [describe_expectation(study.expectation)] if study.expectation else []
         print_entry(console, "receiving", lines, style="yellow", column=_COLUMN)
     for one in revisions:
         _show_revision(console, one)

@@ -118,7 +118,7 @@ class Reconciliation:
         begun = replace(
             known, is_whole=False, tries=known.tries + 1, next_try_at=now + self._reconcile.every_s * 2.0**known.tries
         )
-        what = f"{len(missing)} images that {self._archive.name} never sent"
+        what = f"{len(missing)} image{'' if len(missing) == 1 else 's'} that {self._archive.name} never sent"
         number = f"try {begun.tries} of {self._reconcile.tries}"
         self._store.record_retrieval(begun, event=f"fetching {what}, {number}")
         _LOGGER.info("study %s: fetching %s, %s", known.study_instance_uid, what, number)

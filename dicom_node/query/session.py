@@ -11,10 +11,12 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at run time
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelMove,
+    Verification,
 )
 
 from dicom_node.association import request_association
 from dicom_node.errors import QueryError
+from dicom_node.identity import derive_uid
 from dicom_node.settings import Archive
 
 _SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -42,7 +44,8 @@ def open_session(archive: Archive, ae_title: str) -> Iterator["QuerySession"]:
     AssociationError
         No association could be had: refused, rejected, aborted or timed out.
     """
-    classes = (StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelMove)
+    # Verification too: an archive that offers none of the others would otherwise look like one that is away.
+    classes = (StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelMove, Verification)
     contexts = [build_context(sop_class, list(_SYNTAXES)) for sop_class in classes]
     with request_association(archive, ae_title, contexts) as assoc:
         yield QuerySession(assoc, archive, ae_title)
@@ -90,6 +93,12 @@ class QuerySession:
         for status, _ in self._within_patience(answers, "C-MOVE"):
             final = status
         self._check(final, "C-MOVE")
+
+    def verify(self, *, moves: bool) -> None:
+        """Ask a question without matches; with `moves`, check that C-MOVE is offered too."""
+        if moves:
+            self._require(StudyRootQueryRetrieveInformationModelMove, "C-MOVE")
+        self.find("SERIES", StudyInstanceUID=derive_uid("no such study"), SeriesInstanceUID="")
 
     def _require(self, sop_class: str, what: str) -> None:
         if sop_class not in {context.abstract_syntax for context in self._assoc.accepted_contexts}:

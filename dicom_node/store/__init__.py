@@ -4,6 +4,7 @@ One SQLAlchemy URL: SQLite with a write-ahead log by default, PostgreSQL when th
 instances can be rebuilt from the spool, which stays the truth about what was received.
 """
 
+from dicom_node.store.expectations import describe_expectation
 from dicom_node.store.records import (
     Admission,
     Alarm,
@@ -48,5 +49,6 @@ __all__ = [
     "UndeliveredResult",
     "UnmadeRevision",
     "UnprovenResult",
+    "describe_expectation",
     "revision_digest",
 ]

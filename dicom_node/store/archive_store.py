@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from dicom_node.expectation import ListedImage
 from dicom_node.store.database import Database
-from dicom_node.store.expectations import compare, describe, encode_listing, list_received_uids
+from dicom_node.store.expectations import compare, describe_expectation, encode_listing, list_received_uids
 from dicom_node.store.records import Retrieval
 from dicom_node.store.rows import add_event
 from dicom_node.store.schema import results, retrievals, studies
@@ -30,7 +30,7 @@ class ArchiveStore(Database):
             before, after = compare(row.listing, received), compare(listing, received)
             connection.execute(studies.update().where(*where), {"listing": listing, "asked_at": asked_at})
             if after is not None and after != before:
-                add_event(connection, study_instance_uid, describe(after))
+                add_event(connection, study_instance_uid, describe_expectation(after))
 
     def received_uids(self, study_instance_uid: str) -> set[str]:
         """Return the SOP Instance UIDs of everything that has come of a study."""

@@ -34,12 +34,12 @@ def decode_expectation(row: Mapping[str, Any] | None) -> Expectation | None:
     return Expectation(**{**row, "missing": tuple(ListedImage(**image) for image in row["missing"])})
 
 
-def describe(expectation: Expectation) -> str:
-    """Say for an event what an archive said."""
+def describe_expectation(expectation: Expectation) -> str:
+    """Say for an operator what an archive said."""
     if expectation.listed is None:
-        return f"{expectation.archive} could not be asked for its images"
-    said = f"{expectation.archive} lists {expectation.listed} images"
-    return f"{said}, {len(expectation.missing)} of them have not come" if expectation.missing else said
+        return f"{expectation.archive} could not be asked which images there are"
+    said = f"{expectation.archive} lists {expectation.listed} image{'' if expectation.listed == 1 else 's'}"
+    return f"{said}, {len(expectation.missing)} of them not here" if expectation.missing else said
 
 
 def list_open_studies(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[OpenStudy]:

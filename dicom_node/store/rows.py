@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from dicom_node.expectation import Expectation
 from dicom_node.store.deliveries import to_destination_status
-from dicom_node.store.expectations import describe, list_open_studies
+from dicom_node.store.expectations import describe_expectation, list_open_studies
 from dicom_node.store.records import (
     EarlierVersion,
     Finding,
@@ -108,7 +108,7 @@ def add_revision(
     connection.execute(revisions.insert(), row)
     for member in members:
         connection.execute(revision_instances.insert(), {**key, "sop_instance_uid": member.sop_instance_uid})
-    listed = f"; {describe(expectation)}" if expectation else ""
+    listed = f"; {describe_expectation(expectation)}" if expectation else ""
     add_event(connection, study_instance_uid, f"revision {digest}: version {version}, {len(members)} instances{listed}")
 
 

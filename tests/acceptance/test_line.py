@@ -142,6 +142,7 @@ def test_monochrome1_and_compressed_twins_give_the_same_overlay(clinic, tibia):
         assert np.quantile(np.abs(other - overlays[0]), 0.999) <= 4
 
 
+@pytest.mark.fault(19)
 def test_a_study_split_over_three_associations_is_analysed_once(clinic, tibia):
     study = generate_uid()
     series = generate_uid()
@@ -155,6 +156,7 @@ def test_a_study_split_over_three_associations_is_analysed_once(clinic, tibia):
     assert clinic.node.states() == ["done"]
 
 
+@pytest.mark.fault(60)
 def test_a_late_image_gives_a_second_version_that_names_the_first(clinic, tibia):
     study = generate_uid()
     series = generate_uid()

@@ -128,7 +128,7 @@ def test_the_image_that_never_came_is_named_when_waiting_has_had_its_time(site):
     assert (missing.series_number, missing.instance_number, missing.modality) == (7, 2, "DX")
     assert missing.sop_instance_uid == images[1].SOPInstanceUID
     assert read_study(revision, site.settings.node.spool_dir).expectation == revision.expectation
-    assert any("1 of them have not come" in event for event in site.events(study))
+    assert any("lists 3 images, 1 of them not here" in event for event in site.events(study))
 
 
 @pytest.mark.fault(60)

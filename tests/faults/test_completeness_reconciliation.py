@@ -135,7 +135,7 @@ def test_a_study_that_cannot_be_fetched_is_tried_a_few_times_ever_more_rarely(bu
     assert tried_at == [1, 2, 4], "after one, two and four periods"
     events = desk.events(images[0].StudyInstanceUID)
     assert [event for event in events if "fetching" in event] == [
-        f"fetching 1 images that archive never sent, try {number} of 3" for number in (1, 2, 3)
+        f"fetching 1 image that archive never sent, try {number} of 3" for number in (1, 2, 3)
     ]
     told = [event for event in events if "could not be fetched" in event]
     assert all(f"0x{FAILURES[failure]:04X}" in event for event in told)
