@@ -15,7 +15,19 @@ def run(*arguments, **options):
 
 def test_help_names_every_command():
     said = run("--help").stdout
-    for command in ("serve", "receiver", "worker", "web", "analyse", "demo", "doctor", "status", "retry", "complete"):
+    for command in (
+        "serve",
+        "receiver",
+        "worker",
+        "web",
+        "analyse",
+        "demo",
+        "doctor",
+        "status",
+        "retry",
+        "complete",
+        "retention",
+    ):
         assert command in said
     assert "Not for diagnosis" in said
 
