@@ -44,11 +44,12 @@ class Node:
         *,
         senders: Sequence[str] = ("ARCHIVE",),
         quiet_s: float = 1.5,
+        port: int | None = None,
         more: str = "",
         environment: dict[str, str] | None = None,
     ) -> None:
         """`more` is added to the configuration, `environment` to the variables of its processes."""
-        self.port = find_free_port()
+        self.port = port or find_free_port()
         self.folder = folder
         self.config = folder / "node.toml"
         self.environment = {**os.environ, **(environment or {})}

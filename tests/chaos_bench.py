@@ -1,0 +1,244 @@
+"""A node under fire: it is killed while studies pour in, started again, and what the archive holds is counted."""
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import sqlite3
+import struct
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+from builders import build_dx, phantom
+from pydicom import Dataset, dcmread
+from pydicom.uid import generate_uid
+from raw_peer import DX, EXPLICIT, RawPeer, status_of
+from receiving import encode
+from running import Node, children_of, results_among, wait_for
+
+from dicom_node.demo.archives import OrthancArchive, find_free_port
+from dicom_node.result_sets import to_part10
+from dicom_node.store import RevisionState, Store
+from inference.testing import build_tiny_bundles
+
+PIXELS = phantom(128, 100)
+PATIENCE_S = 240
+"""How long the node may take for whatever is waited for, on a machine that is busy with other things."""
+
+
+@dataclass
+class Sent:
+    """What a sender knows of one study."""
+
+    attempted: set[str] = field(default_factory=set)
+    acknowledged: set[str] = field(default_factory=set)
+
+
+class Bench:
+    """A real Orthanc, a node that delivers to it, and senders that keep book."""
+
+    def __init__(self, folder: Path, *, environment: dict[str, str] | None = None) -> None:
+        port = find_free_port()
+        self.archive = OrthancArchive(folder / "archive", node_port=port)
+        bundles = build_tiny_bundles(folder / "bundles", region="LEG")
+        self.node = Node(
+            folder / "node",
+            {"archive": self.archive.port},
+            quiet_s=0.5,
+            port=port,
+            more=f'[models]\nbundles = "{bundles}"',
+            environment=environment,
+        )
+        self.sent: dict[str, Sent] = defaultdict(Sent)
+
+    def start(self) -> None:
+        """Start both."""
+        self.archive.start()
+        self.node.start()
+
+    def stop(self) -> None:
+        """Stop both."""
+        if self.node.process is not None:
+            self.node.stop()
+        self.archive.stop()
+
+    # Sending
+
+    def send_study(self, images: int = 1, *, patience: random.Random | None = None) -> str:
+        """Send a study, each image until it is acknowledged; with `patience` a sender may also give up an image."""
+        study, series = generate_uid(), generate_uid()
+        for _ in range(images):
+            ds = build_dx(PIXELS, StudyInstanceUID=study, SeriesInstanceUID=series)
+            self.sent[study].attempted.add(ds.SOPInstanceUID)
+            deadline = time.monotonic() + PATIENCE_S
+            while not self._send(ds):
+                if patience is not None and patience.random() < 0.2:
+                    break
+                assert time.monotonic() < deadline, "the node takes nothing any more"
+                time.sleep(0.1)
+        return study
+
+    def _send(self, ds: Dataset) -> bool:
+        with (
+            contextlib.suppress(OSError, AssertionError, KeyError, struct.error),
+            RawPeer(self.node.port, timeout_s=30) as peer,
+        ):
+            peer.associate([(DX, [EXPLICIT])], calling="ARCHIVE")
+            if status_of(peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)) == 0:
+                self.sent[ds.StudyInstanceUID].acknowledged.add(ds.SOPInstanceUID)
+                return True
+        return False
+
+    @contextlib.contextmanager
+    def load(self, senders: int, *, seed: int) -> Iterator[threading.Semaphore]:
+        """Let senders pour studies of one to three images in until the block ends; each study takes one permit."""
+        stop, permits = threading.Event(), threading.Semaphore(senders)
+
+        def pour(chance: random.Random) -> None:
+            while not stop.wait(chance.uniform(0, 0.6)):
+                if permits.acquire(timeout=0.2):
+                    self.send_study(chance.randint(1, 3), patience=chance)
+
+        # Chance that can be had again, not secrets.
+        threads = [threading.Thread(target=pour, args=[random.Random(seed + one)]) for one in range(senders)]  # noqa: S311
+        for thread in threads:
+            thread.start()
+        try:
+            yield permits
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    # Killing
+
+    def kill_something(self, chance: random.Random) -> str:
+        """Kill a process of the node, or all of it; return which. All of it is started again at once."""
+        victims = self._processes()
+        kind = chance.choice(["receiver process"] * 3 + ["receiver"] + ["worker"] * 4 + ["node"] * 2)
+        if kind == "node" or not victims[kind]:
+            self.node.kill()
+            self.node.start()
+            return "node"
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(chance.choice(victims[kind]), signal.SIGKILL)
+        return kind
+
+    def _processes(self) -> dict[str, list[int]]:
+        assert self.node.process is not None
+        found: dict[str, list[int]] = {"receiver process": [], "receiver": [], "worker": []}
+        for child in children_of(self.node.process.pid, deep=False):
+            words = _command_of(child)
+            if "receiver" in words:
+                found["receiver"].append(child)
+                found["receiver process"] += children_of(child, deep=False)
+            elif "worker" in words:
+                found["worker"].append(child)
+        return found
+
+    def wait_for_worker(self, since: float) -> None:
+        """Wait until the worker has swept after a moment."""
+        heartbeat = self.node.settings.node.heartbeat
+        wait_for(
+            "the worker sweeps",
+            lambda: heartbeat.exists() and heartbeat.stat().st_mtime > since,
+            within_s=PATIENCE_S,
+        )
+
+    # Counting
+
+    def wait_until_done(self, studies: set[str]) -> None:
+        """Wait until nothing of these studies is open or under way."""
+        with closing(self.node.store()) as store:
+            wait_for("every study is done", lambda: _is_done(store, studies), within_s=PATIENCE_S, poll_s=0.5)
+
+    def check(self, study: str) -> int:
+        """Assert that a study was analysed once for each of its revisions; return how many there are."""
+        sent = self.sent[study]
+        with closing(self.node.store()) as store:
+            revisions = sorted(
+                (one for one in store.status(1_000_000) if one.study_instance_uid == study), key=lambda one: one.version
+            )
+            members = [
+                sorted(row.sop_instance_uid for row in store.revision(study, one.digest).instances) for one in revisions
+            ]
+        if not sent.acknowledged and not revisions:
+            return 0
+        assert [one.state for one in revisions] == [RevisionState.DONE] * len(revisions)
+        assert not [said.reason for one in revisions for said in one.findings if said.decision == "not analysed"]
+        assert sent.acknowledged <= set(members[-1]) <= sent.attempted
+        captures, reports = results_among(self.archive.instances_of(study))
+        assert len(reports) == len(revisions)
+        by_series: dict[str, list[str]] = defaultdict(list)
+        for ds in captures:
+            by_series[ds.SeriesInstanceUID].append(ds.SourceImageSequence[0].ReferencedSOPInstanceUID)
+        assert sorted(sorted(sources) for sources in by_series.values()) == sorted(members)
+        return len(revisions)
+
+    def take_from_archive(self, sop_instance_uid: str) -> Dataset:
+        """Delete an instance from the archive; return it."""
+        found = json.loads(self.archive.post("/tools/lookup", sop_instance_uid.encode()))
+        place = next(one["Path"] for one in found if one["Type"] == "Instance")
+        ds = dcmread(BytesIO(self.archive.get(f"{place}/file")))
+        connection = http.client.HTTPConnection("127.0.0.1", self.archive.http_port, timeout=30)
+        connection.request("DELETE", place)
+        assert connection.getresponse().status == http.HTTPStatus.OK
+        connection.close()
+        return ds
+
+    def give_to_archive(self, ds: Dataset) -> None:
+        """Upload an instance to the archive."""
+        self.archive.post("/instances", to_part10(ds))
+
+    def check_files(self) -> None:
+        """Assert that each file of the node has its row and each row its file, and that nothing is half done."""
+        node = self.node.settings.node
+        with closing(sqlite3.connect(node.data_dir / "node.sqlite", isolation_level=None)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            received = {path for (path,) in database.execute("SELECT path FROM instances")}
+            results = {path for (path,) in database.execute("SELECT path FROM results")}
+        assert {str(path.relative_to(node.spool_dir)) for path in node.spool_dir.glob("*/*.dcm")} == received
+        assert {str(path.relative_to(node.results_dir)) for path in _files(node.results_dir)} == results
+        assert list((node.spool_dir / ".incoming").rglob("*.part")) == []
+        assert list((node.spool_dir / ".conflicts").iterdir()) == []
+
+    def check_all(self) -> str:
+        """Wait until all is done, assert that nothing is lost, doubled or left over; say in a line what there was."""
+        self.wait_until_done(set(self.sent))
+        revisions = sum(self.check(study) for study in self.sent)
+        self.check_files()
+        acknowledged = sum(len(one.acknowledged) for one in self.sent.values())
+        return (
+            f"{len(self.sent)} studies, {acknowledged} acknowledged instances, {revisions} result sets in the archive"
+        )
+
+
+def say(line: str) -> None:
+    """Print a line of the count: what a long run is for."""
+    print(line, flush=True)  # noqa: T201  # as its docstring says
+
+
+def _is_done(store: Store, studies: set[str]) -> bool:
+    if any(one.study_instance_uid in studies for one in store.open_studies()):
+        return False
+    ended = {RevisionState.DONE, RevisionState.FAILED}
+    return all(one.state in ended for one in store.status(1_000_000) if one.study_instance_uid in studies)
+
+
+def _command_of(process: int) -> list[str]:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
+    except OSError:
+        return []
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
