@@ -64,6 +64,7 @@ def test_the_others_stop_when_the_supervisor_is_killed(node):
     wait_for("all have gone", lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), within_s=20)
 
 
+@pytest.mark.fault(65, 66)
 def test_a_silent_archive_does_not_hold_up_the_end(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as archive:
         node = Node(tmp_path, {"archive": archive.getsockname()[1]})

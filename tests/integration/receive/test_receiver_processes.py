@@ -152,6 +152,7 @@ def test_the_limit_holds_for_all_processes_together(tmp_path: Path) -> None:
         assert left in {1, 2}
 
 
+@pytest.mark.fault(66)
 def test_sigterm_ends_it_in_time_whatever_a_peer_leaves_open(running: Running) -> None:
     with RawPeer(running.port).associate() as peer, RawPeer(running.port), RawPeer(running.port).associate():
         peer.send(P_DATA, bytes(100), length=10_000)
@@ -174,6 +175,7 @@ def test_a_process_that_dies_is_replaced_and_the_others_go_on(running: Running) 
         assert peer.request()[0] == ASSOCIATE_AC
 
 
+@pytest.mark.fault(65)
 def test_a_process_that_is_told_to_stop_finishes_while_the_others_accept(running: Running) -> None:
     ds = build_dx()
     sent = encode(ds)
@@ -207,6 +209,7 @@ def test_a_port_in_use_is_a_configuration_error(running: Running) -> None:
     assert "Traceback" not in running.log
 
 
+@pytest.mark.fault(69)
 def test_sixty_simultaneous_connects_are_set_up_within_a_second(running: Running) -> None:
     together = threading.Barrier(60)
     peers, taken = [], []
@@ -231,6 +234,7 @@ def test_sixty_simultaneous_connects_are_set_up_within_a_second(running: Running
 # After a crash
 
 
+@pytest.mark.fault(57)
 def test_killed_in_the_middle_of_an_object_it_leaves_no_half(running: Running) -> None:
     ds = build_dx()
     spool = running.settings.node.spool_dir
@@ -244,6 +248,7 @@ def test_killed_in_the_middle_of_an_object_it_leaves_no_half(running: Running) -
     assert list(spool.glob("*/*.dcm")) == []
 
 
+@pytest.mark.fault(57, 59)
 def test_files_without_a_row_get_one_at_the_next_start(running: Running) -> None:
     assert running.stop() == 0
     ds = build_dx()
@@ -274,6 +279,7 @@ def test_files_without_a_row_get_one_at_the_next_start(running: Running) -> None
     assert list((running.settings.node.spool_dir / ".conflicts").iterdir()) == []
 
 
+@pytest.mark.fault(57)
 def test_killed_at_any_moment_it_has_what_it_acknowledged(running: Running) -> None:
     acknowledged: list[str] = []
     stop = threading.Event()

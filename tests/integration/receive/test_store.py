@@ -153,6 +153,7 @@ def test_a_study_of_nothing_but_pictures_of_other_programs_is_open_to_be_answere
     assert [one.study_instance_uid for one in store.open_studies()] == [ds.StudyInstanceUID]
 
 
+@pytest.mark.fault(54)
 def test_below_the_watermark_objects_are_refused_for_now(start: StartReceiver) -> None:
     receiver = start(minimum_free_mb=1e9)
     ds = build_dx()
@@ -170,6 +171,7 @@ def test_an_object_larger_than_allowed_is_refused_and_the_association_goes_on(st
         assert status_of(peer.store(encode(small), sop_instance=small.SOPInstanceUID)) == 0
 
 
+@pytest.mark.fault(54)
 def test_a_disk_that_takes_no_more_refuses_the_object_keeps_no_half_and_recovers(receiver: Receiver) -> None:
     ds = build_dx()
     with RawPeer(receiver.port).associate() as peer:
@@ -186,6 +188,7 @@ def test_a_disk_that_takes_no_more_refuses_the_object_keeps_no_half_and_recovers
     assert len(kept_files(receiver)) == 1
 
 
+@pytest.mark.fault(54)
 def test_a_database_that_takes_no_rows_refuses_the_object_and_a_resend_is_taken(
     receiver: Receiver, store: Store
 ) -> None:
