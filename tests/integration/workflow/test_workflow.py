@@ -162,7 +162,9 @@ def test_a_revision_is_made_and_delivered_to_every_destination_once(archive, ben
     assert (len(at_a), len(at_b), one.times_made) == (1, 1, 1)
 
 
+@pytest.mark.fault(62)
 def test_a_dead_destination_delays_none_of_the_others_and_gets_its_results_when_it_is_back(archive, bench):
+    """Connection refused for as long as it lasts: tried again, nobody else waits, and everything arrives in the end."""
     dead_port = find_free_port()
     port, at_living = archive()
     one = bench(dead=dead_port, living=port)
@@ -285,7 +287,9 @@ def test_a_destination_that_is_no_longer_configured_ends_as_refused_however_ofte
         assert one.store.retry(STUDY) == 1
 
 
+@pytest.mark.fault(62)
 def test_a_retry_beside_a_waiting_destination_sends_to_neither_twice(archive, bench):
+    """An operator's retry of what is parked leaves alone what waits for another archive."""
     dead_port = find_free_port()
     port, received = archive(status=0xA900)
     one = bench(dead=dead_port, stern=port)
@@ -318,7 +322,9 @@ def test_a_full_disk_delays_a_study_until_there_is_room(archive, bench):
     assert len(received) == 1
 
 
+@pytest.mark.fault(62)
 def test_a_refused_result_is_not_sent_again_until_an_operator_says_so(archive, bench):
+    """A9xx: parked by the running workflow, and sent once."""
     port, received = archive(status=0xA900)
     one = bench(a=port)
     assert one.start().wait(40) == 0
@@ -336,7 +342,9 @@ def test_checkpoints_hold_no_more_than_uids(archive, bench):
     assert b"Phantom" not in content
 
 
+@pytest.mark.fault(62)
 def test_the_wait_before_a_retry_doubles_up_to_the_longest():
+    """Retries never end: the wait doubles up to the longest, and no two draw the same."""
     destination = Destination(name="a", ae_title="A", host="127.0.0.1", port=1, retry_first_s=5, retry_longest_s=60)
     for number, longest in ((1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (100, 60)):
         drawn = [retry_delay_s(destination, number) for _ in range(50)]
