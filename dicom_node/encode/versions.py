@@ -1,6 +1,6 @@
 """What a result says of the versions before it: which it takes the place of, and which stay valid beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pydicom import Dataset
 from pydicom.uid import UID, EncapsulatedPDFStorage
@@ -13,13 +13,13 @@ def describe_version(study: Study) -> str:
     if not study.standing:
         return name_version(study)
     valid = "stays" if len(study.standing) == 1 else "stay"
-    return f"{name_version(study)}, beside {_name(set(study.standing))}, which {valid} valid"
+    return f"{name_version(study)}, beside {name_versions(study.standing)}, which {valid} valid"
 
 
 def name_version(study: Study) -> str:
     """Say it in so few words that they have room on a picture: which version it is, and which it supersedes."""
-    superseded = {one.version for one in study.supersedes}
-    return f"Version {study.version}" + (f", supersedes {_name(superseded)}" if superseded else "")
+    superseded = [one.version for one in study.supersedes]
+    return f"Version {study.version}" + (f", supersedes {name_versions(superseded)}" if superseded else "")
 
 
 def list_predecessors(study: Study, source_sop_instance_uid: str) -> list[Dataset]:
@@ -59,6 +59,7 @@ def refer_to_result(result: ResultReference) -> Dataset:
     return item
 
 
-def _name(versions: set[int]) -> str:
-    *others, last = (str(version) for version in sorted(versions))
+def name_versions(versions: Iterable[int]) -> str:
+    """Name versions in ascending order, each once: `versions 1, 2 and 4`."""
+    *others, last = (str(version) for version in sorted(set(versions)))
     return f"versions {', '.join(others)} and {last}" if others else f"version {last}"

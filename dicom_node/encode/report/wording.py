@@ -7,6 +7,7 @@ from pydicom.uid import UID
 
 from dicom_node.encode.identification import read_name, read_text, read_valid
 from dicom_node.encode.provenance import Origin
+from dicom_node.encode.versions import name_versions
 from dicom_node.expectation import ListedImage
 from dicom_node.header import code, numbers
 from dicom_node.values import AnalysedInstance, Instance, StudyAnalysis
@@ -63,7 +64,11 @@ def count_images(analysis: StudyAnalysis) -> str:
     others = sum(not _is_image(instance) for instance in received)
     expected = len(received) - others + len(list_missing(analysis))
     line = f"Analysed {len(list_analysed(analysis))} of {expected} images{_describe_expectation(analysis)}."
-    return f"{line} {others} other object{'s' if others != 1 else ''} in the study." if others else line
+    if others:
+        line += f" {others} other object{'s' if others != 1 else ''} in the study."
+    if analysis.study.standing:
+        line += f" For images that came earlier see {name_versions(analysis.study.standing)}."
+    return line
 
 
 def list_missing(analysis: StudyAnalysis) -> tuple[ListedImage, ...]:
@@ -81,7 +86,7 @@ def _describe_expectation(analysis: StudyAnalysis) -> str:
         return " received; the archive lists none of them"
     missing = expectation.missing
     if not missing:
-        return "; the archive lists no other"
+        return " received" if analysis.study.standing else "; the archive lists no other"
     if len(missing) > _MOST_NAMED:
         return f"; {len(missing)} never came, they are named below"
     return f"; never came: {', '.join(_name_listed(image) for image in missing)}"

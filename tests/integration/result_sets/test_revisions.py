@@ -77,7 +77,9 @@ def test_a_version_without_the_images_that_retention_removed_leaves_the_earlier_
     receive(node, 2)
     made = node.make(STUDY)
     assert [ds.Modality for ds in made] == ["OT", "DOC"]
-    assert "Version 2, beside version 1, which stays valid" in read_report(made[-1])
+    text = read_report(made[-1])
+    assert "Version 2, beside version 1, which stays valid" in text
+    assert "For images that came earlier see version 1." in text
     assert "PredecessorDocumentsSequence" not in made[-1]
     assert len(node.findings) == 1
 
