@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -50,8 +51,7 @@ def run_worker(settings: Settings) -> int:
         return 0
     remove_partial_files(settings.node.results_dir)
     store = Store(settings.database_url)
-    decoder, pipeline = Decoder(settings.analysis), CagedPipeline(settings.models, settings.analysis)
-    decoder.wait_until_ready()
+    decoder, pipeline = _start_processes(settings, stop)
     destinations = tuple(destination.name for destination in settings.destinations)
     scheduler = BackgroundScheduler(timezone="UTC")
     configure_workflows(settings)
@@ -128,6 +128,22 @@ def schedule_questions(settings: Settings, store: Store) -> BackgroundScheduler:
             search = Reconciliation(settings, reconcile, store, archives[name])
             scheduler.add_job(search, seconds=reconcile.every_s, next_run_time=datetime.now(UTC), **every_tick)
     return scheduler
+
+
+def _start_processes(settings: Settings, stop: threading.Event) -> tuple[Decoder, CagedPipeline]:
+    """Start what decodes and what runs the models; a stop meanwhile ends this process, which has nothing in hand."""
+    started = threading.Event()
+
+    def leave() -> None:
+        stop.wait()
+        if not started.is_set():
+            os._exit(0)
+
+    threading.Thread(target=leave, name="early stop", daemon=True).start()
+    decoder, pipeline = Decoder(settings.analysis), CagedPipeline(settings.models, settings.analysis)
+    decoder.wait_until_ready()
+    started.set()
+    return decoder, pipeline
 
 
 class Sweep:
