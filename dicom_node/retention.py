@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.audit import AuditEvent, AuditTrail
+from dicom_node.durable import make_private_folder
 from dicom_node.retention_settings import RetentionSettings
 from dicom_node.settings import NodeSettings
 from dicom_node.store import RemovableStudy, Store
@@ -90,7 +91,7 @@ def remove_empty_folders(spool: Path, before: float) -> None:
 def measure_disk(node: NodeSettings) -> DiskUse:
     """Measure what the node has on its disk."""
     conflicts = node.spool_dir / ".conflicts"
-    node.data_dir.mkdir(parents=True, exist_ok=True)
+    make_private_folder(node.data_dir)
     return DiskUse(
         received=sum(_sizes(node.spool_dir)) - sum(_sizes(conflicts)),
         results=sum(_sizes(node.results_dir)),
