@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
-.PHONY: demo test check format faults bench clean
+.PHONY: demo test check format faults chaos fuzz bench clean
 
 demo: $(RUNTIME)
 	$(BIN)/dicom-node demo
@@ -43,6 +43,16 @@ $(DEVELOPMENT): $(VENV)/bin/pip pyproject.toml
 
 faults: $(DEVELOPMENT)
 	$(BIN)/python tests/fault_table.py
+
+KILLS ?= 200
+ASSOCIATIONS ?= 10000
+chaos: $(DEVELOPMENT)
+	CHAOS_KILLS=$(KILLS) $(BIN)/pytest -s tests/chaos
+	SOAK_ASSOCIATIONS=$(ASSOCIATIONS) $(BIN)/pytest -s tests/faults/test_resources_limits.py -k associations
+
+CASES ?= 20000
+fuzz: $(DEVELOPMENT)
+	FUZZ_CASES=$(CASES) $(BIN)/pytest -s tests/fuzz
 
 bench: $(DEVELOPMENT)
 	$(BIN)/python benchmarks/decode.py
