@@ -60,4 +60,9 @@ def describe_unforeseen(error: BaseException) -> str:
 
 def describe_uid(value: str) -> str:
     """Return a UID for a log or the audit trail; where a sender put something else, say so: it might be a name."""
-    return value if _UID.fullmatch(value) else "(no UID)"
+    return value if is_uid(value) else "(no UID)"
+
+
+def is_uid(value: str) -> bool:
+    """Tell whether a text is made as a UID is: digits and dots, 64 at most."""
+    return _UID.fullmatch(value) is not None

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from dicom_node.durable import data_set_offset, hash_data_set
-from dicom_node.errors import describe_uid, describe_unforeseen
+from dicom_node.errors import describe_unforeseen, is_uid
 from dicom_node.receive.archive import Archive, role_for
 from dicom_node.receive.header import read_header
 from dicom_node.receive.part10 import read_sender
@@ -21,6 +21,9 @@ def rebuild_rows(archive: Archive) -> int:
     """
     added = 0
     for path in archive.spool.files():
+        if not is_uid(path.stem):
+            _LOGGER.warning("a file of the spool was passed over: its name is no SOP Instance UID")
+            continue
         known = archive.store.find_instance(path.stem)
         if known is None or known.removed_at is not None or archive.spool.folder / known.path != path:
             added += _try_to_add_row(archive, path)
@@ -49,7 +52,7 @@ def _try_to_add_row(archive: Archive, path: Path) -> bool:
         return add_row(archive, path) is Admission.NEW
     except Exception as error:  # noqa: BLE001  # whatever a file that is not one of ours makes a parser do: the next one is none the worse
         reason = describe_unforeseen(error)
-        _LOGGER.error("a file of the spool was passed over: SOP Instance %s: %s", describe_uid(path.stem), reason)  # noqa: TRY400  # no texts of exceptions in logs
+        _LOGGER.error("a file of the spool was passed over: SOP Instance %s: %s", path.stem, reason)  # noqa: TRY400  # no texts of exceptions in logs
         return False
 
 

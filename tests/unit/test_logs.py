@@ -98,6 +98,7 @@ def test_the_workflow_engine_logs_as_the_node_does():
 def test_a_process_of_the_node_writes_for_its_user_alone_and_leaves_no_core(tmp_path):
     program = (
         "import os, resource; from dicom_node.processes import keep_private; keep_private();"
+        "assert os.environ['ORT_DISABLE_TELEMETRY'] == '1';"
         "open('file', 'w').close(); os.mkdir('folder');"
         "print(resource.getrlimit(resource.RLIMIT_CORE)[0])"
     )
