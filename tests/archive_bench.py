@@ -127,7 +127,8 @@ def build_images(count=3, **attributes):
 class ScriptedArchive:
     """A Q/R SCP that answers as it is told; by default it lists `images` and moves nothing."""
 
-    def __init__(self, images=(), *, find_status=0x0000, move_status=0x0000, offers=("find", "move")):
+    def __init__(self, images=(), *, find_status=0x0000, move_status=0x0000, offers=("find", "move"), silent_s=0.0):
+        self.silent_s, self.stopped = silent_s, threading.Event()
         self.images, self.find_status, self.move_status = list(images), find_status, move_status
         self.moves, self.finds = [], []
         self.ae = AE(ae_title="ARCHIVE")
@@ -142,11 +143,13 @@ class ScriptedArchive:
 
     def stop(self):
         """Stop listening."""
+        self.stopped.set()
         self.server.shutdown()
 
     def _find(self, event):
         keys = event.identifier
         self.finds.append(keys)
+        self.stopped.wait(self.silent_s)
         for match in self.matches(keys):
             yield 0xFF00, match
         if self.find_status:

@@ -153,6 +153,6 @@ def _read(ds: Dataset, keyword: str) -> str:
 
 
 def _read_number(ds: Dataset, keyword: str) -> int | None:
-    """Read an integer string (PS3.5 6.2, VR IS)."""
+    """Read an integer string (PS3.5 6.2, VR IS), of no more digits than a database's integer takes."""
     text = _read(ds, keyword)
-    return int(text) if re.fullmatch(r"[+-]?\d{1,11}", text) else None
+    return int(text) if re.fullmatch(r"[+-]?\d{1,9}", text) else None

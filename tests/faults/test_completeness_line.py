@@ -94,7 +94,7 @@ def test_a_study_that_was_never_forwarded_is_analysed_exactly_once(clinic, build
     clinic.start()
     study, paths = build_tibia(clinic, 3)
     dcmsend(clinic.archive.port, *paths)
-    assert "Analysed 3 of 3 images; the archive lists no other." in clinic.read_report(study)
+    assert "Analysed 3 of 3 images; the archive lists no other radiograph." in clinic.read_report(study)
 
     def is_whole():
         store = clinic.node.store()

@@ -86,7 +86,7 @@ def _describe_expectation(analysis: StudyAnalysis) -> str:
         return " received; the archive lists none of them"
     missing = expectation.missing
     if not missing:
-        return " received" if analysis.study.standing else "; the archive lists no other"
+        return " received" if analysis.study.standing else "; the archive lists no other radiograph"
     if len(missing) > _MOST_NAMED:
         return f"; {len(missing)} never came, they are named below"
     return f"; never came: {', '.join(_name_listed(image) for image in missing)}"

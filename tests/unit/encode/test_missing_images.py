@@ -26,7 +26,7 @@ def read_report(study):
 
 
 def test_the_report_says_that_all_images_have_come():
-    assert "Analysed 3 of 3 images; the archive lists no other." in read_report(build_expecting(images=3))
+    assert "Analysed 3 of 3 images; the archive lists no other radiograph." in read_report(build_expecting(images=3))
 
 
 def test_the_report_names_the_image_that_never_came():
@@ -59,4 +59,4 @@ def test_the_report_says_that_the_archive_lists_none_of_the_images():
 
 def test_a_report_is_no_image_and_does_not_count_as_one():
     text = read_report(build_expecting(excluded=[build_excluded(build_sr(), "It is not an image.")], listed=2))
-    assert "Analysed 2 of 2 images; the archive lists no other. 1 other object in the study." in text
+    assert "Analysed 2 of 2 images; the archive lists no other radiograph. 1 other object in the study." in text
