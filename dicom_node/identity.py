@@ -44,9 +44,10 @@ def derive_result_uid(*parts: str) -> UID:
 def is_result_uid(uid: str) -> bool:
     """Tell whether `derive_result_uid` has made a UID, here or on another node: a foreign one passes once in 2**32."""
     root, _, number = uid.strip(" \0").rpartition(".")
-    if root != "2.25" or not (number.isascii() and number.isdigit()) or (value := int(number)) >> 128:
+    if root != "2.25" or len(number) > 39 or not (number.isascii() and number.isdigit()):
         return False
-    if (value >> 76 & 0xF, value >> 62 & 0b11) != (8, 2):
+    value = int(number)
+    if (value >> 128, value >> 76 & 0xF, value >> 62 & 0b11) != (0, 8, 2):
         return False
     custom = value >> 80 << 74 | (value >> 64 & 0xFFF) << 62 | value & _LOW
     return custom & 0xFFFFFFFF == _mark(custom >> 32)

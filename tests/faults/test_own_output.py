@@ -129,6 +129,7 @@ def test_foreign_uids_are_not_taken_for_results():
     number = int(mine.removeprefix("2.25."))
     uids += [f"2.25.{number ^ 1 << bit}" for bit in range(128)]
     uids += ["", "2.25.", "2.25.x", "2.25.-1", f"2.26.{number}", f"1.2.25.{number}", f"2.25.{number + (1 << 128)}"]
+    uids.append(f"2.25.{'9' * 5000}")
     assert not [uid for uid in uids if is_result_uid(uid)]
     assert all(is_result_uid(derive_result_uid(str(n))) for n in range(2000))
     assert is_result_uid(f"{mine}\0")

@@ -1,11 +1,9 @@
 """Every accepted study ends in something visible: missing, altered and unforeseen included."""
 
 import pytest
-from pydicom.uid import generate_uid
 from result_bench import build_small_dx, patient_id_bytes
 
 from dicom_node.assemble.study import ALTERED, MISSING, read_study
-from dicom_node.identity import is_own_result
 from dicom_node.result_sets import CRASHED, UNFORESEEN, ResultSets
 from dicom_node.settings import HeaderPolicy
 from inference.types import Decision
@@ -145,14 +143,3 @@ def test_instances_are_known_by_the_uids_that_were_checked_when_they_came(node):
     revision = node.store.revision(first.StudyInstanceUID, node.store.status(1)[0].digest)
     study = read_study(revision, node.settings.spool_dir)
     assert {one.sop_instance_uid for one in study.instances} == {row.sop_instance_uid for row in revision.instances}
-
-
-def test_results_are_known_again_when_an_archive_has_overwritten_manufacturer_and_uids(node):
-    first, *_ = two_images(node)
-    for ds in node.make(first.StudyInstanceUID):
-        ds.Manufacturer, ds.ManufacturerModelName = "Some archive", "Router"
-        for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
-            setattr(ds, keyword, generate_uid())
-        assert is_own_result(ds)
-        del ds.ContributingEquipmentSequence
-        assert not is_own_result(ds)
