@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
+from typing import BinaryIO, cast
 
 from pydicom import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
+from dicom_node.bounded_file import BoundedFile
 from dicom_node.identity import has_result_uid, is_own_result
 from dicom_node.receive.presentation import RADIOGRAPHS, RESULT_CLASSES
 from dicom_node.receive.status import RefusedError, StoreStatus
@@ -28,9 +29,10 @@ _MAKER = [Tag(0x0008, 0x0014), Tag(0x0008, 0x0070), Tag(0x0008, 0x1090), Tag(0x0
 known by, beside their own UIDs."""
 _CAPTURE = [Tag(0x0008, 0x0008), Tag(0x0008, 0x0060), Tag(0x0008, 0x0064), Tag(0x0028, 0x0004), Tag(0x0028, 0x0008)]
 """Image Type, Modality, Conversion Type, Photometric Interpretation, Number of Frames: what a Secondary Capture is."""
-_PIXELS = 0x7FE00000
-_PREFIXES = (1 << 16, 1 << 20)
-"""Bytes of the data set that are parsed: nearly all headers fit the first, none is followed beyond the last."""
+_LAST = max(_CAPTURE)
+"""Nothing behind it is looked at."""
+_MEMORY = 1 << 24
+"""Bytes that parsing may take; what is passed over, such as private data of any size, does not count."""
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -63,27 +65,16 @@ def clean_uid(value: str | bytes | None) -> str:
     return text
 
 
-def read_header(read: Callable[[int], bytes], size: int, transfer_syntax: UID) -> Header:
-    """Read the identifiers of a data set of `size` bytes; `read(n)` returns its first n bytes.
+def read_header(read_at: Callable[[int, int], bytes], size: int, transfer_syntax: UID) -> Header:
+    """Read the identifiers of a data set of `size` bytes, of which `read_at(offset, length)` returns a piece.
 
     Raises
     ------
     RefusedError
         Where the data set is empty, is not in `transfer_syntax`, does not parse, or has no or bad UIDs.
     """
-    for length in _PREFIXES:
-        prefix = read(length)
-        _check_encoding(prefix, transfer_syntax)
-        last = len(prefix) == size or length == _PREFIXES[-1]
-        try:
-            ds, whole = _parse(prefix, transfer_syntax)
-        except RefusedError:
-            # A prefix may end in the middle of an element.
-            if last:
-                raise
-            continue
-        if whole or last:
-            break
+    _check_encoding(read_at(0, 8), transfer_syntax)
+    ds = _parse(BoundedFile(read_at, size, _MEMORY), transfer_syntax)
     uids = [_uid(ds, tag) for tag in _MISSING]
     return Header(
         sop_class_uid=uids[0],
@@ -107,26 +98,18 @@ def _check_encoding(prefix: bytes, transfer_syntax: UID) -> None:
         raise RefusedError(StoreStatus.CANNOT_UNDERSTAND, "the data set is not in the negotiated transfer syntax")
 
 
-def _parse(prefix: bytes, transfer_syntax: UID) -> tuple[Dataset, bool]:
-    """Parse up to the pixel data; the second value tells whether they were reached."""
-    reached = False
-
-    def stop(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        nonlocal reached
-        reached = tag >= _PIXELS
-        return bool(reached)
-
+def _parse(file: BoundedFile, transfer_syntax: UID) -> Dataset:
+    """Parse as far as anything is wanted, and convert nothing."""
     try:
-        ds = read_dataset(
-            BytesIO(prefix),
+        return read_dataset(
+            cast("BinaryIO", file),
             transfer_syntax.is_implicit_VR,
             is_little_endian=True,
-            stop_when=stop,
+            stop_when=lambda tag, _vr, _length: tag > _LAST,
             specific_tags=[*_MISSING, *_MAKER, *_CAPTURE],
         )
     except (Exception, RecursionError, MemoryError) as error:  # whatever foreign bytes make the parser do
         raise RefusedError(StoreStatus.CANNOT_UNDERSTAND, "the data set does not parse") from error
-    return ds, reached
 
 
 def _uid(ds: Dataset, tag: BaseTag) -> str:

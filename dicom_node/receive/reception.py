@@ -120,7 +120,7 @@ class Reception:
         )
 
     def _keep(self, file: IncomingFile) -> None:
-        header = read_header(file.read_prefix, file.size, self.request.transfer_syntax)
+        header = read_header(file.read_at, file.size, self.request.transfer_syntax)
         if (header.sop_class_uid, header.sop_instance_uid) != (
             self.request.sop_class_uid,
             clean_uid(self.request.sop_instance_uid),

@@ -62,11 +62,11 @@ def _read_row(archive: Archive, path: Path) -> ReceivedInstance:
     with path.open("rb") as file:
         offset = data_set_offset(file.read(144))
 
-        def read(length: int) -> bytes:
-            file.seek(offset)
+        def read_at(start: int, length: int) -> bytes:
+            file.seek(offset + start)
             return file.read(length)
 
-        header = read_header(read, size, transfer_syntax)
+        header = read_header(read_at, size, transfer_syntax)
     return ReceivedInstance(
         sop_instance_uid=header.sop_instance_uid,
         study_instance_uid=header.study_instance_uid,

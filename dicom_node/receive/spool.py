@@ -51,9 +51,9 @@ class IncomingFile:
         while written < len(content):
             written += os.write(self._descriptor, content[written:])
 
-    def read_prefix(self, length: int) -> bytes:
-        """Return the first bytes of the data set."""
-        return os.pread(self._descriptor, min(length, self.size), self._head_bytes)
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return bytes of the data set, fewer at its end."""
+        return os.pread(self._descriptor, length, self._head_bytes + offset)
 
     @property
     def sha256(self) -> str:

@@ -1,25 +1,21 @@
 """What is in an object: data sets that are empty, cut off, in another encoding, or made to break a parser."""
 
+import struct
+import time
 from collections.abc import Callable
+from io import BytesIO
 
+import psutil
 import pytest
 from builders import build_dx
-from pydicom import Dataset
-from pydicom.uid import (
-    ImplicitVRLittleEndian,
-)
-from raw_peer import (
-    DX,
-    IMPLICIT,
-    RawPeer,
-    status_of,
-)
+from pydicom import Dataset, dcmread
+from pydicom.uid import ImplicitVRLittleEndian
+from raw_peer import COMMAND, DX, IMPLICIT, LAST, RawPeer, status_of, store_command
 from receiving import arriving, encode, kept_files, send, status
 
+from dicom_node.assemble.study import read_instance
 from dicom_node.receive.status import StoreStatus
 from dicom_node.receive.storage_scp import Receiver
-
-StartReceiver = Callable[..., Receiver]
 
 
 def nested(depth: int) -> bytes:
@@ -81,3 +77,68 @@ def test_refusals_say_why_in_64_characters_without_patient_data(
     assert 0 < len(response[0x0902]) <= 64
     assert b"CANARY" not in response[0x0902].upper()
     assert "CANARY" not in caplog.text.upper()
+
+
+ITEM, DELIMITER = b"\xfe\xff\0\xe0\0\0\0\0", b"\xfe\xff\xdd\xe0\0\0\0\0"
+SEQUENCE, BYTES = b"\x09\0\x01\x10SQ\0\0", b"\x09\0\x02\x10OB\0\0"
+
+
+def private(content: bytes, *, group: int = 0x0009) -> tuple[Dataset, bytes]:
+    """Build a radiograph, and encode it with elements of a private group in their place."""
+    ds = build_dx(PixelData=bytes(2048), Rows=32, Columns=32)
+    whole, before = encode(ds), Dataset({one.tag: one for one in ds if one.tag.group < group})
+    start = len(encode(before))
+    return ds, whole[:start] + content + whole[start:]
+
+
+@pytest.mark.fault(36)
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (lambda: BYTES + struct.pack("<I", 200_000_000) + bytes(200_000_000), StoreStatus.SUCCESS),
+        (lambda: SEQUENCE + struct.pack("<I", 8_000_000) + ITEM * 1_000_000, StoreStatus.SUCCESS),
+        (lambda: SEQUENCE + b"\xff\xff\xff\xff" + ITEM * 1_000_000 + DELIMITER, StoreStatus.CANNOT_UNDERSTAND),
+        (lambda: struct.pack("<HH2sH", 9, 0x1001, b"LO", 0) * 500_000, StoreStatus.CANNOT_UNDERSTAND),
+    ],
+    ids=["200 MB of bytes", "a million items", "a million items without a length", "half a million elements"],
+)
+def test_private_data_beyond_reason_costs_neither_time_nor_memory(
+    receiver: Receiver, content: Callable[[], bytes], expected: StoreStatus
+) -> None:
+    """What can be passed over is kept; where too much must be parsed to find out whose the object is, C000."""
+    ds, data_set = private(content())
+    before, started = psutil.Process().memory_info().rss, time.process_time()
+    with RawPeer(receiver.port, timeout_s=120).associate(maximum_length=131_072) as peer:
+        peer.send_values((1, COMMAND | LAST, store_command(DX, ds.SOPInstanceUID)))
+        peer.send_data_set(data_set, piece=120_000)
+        assert status_of(peer.read_response()) == expected
+    assert time.process_time() - started < 20
+    for path in kept_files(receiver):
+        header = read_instance(path).header
+        assert (header.PatientID, header.Rows) == (ds.PatientID, 32)
+    assert len(kept_files(receiver)) == (expected is StoreStatus.SUCCESS)
+    assert psutil.Process().memory_info().rss - before < 100_000_000
+
+
+@pytest.mark.fault(36)
+def test_private_data_behind_what_is_wanted_does_not_cost_the_worker_its_memory(receiver: Receiver) -> None:
+    """A million items behind the pixel description are kept; whoever reads the header stops where they begin."""
+    ds, data_set = private(
+        SEQUENCE.replace(b"\x09", b"\x29") + b"\xff\xff\xff\xff" + ITEM * 1_000_000 + DELIMITER, group=0x0029
+    )
+    assert status(receiver, ds, data_set=data_set) == StoreStatus.SUCCESS
+    before, started = psutil.Process().memory_info().rss, time.process_time()
+    header = read_instance(kept_files(receiver)[0]).header
+    assert (header.PatientID, header.Rows, "PixelData" in header) == (ds.PatientID, 32, False)
+    assert psutil.Process().memory_info().rss - before < 150_000_000
+    assert time.process_time() - started < 60
+
+
+@pytest.mark.fault(36)
+def test_stock_pynetdicom_reads_a_million_empty_items_whole() -> None:
+    """The negative control: a twentieth of them costs pydicom fifty bytes of memory and more for each byte that was sent."""
+    _, data_set = private(SEQUENCE + b"\xff\xff\xff\xff" + ITEM * 50_000 + DELIMITER)
+    before = psutil.Process().memory_info().rss
+    ds = dcmread(BytesIO(data_set), force=True)
+    assert len(ds[0x00091001].value) == 50_000
+    assert psutil.Process().memory_info().rss - before > 15_000_000

@@ -1,3 +1,4 @@
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -15,15 +16,7 @@ from dicom_node.receive.status import RefusedError, StoreStatus
 
 
 def read(content: bytes) -> Header:
-    reads: list[int] = []
-
-    def first(length: int) -> bytes:
-        reads.append(length)
-        return content[:length]
-
-    header = read_header(first, len(content), ExplicitVRLittleEndian)
-    assert max(reads) <= 1 << 20
-    return header
+    return read_header(lambda offset, length: content[offset : offset + length], len(content), ExplicitVRLittleEndian)
 
 
 def test_the_identifiers_are_read_without_their_padding() -> None:
@@ -33,19 +26,20 @@ def test_the_identifiers_are_read_without_their_padding() -> None:
     assert (header.sop_class_uid, header.sop_instance_uid) == (ds.SOPClassUID, ds.SOPInstanceUID)
 
 
-@pytest.mark.parametrize("length", [65_520, 65_530, 65_536, 65_540])
-def test_a_look_that_ends_inside_an_element_is_followed_by_a_longer_one(length: int) -> None:
+@pytest.mark.parametrize("length", [65_520, 65_530, 65_536, 65_540, 1 << 20, 1 << 22])
+def test_identifiers_are_found_behind_private_data_of_any_length(length: int) -> None:
     ds = build_dx()
     ds.private_block(0x0009, "TEST", create=True).add_new(0x01, "OB", bytes(length // 2 * 2 - 700))
     assert read(encode(ds)).study_instance_uid == ds.StudyInstanceUID
 
 
-def test_identifiers_beyond_the_longest_look_are_missing() -> None:
-    ds = build_dx()
-    ds.private_block(0x0009, "TEST", create=True).add_new(0x01, "OB", bytes(1 << 20))
+def test_values_that_are_wanted_are_not_read_at_any_length() -> None:
+    content = encode(build_dx(ImageType=None))
+    start = content.index(b"\x08\0\x16\0UI")
+    huge = b"\x08\0\x08\0UT\0\0" + struct.pack("<I", 1 << 25) + b"X" * (1 << 25)
     with pytest.raises(RefusedError) as refused:
-        read(encode(ds))
-    assert refused.value.status is StoreStatus.MISSING_STUDY_INSTANCE_UID
+        read(content[:start] + huge + content[start:])
+    assert refused.value.status is StoreStatus.CANNOT_UNDERSTAND
 
 
 @pytest.mark.parametrize(
