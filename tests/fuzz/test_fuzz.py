@@ -222,7 +222,9 @@ def test_every_data_set_is_answered_with_a_status_and_the_association_goes_on(re
 def _instance_uid(content):
     """Find the SOP Instance UID as a sender would, so that most commands say the same as their data set."""
     try:
-        return read_header(lambda length: content[:length], len(content), ExplicitVRLittleEndian).sop_instance_uid
+        return read_header(
+            lambda offset, length: content[offset : offset + length], len(content), ExplicitVRLittleEndian
+        ).sop_instance_uid
     except RefusedError:
         return "1.2.3"
 
@@ -241,7 +243,9 @@ def test_every_data_set_that_is_kept_gets_its_report(tmp_path, pipeline):
     def make(content):
         content = renewed(content)
         try:
-            header = read_header(lambda length: content[:length], len(content), ExplicitVRLittleEndian)
+            header = read_header(
+                lambda offset, length: content[offset : offset + length], len(content), ExplicitVRLittleEndian
+            )
         except RefusedError:
             ends["refused"] += 1
             return
