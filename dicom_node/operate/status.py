@@ -72,7 +72,7 @@ def show_removable(settings: Settings) -> None:
     store.close()
     console = Console(highlight=False)
     for study in studies:
-        lines = [study.study_instance_uid, f"{study.files} received files, {_write_size(study.size)}"]
+        lines = [study.study_instance_uid, f"{_count(study.files, 'received file')}, {_write_size(study.size)}"]
         print_entry(console, "removable", lines, style="yellow", column=_COLUMN)
     days = settings.retention.files_days
     rule = (
@@ -80,7 +80,9 @@ def show_removable(settings: Settings) -> None:
         if days
         else "never ([retention] files_days = 0)"
     )
-    console.print(f"{len(studies)} studies, {_write_size(sum(study.size for study in studies))}; files go {rule}")
+    console.print(
+        f"{_count(len(studies), 'study', 'studies')}, {_write_size(sum(study.size for study in studies))}; files go {rule}"
+    )
 
 
 def _describe_disk(disk: DiskUse) -> str:
@@ -95,6 +97,10 @@ def _describe_trail(trail: TrailStatus) -> list[str]:
     said = f"syslog {trail.syslog}: {trail.sent} messages sent, {trail.waiting} lines wait"
     unreadable = f", {trail.unreadable} lines could not be read" if trail.unreadable else ""
     return [trail.folder, said + unreadable, trail.problem]
+
+
+def _count(number: int, what: str, many: str = "") -> str:
+    return f"{number} {what if number == 1 else many or what + 's'}"
 
 
 def _write_size(size: float) -> str:

@@ -8,7 +8,9 @@ import pytest
 from builders import build_dx, build_sc, phantom
 from receiving import conflicts, encode, kept_files, status
 from result_bench import write
+from typer.testing import CliRunner
 
+from dicom_node.cli import app
 from dicom_node.identity import MANUFACTURER, MANUFACTURER_MODEL_NAME
 from dicom_node.receive.recovery import rebuild_rows
 from dicom_node.receive.status import StoreStatus
@@ -329,3 +331,31 @@ def test_disk_use_and_the_longest_wait_are_told(receiver, store, node):
     assert (waiting.study_instance_uid, waiting.destination) == (ds.StudyInstanceUID, "archive")
     deliver(store, uid)
     assert store.oldest_undelivered() is None
+
+
+def test_the_commands_show_what_waits_what_lies_on_the_disk_and_what_would_go(receiver, store, node, tmp_path):
+    """`dicom-node status` names the oldest result without proof and the use of the disk, `retention` what is next."""
+    config = tmp_path / "node.toml"
+    config.write_text(
+        f'[node]\nae_title = "FRACTUREAI"\ndata_dir = "{node.data_dir}"\n[[senders]]\nae_title = "ORTHANC"\n'
+        '[[destinations]]\nname = "archive"\nae_title = "A"\nhost = "127.0.0.1"\nport = 1\n'
+        "[retention]\nfiles_days = 0.0000001"
+    )
+
+    def say(command):
+        shown = CliRunner().invoke(app, [command, "--config", str(config)])
+        assert shown.exit_code == 0, shown.output
+        return " ".join(shown.output.split())
+
+    ds = small_dx()
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    study = ds.StudyInstanceUID
+    uid = make_results(store, node, study, close(store, study))
+    assert f"delivery {study} oldest result without proof of delivery: archive, pending, complete" in say("status")
+    assert "disk received 0.0 MB, results 0.0 MB, state" in say("status")
+    assert study not in say("retention")
+    deliver(store, uid)
+    assert "without proof" not in say("status")
+    time.sleep(0.05)  # longer than the files are to be kept
+    assert f"removable {study} 1 received file," in say("retention")
+    assert len(kept_files(receiver)) == 1
