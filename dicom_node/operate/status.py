@@ -80,9 +80,8 @@ def show_removable(settings: Settings) -> None:
         if days
         else "never ([retention] files_days = 0)"
     )
-    console.print(
-        f"{_count(len(studies), 'study', 'studies')}, {_write_size(sum(study.size for study in studies))}; files go {rule}"
-    )
+    size = _write_size(sum(study.size for study in studies))
+    console.print(f"{_count(len(studies), 'study', 'studies')}, {size}; files go {rule}")
 
 
 def _describe_disk(disk: DiskUse) -> str:
