@@ -18,7 +18,7 @@ from pydicom.uid import (
 
 from dicom_node.expectation import ListedImage
 from dicom_node.header import identifier_bytes
-from dicom_node.identity import MANUFACTURER
+from dicom_node.identity import MANUFACTURER, is_result_uid
 from dicom_node.query.session import QuerySession
 from dicom_node.secondary_capture import GREY_CLASSES
 
@@ -50,6 +50,8 @@ def list_images(
 ) -> list[ListedImage]:
     """List the images of a study in series of these modalities; results of this software are not among them.
 
+    They are known by their UIDs, by their manufacturer, where the archive says it, or as the `own_series` of this node.
+
     Raises
     ------
     QueryError
@@ -60,7 +62,8 @@ def list_images(
     every_series = session.find("SERIES", **study, SeriesInstanceUID="", Modality="", SeriesNumber="", Manufacturer="")
     for series in every_series:
         uid = _read(series, "SeriesInstanceUID")
-        if not _is_of(series, study_instance_uid) or uid in own_series or _read(series, "Manufacturer") == MANUFACTURER:
+        is_own = uid in own_series or is_result_uid(uid) or _read(series, "Manufacturer") == MANUFACTURER
+        if is_own or not _is_of(series, study_instance_uid):
             continue
         if _read(series, "Modality").upper() not in modalities or not _UID.fullmatch(uid):
             continue
@@ -134,8 +137,9 @@ def _is_of(match: Dataset, study_instance_uid: str) -> bool:
 
 
 def _is_image(match: Dataset) -> bool:
+    uid = _read(match, "SOPInstanceUID")
     sop_class = _read(match, "SOPClassUID")  # an optional key (PS3.4 Table C.6-4): not every archive returns it
-    return bool(_UID.fullmatch(_read(match, "SOPInstanceUID"))) and (not sop_class or sop_class in _IMAGES)
+    return bool(_UID.fullmatch(uid)) and not is_result_uid(uid) and (not sop_class or sop_class in _IMAGES)
 
 
 def _to_image(match: Dataset, series: Dataset, series_instance_uid: str) -> ListedImage:

@@ -19,7 +19,7 @@ from pydicom.uid import generate_uid
 
 from dicom_node.assemble.study import read_study
 from dicom_node.demo.archives import find_free_port
-from dicom_node.identity import MANUFACTURER, MANUFACTURER_MODEL_NAME
+from dicom_node.identity import MANUFACTURER, MANUFACTURER_MODEL_NAME, derive_result_uid
 from dicom_node.query.listing import list_images
 from dicom_node.query.session import open_session
 from dicom_node.store import InstanceRole, ReceivedInstance
@@ -213,6 +213,8 @@ def test_only_images_that_this_node_takes_are_counted(site):
         build_sc(**same, Modality="OT", Manufacturer=MANUFACTURER, ManufacturerModelName=MANUFACTURER_MODEL_NAME),
         build_sc(**same, Modality="DX", Manufacturer=MANUFACTURER, ManufacturerModelName=MANUFACTURER_MODEL_NAME),
         build_sc(**same, Modality="DX", Manufacturer="PACS Ltd", SeriesInstanceUID=overwritten),
+        build_sc(**same, Modality="DX", Manufacturer="PACS Ltd", SeriesInstanceUID=derive_result_uid("a series")),
+        build_sc(**same, Modality="DX", Manufacturer="PACS Ltd", SOPInstanceUID=derive_result_uid("an instance")),
         build_pdf(**same, Manufacturer=MANUFACTURER, ManufacturerModelName=MANUFACTURER_MODEL_NAME),
         build_sr(**same),
         build_gsps(images[0], SeriesInstanceUID=images[0].SeriesInstanceUID, Modality="DX"),
