@@ -164,6 +164,21 @@ class Prover:
             wait_for_report(assoc, lambda: is_open(transaction_uid), self._destination.report_wait_s)
 
 
+def find_offered_proofs(destination: Destination, ae_title: str) -> dict[str, bool]:
+    """Ask a destination which proofs it offers; by the key of its settings.
+
+    Raises
+    ------
+    AssociationError
+        No association could be had.
+    """
+    proofs = {"commitment": PUSH_MODEL, "verify": STUDY_ROOT_FIND}
+    contexts = [build_context(Verification), *(build_context(one, _SYNTAXES) for one in proofs.values())]
+    with request_association(destination, ae_title, contexts) as assoc:
+        accepted = {context.abstract_syntax for context in assoc.accepted_contexts}
+    return {key: sop_class in accepted for key, sop_class in proofs.items()}
+
+
 def read_sought(path: Path, sent: UnprovenResult) -> Sought:
     """Read from a result what it is to be found by."""
     with tolerate():

@@ -10,15 +10,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dicom_node.deliver import verify_destination
+from dicom_node.deliver import find_offered_proofs, verify_destination
 from dicom_node.errors import AssociationError, ConfigurationError
 from dicom_node.operate.archives import check_archives
 from dicom_node.operate.certificates import check_certificates, shows_certificate
 from dicom_node.operate.finding import Finding
+from dicom_node.operate.privacy import check_privacy, check_syslog
 from dicom_node.operate.terminal import print_entry
 from dicom_node.operate.web import accepts_connections
 from dicom_node.receive.admission import SenderList
-from dicom_node.settings import Destination, Settings, load_settings
+from dicom_node.settings import Destination, Proof, Settings, load_settings
 from inference.errors import BundleError
 from inference.pipeline import Pipeline
 
@@ -153,24 +154,44 @@ def _try_to_bind(host: str, port: int) -> str | None:
 
 
 def check_destinations(settings: Settings) -> Iterator[Finding]:
-    """Check that each destination answers a C-ECHO."""
+    """Check that each destination answers a C-ECHO and offers the proofs of delivery that it must give."""
     for destination in settings.destinations:
         where = f"{destination.ae_title} at {destination.host}:{destination.port}"
         try:
             verify_destination(destination, settings.node.ae_title)
+            proofs = find_offered_proofs(destination, settings.node.ae_title)
         except AssociationError as error:
             remedy = f"start it; let it know the modality {settings.node.ae_title}; check host, port and AE title"
             says = f"{where}: {str(error).removeprefix(f'{destination.name}: ')}"
             yield Finding(subject=f"destination {destination.name}", ok=False, says=says, remedy=remedy)
         else:
             yield Finding(subject=f"destination {destination.name}", ok=True, says=f"{where} answers C-ECHO")
+            yield from _check_proofs(destination, proofs)
+
+
+def _check_proofs(destination: Destination, offered: dict[str, bool]) -> Iterator[Finding]:
+    subject = f"proof of delivery {destination.name}"
+    names = {"commitment": "storage commitment", "verify": "C-FIND"}
+    wanted = {"commitment": destination.commitment, "verify": destination.verify}
+    there = [names[key] for key in names if offered[key] and wanted[key] is not Proof.NEVER]
+    says = f"by {' and '.join(there)}" if there else "none: Success is believed"
+    for key, name in names.items():
+        if wanted[key] is Proof.REQUIRED and not offered[key]:
+            remedy = (
+                f'let the archive offer it to this node, or set {key} = "when offered": all results are parked else'
+            )
+            yield Finding(subject=subject, ok=False, says=f"{name} is required and not offered", remedy=remedy)
+            return
+    yield Finding(subject=subject, ok=True, says=says)
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     check_data_folder,
+    check_privacy,
     check_bundles,
     check_certificates,
     check_ports,
     check_destinations,
     check_archives,
+    check_syslog,
 )

@@ -7,6 +7,8 @@ from delivery_bench import DeliveryBench, ScriptedArchive
 from running import wait_for
 
 from dicom_node.deliver.verdict import MOST_ASKS
+from dicom_node.operate.doctor import check_destinations
+from dicom_node.settings import Sender, Settings
 from dicom_node.store import RevisionState
 
 pytestmark = pytest.mark.fault(63)
@@ -284,3 +286,26 @@ def test_an_archive_that_goes_away_before_the_proof_is_asked_when_it_is_back(arc
     assert "archive" in now.detail
     one.destination = one.destination.model_copy(update={"port": one_archive.port})
     assert counts(one.attempt()) == (2, 0, 2, 0, 0)
+
+
+# The doctor
+
+
+@pytest.mark.parametrize(
+    ("offers", "settings", "says"),
+    [
+        (("commitment", "find"), {}, "by storage commitment and C-FIND"),
+        (("find",), {}, "by C-FIND"),
+        (("commitment", "find"), {"verify": "never"}, "by storage commitment"),
+        (("store",), {}, "none: Success is believed"),
+        (("find",), {"commitment": "required"}, "storage commitment is required and not offered"),
+        (("commitment",), {"verify": "required"}, "C-FIND is required and not offered"),
+    ],
+)
+def test_the_doctor_says_which_proof_a_destination_offers(archive, bench, offers, settings, says):
+    """A proof that is required and not offered is found by the doctor, before any result is parked for it."""
+    one = bench(archive(offers=offers).port, **settings)
+    node = Settings(node=one.node, senders=(Sender(ae_title="A"),), destinations=(one.destination,))
+    _, proof = check_destinations(node)
+    assert proof.says == says
+    assert proof.ok == ("required" not in says) == (not proof.remedy)

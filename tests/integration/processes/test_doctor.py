@@ -118,7 +118,9 @@ def test_another_web_server_on_the_web_port_is_another_program(node, body):
 
 
 def test_an_address_that_is_not_this_machines_is_named(node):
-    settings = edited(node, "[node]", '[node]\nhost = "192.0.2.1"')
+    settings = node.settings
+    elsewhere = settings.node.model_copy(update={"host": "192.0.2.1"})
+    settings = settings.model_copy(update={"node": elsewhere})
     finding = findings(doctor.check_ports, settings)["DICOM port"]
     assert not finding.ok
     assert "not to be had" in finding.says
