@@ -4,7 +4,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 _FACILITY, _SEVERITY = 10, 5
 """Security and authorization messages; normal but significant (PS3.15 A.6)."""
@@ -17,6 +17,9 @@ _PATIENCE_S = 10
 
 class SyslogSender(Protocol):
     """What takes messages to a server; raises OSError where it cannot."""
+
+    def connect(self) -> None:
+        """Find the server, if that is not done yet."""
 
     def send(self, message: bytes) -> None:
         """Send one message."""
@@ -39,14 +42,18 @@ class UDPSender:
         self.address = (host, port)
         self._socket: socket.socket | None = None
 
-    def send(self, message: bytes) -> None:
-        """Send one message; OSError where the host has no address or the machine has refused the last one."""
+    def connect(self) -> None:
+        """Find the host; OSError where it has no address."""
         if self._socket is None:
             family = socket.getaddrinfo(*self.address, type=socket.SOCK_DGRAM)[0][0]
             self._socket = socket.socket(family, socket.SOCK_DGRAM)
             self._socket.settimeout(_PATIENCE_S)
             self._socket.connect(self.address)
-        self._socket.send(message)
+
+    def send(self, message: bytes) -> None:
+        """Send one message; OSError where the host has no address or has refused the last one."""
+        self.connect()
+        cast("socket.socket", self._socket).send(message)
 
     def close(self) -> None:
         """Close the socket."""
@@ -67,14 +74,16 @@ class TLSSender:
 
     def send(self, message: bytes) -> None:
         """Send one message; OSError where the connection cannot be had, breaks, or takes nothing for 10 s."""
-        connection = self._connect()
+        self.connect()
+        connection = cast("ssl.SSLSocket", self._connection)
         try:
             connection.sendall(f"{len(message)} ".encode() + message)
         except OSError:
             self.close()
             raise
 
-    def _connect(self) -> ssl.SSLSocket:
+    def connect(self) -> None:
+        """Open the connection; OSError where it cannot be had, ConfigurationError where the files are of no use."""
         if self._connection is not None and _is_over(self._connection):
             self.close()
         if self._connection is None:
@@ -84,7 +93,6 @@ class TLSSender:
             except Exception:
                 plain.close()
                 raise
-        return self._connection
 
     def close(self) -> None:
         """Close the connection."""

@@ -15,6 +15,7 @@ from dicom_node.errors import AssociationError, ConfigurationError
 from dicom_node.operate.archives import check_archives
 from dicom_node.operate.certificates import check_certificates, shows_certificate
 from dicom_node.operate.finding import Finding
+from dicom_node.operate.privacy import check_privacy, check_syslog
 from dicom_node.operate.terminal import print_entry
 from dicom_node.operate.web import accepts_connections
 from dicom_node.receive.admission import SenderList
@@ -186,9 +187,11 @@ def _check_proofs(destination: Destination, offered: dict[str, bool]) -> Iterato
 
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     check_data_folder,
+    check_privacy,
     check_bundles,
     check_certificates,
     check_ports,
     check_destinations,
     check_archives,
+    check_syslog,
 )

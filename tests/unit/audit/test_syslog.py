@@ -16,6 +16,8 @@ from dicom_node.audit.forwarder import Forwarder, build_sender, count_waiting, r
 from dicom_node.audit.syslog import UDPSender, frame
 from dicom_node.audit_settings import AuditSettings
 from dicom_node.errors import ConfigurationError
+from dicom_node.operate.privacy import check_privacy, check_syslog
+from dicom_node.settings import Destination, NodeSettings, Sender, Settings
 
 
 @pytest.fixture
@@ -215,6 +217,51 @@ def test_the_standard_ports_are_the_defaults(tls):
     assert isinstance(udp, UDPSender)
     assert udp.address == ("127.0.0.1", 514)
     assert over_tls(0, tls).address == ("127.0.0.1", 6514)
+
+
+def test_true_stands_for_the_files_of_tls(tls):
+    tables = {
+        "node": {"ae_title": "N"},
+        "senders": [{"ae_title": "A", "networks": ["127.0.0.0/8"]}],
+        "destinations": [{"name": "a", "ae_title": "A", "host": "127.0.0.1", "port": 104}],
+        "tls": tls.model_dump(),
+    }
+    on, off = (
+        Settings.model_validate({**tables, "audit": {"syslog_host": "log", "tls": value}}) for value in (True, False)
+    )
+    assert on.audit.tls.certificate == tls.certificate
+    assert off.audit.tls is None
+
+
+def build_settings(folder, **audit):
+    return Settings(
+        node=NodeSettings(ae_title="N", data_dir=folder),
+        senders=(Sender(ae_title="A"),),
+        destinations=(Destination(name="a", ae_title="A", host="127.0.0.1", port=104),),
+        audit=AuditSettings(**audit),
+    )
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_doctor_says_whether_the_server_can_be_reached(tmp_path, tls, server_context, is_there):
+    with SyslogServer(server_context) as server:
+        port = server.port
+        if not is_there:
+            server.close()
+        files = tls.model_dump(exclude={"incoming"})
+        (finding,) = check_syslog(build_settings(tmp_path, syslog_host="127.0.0.1", syslog_port=port, tls=files))
+    assert finding.ok is is_there
+    assert f"127.0.0.1:{port}" in finding.says
+
+
+@pytest.mark.parametrize(("mode", "wrong"), [(0o700, 0), (0o750, 1), (0o701, 1)])
+def test_the_doctor_says_whether_others_can_enter_the_data_folder(tmp_path, mode, wrong):
+    folder = tmp_path / "var"
+    folder.mkdir()
+    folder.chmod(mode)
+    findings = list(check_privacy(build_settings(folder)))
+    assert len(findings) == wrong
+    assert all(f"chmod 700 {folder}" in finding.remedy for finding in findings)
 
 
 def test_a_certificate_that_is_not_there_is_said_at_the_start(tls, tmp_path):
