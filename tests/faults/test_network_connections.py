@@ -8,16 +8,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 from pynetdicom.transport import ThreadedAssociationServer
-from raw_peer import (
-    P_DATA,
-    RawPeer,
-)
-from receiving import (
-    echoes,
-    ends_soon,
-    many,
-    port_of,
-)
+from raw_peer import COMMAND, LAST, P_DATA, RawPeer, store_command
+from receiving import arriving, echoes, ends_soon, kept_files, many, port_of
 
 from dicom_node.receive.storage_scp import Receiver
 
@@ -59,6 +51,18 @@ def test_stock_pynetdicom_waits_for_the_second_byte(stock: ThreadedAssociationSe
     with RawPeer(port_of(stock)) as peer:
         peer.socket.sendall(b"\1")
         assert not peer.wait_for_end(2)
+
+
+@pytest.mark.fault(3)
+def test_an_object_that_stops_inside_a_pdu_ends_at_the_deadline_and_leaves_no_file(start: StartReceiver) -> None:
+    receiver = start(pdu_deadline_s=1)
+    with RawPeer(receiver.port).associate() as peer:
+        peer.send_values((1, COMMAND | LAST, store_command()))
+        peer.send_values((1, 0, bytes(1000)))
+        peer.send(P_DATA, bytes(100), length=10_000)
+        assert peer.wait_for_end(20)
+    assert ends_soon(lambda: len(receiver.connections))
+    assert kept_files(receiver) == arriving(receiver) == []
 
 
 @pytest.mark.fault(4)

@@ -94,3 +94,32 @@ def test_stop_lets_an_object_in_flight_finish(start: StartReceiver) -> None:
         stopping.join(10)
         assert not stopping.is_alive()
     assert len(list((receiver.archive.spool.folder / ds.StudyInstanceUID).iterdir())) == 1
+
+
+@pytest.mark.fault(24)
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_a_step_of_the_clock_ends_no_association_and_loses_no_object(
+    start: StartReceiver, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    receiver = start(network_timeout_s=20, dimse_timeout_s=20)
+    ds, clock = build_dx(), time.time
+    sent = encode(ds)
+    with RawPeer(receiver.port, timeout_s=30).associate() as peer:
+        peer.send_values((1, COMMAND | LAST, store_command(DX, ds.SOPInstanceUID)))
+        peer.send_values((1, 0, sent[:10_000]))
+        monkeypatch.setattr(time, "time", lambda: clock() + step_s)
+        time.sleep(1.5)
+        peer.send_data_set(sent[10_000:])
+        assert status_of(peer.read_response()) == 0
+        assert peer.release() == RELEASE_RP
+
+
+@pytest.mark.fault(24)
+def test_a_step_of_the_clock_ends_the_associations_of_stock_pynetdicom(
+    stock: ThreadedAssociationServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock.ae.network_timeout = 60
+    clock = time.time
+    with RawPeer(port_of(stock), timeout_s=20).associate() as peer:
+        monkeypatch.setattr(time, "time", lambda: clock() + 3600)
+        assert peer.read()[0] == ABORT

@@ -128,13 +128,14 @@ def test_command_and_data_set_may_come_in_one_pdu(receiver: Receiver) -> None:
 
 
 @pytest.mark.fault(22)
-@pytest.mark.parametrize("maximum_length", [0, 64, 4096, 1 << 20])
+@pytest.mark.parametrize("maximum_length", [0, 64, 4096, 16_384, 131_072, 1 << 20])
 def test_answers_fit_the_longest_pdu_that_the_peer_takes(receiver: Receiver, maximum_length: int) -> None:
     ds = build_dx()
     with RawPeer(receiver.port).associate(maximum_length=maximum_length) as peer:
         response = peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)
         assert response[0x1000].rstrip(b"\0").decode() == ds.SOPInstanceUID
         assert status_of(response) == StoreStatus.SUCCESS
+    assert data_set_of(kept_files(receiver)[0]) == encode(ds)
 
 
 @pytest.mark.fault(4)

@@ -24,8 +24,6 @@ from receiving import arriving, echoes, ends_soon, kept_files, port_of
 
 from dicom_node.receive.storage_scp import Receiver
 
-StartReceiver = Callable[..., Receiver]
-
 
 @pytest.mark.fault(5)
 @pytest.mark.parametrize("established", [False, True])
@@ -61,6 +59,15 @@ def test_a_data_pdu_longer_than_agreed_is_refused_and_nothing_is_kept(receiver: 
         peer.wait_for_end(2)
     assert ends_soon(lambda: len(receiver.connections))
     assert kept_files(receiver) == arriving(receiver) == []
+
+
+@pytest.mark.fault(6)
+def test_stock_pynetdicom_takes_a_data_pdu_of_any_length(stock: ThreadedAssociationServer) -> None:
+    stock.ae.network_timeout = 30
+    with RawPeer(port_of(stock)).associate() as peer:
+        peer.send_values((1, COMMAND | LAST, store_command()))
+        peer.send_values((1, LAST, bytes(5_000_000)))
+        assert 0x0900 in peer.read_response()
 
 
 @pytest.mark.fault(7, 8)

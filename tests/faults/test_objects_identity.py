@@ -2,25 +2,18 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable
 
 import pytest
 from builders import build_cr, build_dx
-from pydicom.uid import (
-    generate_uid,
-)
-from raw_peer import (
-    CR,
-    RawPeer,
-    status_of,
-)
-from receiving import arriving, conflicts, data_set_of, encode, kept_files, send, status
+from pydicom.uid import generate_uid
+from pynetdicom import evt
+from pynetdicom.transport import ThreadedAssociationServer
+from raw_peer import CR, DX, RawPeer, status_of
+from receiving import arriving, conflicts, data_set_of, encode, kept_files, port_of, send, status
 
 from dicom_node.receive.status import StoreStatus
 from dicom_node.receive.storage_scp import Receiver
 from dicom_node.store import Store
-
-StartReceiver = Callable[..., Receiver]
 
 
 def events(receiver: Receiver) -> list[tuple[str, str]]:
@@ -194,3 +187,19 @@ def test_leading_zeros_and_trailing_padding_are_tolerated(receiver: Receiver, st
     with RawPeer(receiver.port).associate() as peer:
         assert status_of(peer.store(spoiled, sop_instance="1.02.3 ")) == 0
     assert store.find_instance("1.02.3") is not None
+
+
+@pytest.mark.fault(29, 31, 32)
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.parametrize(
+    ("sop_class", "sop_instance", "data_set"),
+    [(CR, "1.2.3", b"x"), (DX, "../../../x", b"x"), (DX, "/etc/cron.d/x", b"x"), (DX, "1.2.3", b"")],
+)
+def test_stock_pynetdicom_leaves_all_of_that_to_its_user(
+    stock: ThreadedAssociationServer, sop_class: str, sop_instance: str, data_set: bytes
+) -> None:
+    """The negative control: another SOP class than the context's, a path for a UID and an empty data set are taken."""
+    stock.ae.network_timeout = 30
+    stock.bind(evt.EVT_C_STORE, lambda _: 0x0000)
+    with RawPeer(port_of(stock)).associate() as peer:
+        assert status_of(peer.store(data_set, sop_class=sop_class, sop_instance=sop_instance)) == 0x0000

@@ -44,6 +44,7 @@ def association(receiver: Receiver, *contexts: tuple[str, str]) -> Iterator[Asso
         assoc.release()
 
 
+@pytest.mark.fault(52)
 def test_a_stored_object_is_a_part_10_file_whose_data_set_has_the_bytes_that_were_sent(receiver: Receiver) -> None:
     ds = build_dx()
     sent = encode(ds)

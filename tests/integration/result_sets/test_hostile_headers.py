@@ -68,6 +68,7 @@ AMBIGUOUS = [
 """Character set and Patient ID: bytes that archives read in different ways, or not at all."""
 
 
+@pytest.mark.fault(50, 51)
 @pytest.mark.parametrize("fault", HOSTILE)
 def test_no_element_of_a_header_keeps_a_study_from_its_report(node, fault, caplog):
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # as the command line does
@@ -169,6 +170,7 @@ def answers(client):
         return False
 
 
+@pytest.mark.fault(28, 51)
 def test_two_patient_ids_that_differ_only_where_they_do_not_decode_are_two_patients(node):
     first, second = build_small_dx(), build_small_dx()
     second.StudyInstanceUID = first.StudyInstanceUID

@@ -62,6 +62,7 @@ def _save(ds):
         return file.getvalue()
 
 
+@pytest.mark.fault(51)
 @pytest.mark.parametrize("value", [None, ""])
 def test_missing_and_empty_type_2_elements_stay_empty(value):
     source = build_dx(**dict.fromkeys(TYPE_2, value))
@@ -69,6 +70,7 @@ def test_missing_and_empty_type_2_elements_stay_empty(value):
         assert all(not result.ds[keyword].value for keyword in TYPE_2)
 
 
+@pytest.mark.fault(50)
 @pytest.mark.parametrize(
     "character_set", [b"", b"ISO_IR 999", b"nonsense\\ISO 2022 IR 87", b"\\\\", b"ISO 2022 IR 159"]
 )
@@ -76,20 +78,24 @@ def test_an_unknown_character_set_does_not_stop_a_result(character_set):
     assert len(encode_raw(character_set, PatientName=b"M\xfcller^J\xf8rgen")) == 2
 
 
+@pytest.mark.fault(50)
 def test_latin_1_without_a_declared_character_set_is_read_as_latin_1():
     assert encode_raw(b"", PatientName=b"M\xfcller^J\xf8rgen")[0].PatientName == "Müller^Jørgen"
 
 
+@pytest.mark.fault(50)
 def test_a_name_of_a_thousand_characters_is_cut_to_what_the_element_holds():
     for ds in encode_raw(PatientName=b"x" * 1000):
         assert ds.PatientName == "x" * 64
 
 
+@pytest.mark.fault(50)
 def test_control_characters_and_escape_sequences_do_not_reach_a_result():
     for ds in encode_raw(PatientName=b"Wren\r\n\x1b[31m^Jen\x00ny\x07"):
         assert ds.PatientName == "Wren[31m^Jenny"
 
 
+@pytest.mark.fault(51)
 def test_an_identifier_is_copied_as_it_came_however_wrong():
     long = b"A\\B" + b"x" * 71
     for ds in encode_raw(PatientID=long, AccessionNumber=b"A" * 20):
@@ -97,6 +103,7 @@ def test_an_identifier_is_copied_as_it_came_however_wrong():
         assert ds.get_item("AccessionNumber").value == b"A" * 20
 
 
+@pytest.mark.fault(51)
 @pytest.mark.parametrize(
     ("came", "goes"),
     [(b"1970.02.03", "19700203"), (b"19700203", "19700203"), (b"19701399", ""), (b"yesterday", ""), (b"1970", "")],
