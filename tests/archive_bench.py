@@ -130,7 +130,7 @@ class ScriptedArchive:
     def __init__(self, images=(), *, find_status=0x0000, move_status=0x0000, offers=("find", "move"), silent_s=0.0):
         self.silent_s, self.stopped = silent_s, threading.Event()
         self.images, self.find_status, self.move_status = list(images), find_status, move_status
-        self.moves, self.finds = [], []
+        self.moves, self.finds, self.chokes_on = [], [], set()
         self.ae = AE(ae_title="ARCHIVE")
         self.ae.add_supported_context(Verification)
         if "find" in offers:
@@ -150,6 +150,9 @@ class ScriptedArchive:
         keys = event.identifier
         self.finds.append(keys)
         self.stopped.wait(self.silent_s)
+        if keys.QueryRetrieveLevel == "SERIES" and keys.StudyInstanceUID in self.chokes_on:
+            yield 0xC001, None
+            return
         for match in self.matches(keys):
             yield 0xFF00, match
         if self.find_status:

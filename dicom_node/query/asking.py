@@ -8,7 +8,7 @@ from dicom_node.assemble.completeness import is_to_be_asked
 from dicom_node.errors import AssociationError, QueryError, describe_unforeseen
 from dicom_node.expectation import ListedImage
 from dicom_node.query.listing import list_images
-from dicom_node.query.session import QuerySession, open_session
+from dicom_node.query.session import QuerySession, note_query, open_session
 from dicom_node.settings import Archive, Settings
 from dicom_node.store import OpenStudy, Store
 
@@ -61,6 +61,8 @@ class Asking:
     def _ask_about(self, session: QuerySession, study: OpenStudy) -> None:
         asked_at = time.time()
         images = None
+        uid = study.study_instance_uid
+        note_query(self._settings.node, self._archive, QueryRetrieveLevel="IMAGE", StudyInstanceUID=uid)
         try:
             images = list_images(
                 session,

@@ -90,19 +90,36 @@ class Reconciliation:
     def _is_due(self, known: Retrieval, now: float) -> bool:
         # Where the archive does not say how many instances there are, there may be more by now.
         is_settled = known.is_whole and known.related_instances is not None
-        may_try = known.tries < self._reconcile.tries and now >= known.next_try_at
-        return not is_settled and may_try and not self._store.is_open(known.study_instance_uid)
+        has_given_up = known.tries > self._reconcile.tries
+        is_early = now < known.next_try_at or self._store.is_open(known.study_instance_uid)
+        return not (is_settled or has_given_up or is_early)
 
     def _look_after(self, session: QuerySession, known: Retrieval, now: float) -> _Outcome:
         try:
             missing = self._list_missing(session, known.study_instance_uid)
         except QueryError as error:
             _LOGGER.warning("could not ask about study %s: %s", known.study_instance_uid, error)
+            # No try is counted, but the next search is for the others.
+            self._store.record_retrieval(replace(known, next_try_at=now + self._wait_s(1)))
             return _Outcome.FAILED
         if not missing:
             self._store.record_retrieval(replace(known, is_whole=True))
             return _Outcome.NOTHING_TO_DO
+        if known.tries == self._reconcile.tries:
+            self._give_up(known, missing)
+            return _Outcome.NOTHING_TO_DO
         return self._fetch(session, known, missing, now)
+
+    def _wait_s(self, tries: int) -> float:
+        """Return one, two, four, … periods, less a half: a tick that comes early must not cost a whole one."""
+        return self._reconcile.every_s * (2.0**tries - 0.5)
+
+    def _give_up(self, known: Retrieval, missing: Sequence[ListedImage]) -> None:
+        told = (
+            f"{_count(missing)} never came in {known.tries} tries; {self._archive.name} must forward the study by hand"
+        )
+        self._store.record_retrieval(replace(known, tries=known.tries + 1), event=told)
+        _LOGGER.warning("study %s: %s", known.study_instance_uid, told)
 
     def _list_missing(self, session: QuerySession, study_instance_uid: str) -> list[ListedImage]:
         images = list_images(
@@ -115,20 +132,22 @@ class Reconciliation:
         return [image for image in images if image.sop_instance_uid not in received]
 
     def _fetch(self, session: QuerySession, known: Retrieval, missing: Sequence[ListedImage], now: float) -> _Outcome:
-        begun = replace(
-            known, is_whole=False, tries=known.tries + 1, next_try_at=now + self._reconcile.every_s * 2.0**known.tries
-        )
-        what = f"{len(missing)} image{'' if len(missing) == 1 else 's'} that {self._archive.name} never sent"
+        next_try_at = now + self._wait_s(known.tries)
+        begun = replace(known, is_whole=False, tries=known.tries + 1, next_try_at=next_try_at)
         number = f"try {begun.tries} of {self._reconcile.tries}"
-        self._store.record_retrieval(begun, event=f"fetching {what}, {number}")
-        _LOGGER.info("study %s: fetching %s, %s", known.study_instance_uid, what, number)
+        told = f"fetching {_count(missing)} that {self._archive.name} never sent, {number}"
+        self._store.record_retrieval(begun, event=told)
+        _LOGGER.info("study %s: %s", known.study_instance_uid, told)
         try:
             for series in dict.fromkeys(image.series_instance_uid for image in missing):
                 session.move_series(known.study_instance_uid, series)
         except QueryError as error:
-            last = begun.tries == self._reconcile.tries
-            told = f"could not be fetched: {error}{'; it must be forwarded by hand' if last else ''}"
+            told = f"could not be fetched: {error}"
             self._store.record_retrieval(begun, event=told)
             _LOGGER.warning("study %s %s", known.study_instance_uid, told)
             return _Outcome.FAILED
         return _Outcome.FETCHED
+
+
+def _count(images: Sequence[ListedImage]) -> str:
+    return f"{len(images)} image{'' if len(images) == 1 else 's'}"

@@ -15,9 +15,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at run 
 )
 
 from dicom_node.association import request_association
+from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.errors import QueryError
 from dicom_node.identity import derive_uid
-from dicom_node.settings import Archive
+from dicom_node.settings import Archive, NodeSettings
 
 _SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _PENDING = frozenset({0xFF00, 0xFF01})
@@ -49,6 +50,17 @@ def open_session(archive: Archive, ae_title: str) -> Iterator["QuerySession"]:
     contexts = [build_context(sop_class, list(_SYNTAXES)) for sop_class in classes]
     with request_association(archive, ae_title, contexts) as assoc:
         yield QuerySession(assoc, archive, ae_title)
+
+
+def note_query(node: NodeSettings, archive: Archive, **keys: str) -> None:
+    """Write a line of the audit trail: what an archive is asked. Keys that ask for a value, not match it, are left out."""
+    AuditTrail(node.audit_dir, node.ae_title).note(
+        AuditEvent.QUERY_SENT,
+        peer_ae_title=archive.ae_title,
+        host=archive.host,
+        sop_class_uid=StudyRootQueryRetrieveInformationModelFind,
+        keys=keys,
+    )
 
 
 class QuerySession:

@@ -138,8 +138,8 @@ def test_a_study_that_cannot_be_fetched_is_tried_a_few_times_ever_more_rarely(bu
         f"fetching 1 image that archive never sent, try {number} of 3" for number in (1, 2, 3)
     ]
     told = [event for event in events if "could not be fetched" in event]
-    assert all(f"0x{FAILURES[failure]:04X}" in event for event in told)
-    assert ["by hand" in event for event in told] == [False, False, True]
+    assert [f"0x{FAILURES[failure]:04X}" in event for event in told] == [True] * 3
+    assert events[-1] == "1 image never came in 3 tries; archive must forward the study by hand"
 
 
 @pytest.mark.fault(60)
@@ -150,6 +150,7 @@ def test_an_archive_that_says_success_and_sends_nothing_is_not_believed(build):
     for number in range(6):
         desk.search(time.time() + number * EVERY_S)
     assert len(archive.moves) == 2
+    assert desk.events(images[0].StudyInstanceUID)[-1].startswith("1 image never came in 2 tries")
 
 
 @pytest.mark.fault(60)
@@ -163,6 +164,18 @@ def test_a_broken_archive_is_not_flooded(build):
     assert len({study for _, study in archive.moves[3:]} - {study for _, study in archive.moves[:3]}) >= 1, (
         "a study that fails does not block those behind it"
     )
+
+
+@pytest.mark.fault(60)
+def test_studies_that_cannot_be_asked_about_do_not_block_the_others(build):
+    """Where the archive chokes on some studies, the next search is for the rest, and no try of theirs is used up."""
+    images = [build_images(1, StudyTime=f"00{number:02}00")[0] for number in range(4)]
+    archive, desk = build(images)
+    archive.chokes_on = {image.StudyInstanceUID for image in images[:3]}
+    for number in range(3):
+        desk.search(time.time() + number * EVERY_S)
+    assert [study for _, study in archive.moves] == [images[3].StudyInstanceUID]
+    assert desk.store.find_retrieval("archive", images[0].StudyInstanceUID).tries == 0
 
 
 @pytest.mark.fault(60)
