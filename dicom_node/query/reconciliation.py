@@ -14,7 +14,7 @@ from enum import Enum, auto
 from dicom_node.errors import AssociationError, QueryError, describe_unforeseen
 from dicom_node.expectation import ListedImage
 from dicom_node.query.listing import ListedStudy, list_images, list_recent_studies
-from dicom_node.query.session import QuerySession, open_session
+from dicom_node.query.session import QuerySession, note_query, open_session
 from dicom_node.settings import Archive, ReconcileSettings, Settings
 from dicom_node.store import Retrieval, Store
 
@@ -60,6 +60,9 @@ class Reconciliation:
         """
         outcomes: list[_Outcome] = []
         modalities = self._settings.completion.modalities
+        note_query(
+            self._settings.node, self._archive, QueryRetrieveLevel="STUDY", ModalitiesInStudy=", ".join(modalities)
+        )
         with open_session(self._archive, self._settings.node.ae_title) as session:
             studies = list_recent_studies(session, hours=self._reconcile.hours, modalities=modalities, now=now)
             for known in self._select_due(studies, now):

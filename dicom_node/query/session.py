@@ -53,7 +53,7 @@ def open_session(archive: Archive, ae_title: str) -> Iterator["QuerySession"]:
 
 
 def note_query(node: NodeSettings, archive: Archive, **keys: str) -> None:
-    """Write a line of the audit trail: what an archive is asked. Keys that ask for a value, not match it, are left out."""
+    """Write a line of the audit trail: what an archive is asked, by the keys that it is to match."""
     AuditTrail(node.audit_dir, node.ae_title).note(
         AuditEvent.QUERY_SENT,
         peer_ae_title=archive.ae_title,
