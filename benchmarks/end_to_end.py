@@ -106,12 +106,9 @@ def wait_for_report(archive: Archive, study: str, within_s: float = 120) -> floa
 
 
 def worker_memory_mb(node: psutil.Process) -> float:
-    """Resident memory of the worker and of the processes in which it decodes and runs the models.
-
-    What they share is counted once for each of those that have it mapped.
-    """
+    """Resident memory of the worker and of the processes in which it decodes and runs the models, shared pages once."""
     (worker,) = [child for child in node.children() if "worker" in child.cmdline()]
-    return sum(process.memory_info().rss for process in (worker, *worker.children())) / 1e6
+    return sum(process.memory_full_info().pss for process in (worker, *worker.children())) / 1e6
 
 
 def main() -> None:
