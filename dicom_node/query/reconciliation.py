@@ -61,7 +61,7 @@ class Reconciliation:
         outcomes: list[_Outcome] = []
         modalities = self._settings.completion.modalities
         note_query(
-            self._settings.node, self._archive, QueryRetrieveLevel="STUDY", ModalitiesInStudy=", ".join(modalities)
+            self._settings.node, self._archive, QueryRetrieveLevel="STUDY", ModalitiesInStudy="\\".join(modalities)
         )
         with open_session(self._archive, self._settings.node.ae_title) as session:
             studies = list_recent_studies(session, hours=self._reconcile.hours, modalities=modalities, now=now)
