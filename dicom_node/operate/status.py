@@ -31,6 +31,7 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
     waiting, revisions = store.open_studies(), store.status(limit)
     undelivered, disk = store.oldest_undelivered(), measure_disk(settings.node)
     alarms = store.alarms()
+    given_up = store.given_up_retrievals(settings.reconcile.tries) if settings.reconcile else []
     store.close()
     trail = read_status(AuditTrail(settings.node.audit_dir, settings.node.ae_title), settings.audit)
     if as_json:
@@ -38,6 +39,7 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
             "open": [asdict(study) for study in waiting],
             "revisions": [asdict(one) for one in revisions],
             "alarms": [asdict(alarm) for alarm in alarms],
+            "never_came": [asdict(one) for one in given_up],
             "oldest_undelivered": undelivered and asdict(undelivered),
             "disk": asdict(disk),
             "audit": asdict(trail),
@@ -63,6 +65,12 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
     print_entry(console, "audit", _describe_trail(trail), style="yellow" if trail.problem else "", column=_COLUMN)
     for alarm in alarms:
         print_entry(console, "ALARM", describe_alarm(alarm), style="bold red", column=_COLUMN)
+    for lacking in given_up:
+        lines = [
+            lacking.study_instance_uid,
+            f"lacks images that {lacking.archive} lists and does not send: forward it by hand",
+        ]
+        print_entry(console, "ALARM", lines, style="bold red", column=_COLUMN)
 
 
 def show_removable(settings: Settings) -> None:

@@ -57,6 +57,14 @@ class ArchiveStore(Database):
             row = connection.execute(sa.select(*columns).where(*where)).mappings().first()
         return None if row is None else Retrieval(**row)
 
+    def given_up_retrievals(self, tries: int) -> list[Retrieval]:
+        """List what was fetched more often than `tries` allows and never came whole."""
+        columns = [retrievals.c[name] for name in Retrieval.__dataclass_fields__]
+        where = (retrievals.c.is_whole.is_(False), retrievals.c.tries > tries)
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(*columns).where(*where).order_by(retrievals.c.next_try_at)).mappings()
+            return [Retrieval(**row) for row in rows]
+
     def record_retrieval(self, retrieval: Retrieval, *, event: str = "") -> None:
         """Record how far the fetching of a study is, with an event where there is something to tell."""
         where = (

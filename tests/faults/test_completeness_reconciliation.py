@@ -8,6 +8,7 @@ from pydicom.uid import generate_uid
 
 from dicom_node.demo.archives import find_free_port
 from dicom_node.errors import AssociationError
+from dicom_node.operate.status import show_status
 from dicom_node.query.session import open_session
 
 
@@ -122,7 +123,7 @@ FAILURES = {"destination unknown": 0xA801, "out of resources": 0xA702, "some ima
 
 @pytest.mark.fault(60)
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_study_that_cannot_be_fetched_is_tried_a_few_times_ever_more_rarely(build, failure):
+def test_a_study_that_cannot_be_fetched_is_tried_a_few_times_ever_more_rarely(build, failure, capsys):
     """A failing C-MOVE is tried `tries` times with doubled waits, each noted, and then left to a person."""
     images = build_images(1)
     archive, desk = build(images, reconcile={"tries": 3}, move_status=FAILURES[failure])
@@ -140,6 +141,10 @@ def test_a_study_that_cannot_be_fetched_is_tried_a_few_times_ever_more_rarely(bu
     told = [event for event in events if "could not be fetched" in event]
     assert [f"0x{FAILURES[failure]:04X}" in event for event in told] == [True] * 3
     assert events[-1] == "1 image never came in 3 tries; archive must forward the study by hand"
+    show_status(desk.settings, limit=10, as_json=False)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert images[0].StudyInstanceUID in shown
+    assert "lacks images that archive lists and does not send: forward it by hand" in shown
 
 
 @pytest.mark.fault(60)
