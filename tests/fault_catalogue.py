@@ -210,7 +210,4 @@ SECTIONS = {
 ROWS = tuple(row for rows in SECTIONS.values() for row in rows)
 
 REASONS: dict[int, str] = {}
-"""Why a row has no test."""
-
-NOT_YET = frozenset(row.number for row in ROWS)
-"""Rows that may still be without test and reason."""
+"""Why a row has no test, by its number: every row has one or the other."""
