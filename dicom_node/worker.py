@@ -16,6 +16,7 @@ from dicom_node.analyse.decoder import Decoder
 from dicom_node.assemble.completeness import close_complete_studies
 from dicom_node.audit import AuditTrail, running_application
 from dicom_node.audit.forwarder import forwarding
+from dicom_node.clock import ClockWatch
 from dicom_node.durable import PRIVATE_FILE, remove_partial_files
 from dicom_node.errors import describe_unforeseen
 from dicom_node.processes import hold_lock, install_stop_signals
@@ -154,11 +155,13 @@ class Sweep:
         self._store = store
         self._workflow = workflow
         self._trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
+        self._clock = ClockWatch()
         self._listening_since = time.time()
 
     def __call__(self) -> None:
         """Sweep. Idempotent."""
         try:
+            self._follow_clock()
             now = time.time()
             completion = self._settings.completion
             close_complete_studies(
@@ -173,3 +176,11 @@ class Sweep:
             self._settings.node.heartbeat.touch(mode=PRIVATE_FILE)
         except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks
             _LOGGER.error("the sweep failed: %s", describe_unforeseen(error))  # noqa: TRY400  # no texts in logs
+
+    def _follow_clock(self) -> None:
+        """Let no study close early, or wait for hours, because the wall clock was set."""
+        step_s, within_s = self._clock.step()
+        if step_s:
+            _LOGGER.warning("the clock was set by %+.0f s: the times of open studies follow", step_s)
+            self._listening_since += step_s
+            self._store.follow_clock(step_s, time.time(), within_s)

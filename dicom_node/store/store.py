@@ -86,6 +86,17 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore):
         with self._reading() as connection:
             return list_open_studies(connection)
 
+    def follow_clock(self, step_s: float, now: float, within_s: float) -> None:
+        """Move what open studies say of their times, after the wall clock was set by `step_s`.
+
+        It is `now` by the new time, and was set no longer ago than `within_s`: what has come since needs no moving.
+        """
+        with self._writing() as connection:
+            for column in (studies.c.first_open_at, studies.c.last_received_at, studies.c.asked_at):
+                came_since = column.between(now - within_s - 1, now)
+                where = (studies.c.first_open_at.is_not(None), column.is_not(None), sa.not_(came_since))
+                connection.execute(studies.update().where(*where).values({column.name: column + step_s}))
+
     def force_completion(self, study_instance_uid: str) -> bool:
         """Let an open study count as complete at the next sweep; False where it is not open."""
         where = sa.and_(studies.c.study_instance_uid == study_instance_uid, studies.c.first_open_at.is_not(None))

@@ -1,0 +1,100 @@
+"""The wall clock is set while studies are open."""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from dicom_node.assemble.completeness import is_complete
+from dicom_node.clock import ClockWatch
+from dicom_node.settings import CompletionSettings, Destination, NodeSettings, Sender, Settings
+from dicom_node.store import InstanceRole, OpenStudy, ReceivedInstance, Store
+from dicom_node.worker import Sweep
+from dicom_node.workflow import StudyWorkflow
+
+pytestmark = pytest.mark.fault(24)
+
+COMPLETION = CompletionSettings(quiet_s=10, max_wait_s=900)
+NOON = 1_800_000_000.0
+
+
+def receive(store: Store, number: int, at: float) -> None:
+    row = ReceivedInstance(
+        sop_instance_uid=f"1.2.{number}",
+        study_instance_uid="1.9",
+        series_instance_uid="1.8",
+        sop_class_uid="1.2",
+        transfer_syntax_uid="1.2.840.10008.1.2",
+        calling_ae_title="A",
+        path=f"1.9/1.2.{number}.dcm",
+        sha256="0" * 64,
+        size=1,
+        role=InstanceRole.IMAGE,
+        received_at=at,
+    )
+    store.add_instances([row])
+
+
+def closes(study: OpenStudy, now: float) -> bool:
+    return is_complete(study, COMPLETION, now, listening_since=0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(f"sqlite:///{tmp_path / 'node.sqlite'}")
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+@pytest.mark.parametrize("has_more_come", [False, True])
+def test_a_study_closes_after_its_quiet_period_although_the_clock_was_set(
+    store: Store, step_s: float, has_more_come: bool
+) -> None:
+    """An hour forward closes no study early, an hour back leaves none open for an hour."""
+    receive(store, 1, NOON)
+    receive(store, 2, NOON + 3)
+    (unaware,) = store.open_studies()
+    # Set at 12:00:05; noticed a second later, when perhaps one more image has come.
+    if has_more_come:
+        receive(store, 3, NOON + step_s + 5.5)
+    now = NOON + step_s + 6
+    store.follow_clock(step_s, now, within_s=1)
+    (study,) = store.open_studies()
+    last = NOON + step_s + (5.5 if has_more_come else 3)
+    assert (study.first_open_at, study.last_received_at) == (NOON + step_s, pytest.approx(last, abs=3))
+    assert not closes(study, study.last_received_at + 9)
+    assert closes(study, study.last_received_at + 10)
+    # Without following, the study closes at once, or only an hour later.
+    assert closes(unaware, now) is (step_s > 0)
+    assert closes(unaware, now + 20) is (step_s > 0)
+    store.close()
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_a_step_is_noticed_once_and_the_passing_of_time_is_none(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
+    watch, clock = ClockWatch(), time.time
+    assert watch.step()[0] == 0
+    monkeypatch.setattr(time, "time", lambda: clock() + step_s)
+    noticed, ago = watch.step()
+    assert noticed == pytest.approx(step_s, abs=5)
+    assert 0 <= ago < 60
+    assert watch.step()[0] == 0
+
+
+def test_a_sweep_after_an_hour_s_step_leaves_a_study_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's next sweep follows the clock before it looks for what is complete."""
+    settings = Settings(
+        node=NodeSettings(ae_title="NODE", data_dir=tmp_path),
+        senders=(Sender(ae_title="PACS"),),
+        destinations=(Destination(name="archive", ae_title="A", host="127.0.0.1", port=104),),
+        completion=CompletionSettings(quiet_s=600, max_wait_s=900),
+    )
+    store, clock = Store(settings.database_url), time.time
+    sweep = Sweep(settings, store, cast("StudyWorkflow", SimpleNamespace(start_due=lambda _now: None)))
+    receive(store, 1, clock())
+    monkeypatch.setattr(time, "time", lambda: clock() + 3600)
+    sweep()
+    (study,) = store.open_studies()
+    assert study.last_received_at == pytest.approx(clock() + 3600, abs=120)
+    store.close()
