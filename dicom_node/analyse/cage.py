@@ -21,7 +21,7 @@ from dicom_node.errors import CageError, StudyError
 
 _START_S = 300
 """A child that has not prepared itself by then never will: models of TensorFlow on a busy machine take a minute."""
-_LAST_WORDS_S = 5
+_LAST_WORDS_S = 30
 """How long a child whose channel is closed may take to end."""
 _LOGGER = logging.getLogger(__name__)
 
@@ -217,6 +217,7 @@ class _Child:
 def _describe_end(code: int) -> str:
     if code == -signal.SIGKILL:
         return "was killed, as a system does that runs out of memory (SIGKILL)"
-    if code < 0:
-        return f"crashed ({signal.Signals(-code).name})"
-    return f"ended with code {code}"
+    if code >= 0:
+        return f"ended with code {code}"
+    name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
+    return f"crashed ({name})"

@@ -238,6 +238,15 @@ def test_what_nobody_foresaw_is_said_and_logged_without_its_text(cage, caplog):
     assert caged_work.QUOTED not in caplog.text
 
 
+@pytest.mark.fault(39)
+@pytest.mark.parametrize(("number", "named"), [(signal.SIGABRT, "SIGABRT"), (40, "signal 40")])
+def test_a_child_may_die_of_any_signal(cage, number, named):
+    """Of whatever signal a decoder dies, also one without a name, it is said and the decoder is replaced."""
+    with pytest.raises(CageError, match=f"the child crashed \\({named}\\)"):
+        cage.call(caged_work.die, number)
+    assert cage.call(caged_work.find_pid) == cage.pid
+
+
 def test_a_child_that_cannot_be_prepared_is_no_fault_of_an_image():
     with closing(Cage("the child", caged_work.fail_to_prepare, limit_s=PATIENT_S)) as cage:
         with pytest.raises(StudyError):
