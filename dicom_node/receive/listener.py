@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from typing import Any, cast
 
 from pynetdicom import AE, evt
@@ -127,6 +128,7 @@ class Listener(ThreadedAssociationServer):
         self._senders = senders
         self.association_limit = association_limit
         self._tls = tls
+        self._handshakes: Counter[str] = Counter()
         self._open: dict[AcceptedAssociation, bool] = {}
         self._lock = threading.Lock()
         # pynetdicom takes a server off this list when it shuts down.
@@ -159,8 +161,7 @@ class Listener(ThreadedAssociationServer):
         """Serve one connection, in its own thread: TLS handshake first, where there is TLS."""
         try:
             if self._tls:
-                request.settimeout(_TLS_HANDSHAKE_S)
-                request = self._tls.context.wrap_socket(request, server_side=True)
+                request = self._secure(request, client_address[0], self._tls.context)
             self.finish_request(request, client_address)
         except ssl.SSLEOFError:  # somebody looked whether the port is open, and left
             self.shutdown_request(request)
@@ -170,6 +171,22 @@ class Listener(ThreadedAssociationServer):
             self.archive.trail.alert(AuditEvent.CONNECTION_REFUSED, host=client_address[0], reason=error)
             self.shutdown_request(request)
             self._note_end()
+
+    def _secure(self, connection: socket.socket, host: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+        """Do the TLS handshake, the whole of it within its time, and only so many of an address at once."""
+        with self._lock:
+            self._handshakes[host] += 1
+            too_many = self._handshakes[host] > _WAITING_PER_ADDRESS
+        try:
+            if too_many:
+                raise ConnectionError("too many TLS handshakes at once")
+            connection.settimeout(_TLS_HANDSHAKE_S)
+            return context.wrap_socket(connection, server_side=True)
+        finally:
+            with self._lock:
+                self._handshakes[host] -= 1
+                if not self._handshakes[host]:
+                    del self._handshakes[host]
 
     def service_actions(self) -> None:
         """Do without the garbage collection that pynetdicom forces here: it stops all associations for its time."""

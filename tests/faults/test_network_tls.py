@@ -1,8 +1,11 @@
 """DICOM TLS (PS3.15 B.12): who is let in with which certificate, and that nobody else is in the way of others."""
 
+import contextlib
+import select
 import shutil
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +15,10 @@ from certificates import Authority, Identity
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 from raw_peer import ASSOCIATE_AC, ASSOCIATE_RJ, ASSOCIATE_RQ, RawPeer, status_of
-from receiving import encode, ends_soon, kept_files, port_of
+from receiving import encode, ends_soon, kept_files, many, port_of
+from running import wait_for
 
+from dicom_node.receive import listener
 from dicom_node.receive.storage_scp import Receiver
 from dicom_node.settings import Sender
 from dicom_node.tls import build_client_context, build_server_context
@@ -210,3 +215,26 @@ def test_a_look_at_the_port_is_no_failure(
         socket.create_connection(("127.0.0.1", receiver.port)).close()
     assert ends_soon(lambda: len(receiver.connections))
     assert "failed" not in caplog.text
+
+
+def test_a_handshake_that_drips_ends_and_no_address_has_many_at_once(
+    start: StartReceiver, authority: Authority, tls: TLSSettings, pacs: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte of a handshake now and then does not prolong it; the 65th of an address is closed, others go on after."""
+    monkeypatch.setattr(listener, "_TLS_HANDSHAKE_S", 2)
+    receiver = start(tls=tls)
+    with RawPeer(receiver.port) as peer:
+        started = time.monotonic()
+        peer.socket.sendall(b"\x16\x03\x01\x02\x00")
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - started < 30:
+                peer.socket.sendall(b"\0")
+                time.sleep(0.2)
+        assert 1.5 < time.monotonic() - started < 30
+    monkeypatch.setattr(listener, "_TLS_HANDSHAKE_S", 60)
+    with many(receiver.port, 70) as peers:
+        closed, _, _ = select.select([peer.socket for peer in peers], [], [], 20)
+        assert closed
+        assert is_shut_out(receiver, build_client_context(authority.settings(pacs)))
+    context = build_client_context(authority.settings(pacs))
+    wait_for("the handshakes are given up", lambda: not is_shut_out(receiver, context))
