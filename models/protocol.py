@@ -34,7 +34,7 @@ PLAIN, MIRRORED, SHIFTED = range(3)
 """Places of the looks in `models.features.LOOKS`."""
 BATCH = 32
 FEW = 3
-"""Of the radiographs a model was trained on, every third is enough to know what its embeddings look like."""
+"""Of the radiographs a model was trained on, every third is enough to settle its head."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,6 @@ class Answers:
     """Shape (samples, looks, outputs); looks as in `models.features.LOOKS`."""
     cams: Float32Array
     """Shape (samples, 2, h, w, outputs): of the radiograph, and of its mirror image, mirrored back."""
-    embeddings: Float32Array
-    """Shape (samples, looks, channels)."""
 
     @property
     def both(self) -> Float32Array:
@@ -56,16 +54,13 @@ class Answers:
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One fold: what its model says about every look of the radiographs it did not see, and its view of the others."""
+    """One fold: what its model says about every look of the radiographs it did not see."""
 
     number: int
     held_out: IntArray
     """Samples the model did not see."""
     answers: Mapping[Task, Answers]
     """Of the held-out samples, in that order."""
-    network: Network
-    seen: Mapping[Task, Float32Array]
-    """Embeddings (samples, channels) of some of what the model was trained on, plain and shifted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,13 +144,11 @@ class Experiment:
         for number in self._progress(range(int(folds.max()) + 1), "folds"):
             held_out = np.flatnonzero(folds == number)
             network = self.train(folds != number, name=f"fold{number}", fold=number)
-            seen = self._settle(network, folds != number)
+            self._settle(network, folds != number)
             yield Fold(
                 number=number,
                 held_out=held_out,
                 answers=self._answer(network, held_out),
-                network=network,
-                seen=seen,
             )
 
     def train(self, chosen: BoolArray, *, name: str = "final", fold: int | None = None) -> Network:
@@ -217,20 +210,16 @@ class Experiment:
         return Answers(
             logits=np.stack([look["logits"] for look in looks], axis=1),
             cams=np.stack([looks[PLAIN]["cam"], mirrored_back], axis=1),
-            embeddings=np.stack([look["embedding"] for look in looks], axis=1),
         )
 
-    def _settle(self, network: Network, chosen: BoolArray) -> dict[Task, Float32Array]:
-        """Refit linear heads of exclusive outputs on some of the chosen samples; return the embeddings they saw."""
-        seen = {}
+    def _settle(self, network: Network, chosen: BoolArray) -> None:
+        """Refit linear heads of exclusive outputs on some of the chosen samples."""
         for lesson in (lesson for lesson in self.lessons if lesson.exclusive):
             task, rows = lesson.task, np.flatnonzero(chosen & (lesson.targets >= 0).any(axis=1))[::FEW]
             looks = [look[task]["embedding"] for look in self._predict(network, rows, (PLAIN, SHIFTED))]
-            seen[task] = np.concatenate(looks)
             label = np.tile(lesson.targets[rows].argmax(axis=1), len(looks))
-            if refit_head(network.models[task], seen[task], label):
+            if refit_head(network.models[task], np.concatenate(looks), label):
                 round_kernels(network.models[task])
-        return seen
 
     def _predict(
         self, network: Network, rows: IntArray, looks: Sequence[int]

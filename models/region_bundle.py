@@ -1,5 +1,6 @@
 """A region bundle: temperature, scope, and what it reaches, all out of fold."""
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
@@ -12,11 +13,11 @@ from models.datasets import REGIONS, Dataset
 from models.evaluation import Figure, bootstrap, share
 from models.exported import open_export
 from models.label_figures import region_figures, scope_figures
-from models.network import Network
 from models.pool import name_images
 from models.predictions import RegionPredictions
-from models.protocol import PLAIN, SHIFTED, Answers, Trained, keep_outputs
-from models.scope_fit import Gate, View, embed, fit_gate, gather_outsiders, measure_gate
+from models.protocol import SHIFTED, Answers, Trained, keep_outputs
+from models.scope_eye import attach_eye, build_eye
+from models.scope_fit import Gate, View, embed, fit_gate, gather_outsiders, look, measure_gate
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -37,7 +38,8 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     shares = cross_calibrate(unseen.both, label, trained.fold)
     final = softmax(seen.both / temperature, axis=1)
     names = np.array(REGIONS)
-    scope, gate, distances = set_scope(dataset, trained, known)
+    eye = build_eye(trained.recipe)
+    scope, gate, distances = set_scope(dataset, trained, known, eye)
     predictions = RegionPredictions(
         image=np.array(name_images(dataset.samples)),
         fold=trained.fold,
@@ -55,7 +57,7 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     figures["shifted"] = {"accuracy": _accuracy_of_shifted(unseen, label, predictions)}
     table = {"temperature": temperature, "scope_threshold": LIMIT, "least_confidence": least}
     return Made(
-        model=keep_outputs(trained.final, trained.recipe, Task.REGION, range(len(REGIONS))),
+        model=attach_eye(keep_outputs(trained.final, trained.recipe, Task.REGION, range(len(REGIONS))), eye),
         scope=scope,
         fields={"labels": REGIONS, "region": table, "mirrored": True},
         figures=figures,
@@ -63,27 +65,28 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     )
 
 
-def set_scope(dataset: Dataset, trained: Trained, known: BoolArray) -> tuple[Scope, Gate, Float32Array]:
-    """Return the final model's scope, what it reaches out of fold, and each sample's distance by its own fold."""
+def set_scope(
+    dataset: Dataset, trained: Trained, known: BoolArray, eye: keras.Model
+) -> tuple[Scope, Gate, Float32Array]:
+    """Return the scope, what it reaches out of fold, and each sample's distance by a scope that knew it not."""
+    answer = open_export(eye)
     outsiders = gather_outsiders(dataset.samples, trained.fold, seed=trained.recipe.seed)
+    outside = embed(answer, outsiders.pictures, trained.preprocessing)
+    plain, shifted = (
+        look(answer, dataset.samples, trained.preprocessing, seed=seed) for seed in (None, trained.recipe.seed)
+    )
 
-    def look_outside(network: Network) -> Float32Array:
-        return embed(open_export(network.models[Task.REGION]), outsiders.pictures, trained.preprocessing)
+    def both(chosen: BoolArray) -> Float32Array:
+        return np.concatenate([plain[chosen & known], shifted[chosen & known]])
 
-    views = []
-    for fold in trained.folds:
-        limbs = fold.answers[Task.REGION].embeddings[known[fold.held_out]]
-        unseen = np.concatenate([limbs[:, PLAIN], limbs[:, SHIFTED]])
-        outside = look_outside(fold.network)
-        views.append(View(fold=fold.number, seen=fold.seen[Task.REGION], unseen=unseen, outside=outside))
+    folds = [(int(number), trained.fold == number) for number in np.unique(trained.fold)]
+    views = [View(fold=number, seen=both(~here), unseen=both(here), outside=outside) for number, here in folds]
     gate = measure_gate(views, outsiders)
     distances = np.zeros(len(known), np.float32)
-    for fold in trained.folds:
-        unseen = fold.answers[Task.REGION].embeddings[:, PLAIN]
-        distances[fold.held_out] = gate.scopes[fold.number].distances(unseen)
-    final = trained.seen[Task.REGION].embeddings[known]
-    inside = np.concatenate([final[:, PLAIN], final[:, SHIFTED]])
-    return fit_gate(inside, look_outside(trained.final), outsiders.family, limits=gate.limits), gate, distances
+    for number, here in folds:
+        distances[here] = gate.scopes[number].distances(plain[here])
+    everything = both(np.ones(len(known), bool))
+    return fit_gate(everything, outside, outsiders.family, limits=gate.limits), gate, distances
 
 
 def _accuracy_of_shifted(answers: Answers, label: IntArray, predictions: RegionPredictions) -> Figure:

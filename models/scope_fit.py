@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.preprocessing import Preprocessing, prepare
-from inference.scope import Scope, fit_scope
+from inference.scope import Scope, fit_discriminant, fit_scope
 from inference.types import Float32Array, Radiograph, UInt8Array
 from models.datasets import Sample
 from models.outliers import draw_outliers
 from models.outliers.scraps import cut_scraps, cut_trunks
+from models.variations import render_plain, render_shifted
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -52,13 +54,13 @@ class Outsiders:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What one fold's network makes of limbs and outsiders; each (samples, channels)."""
+    """What is made of limbs and outsiders where one fold is left out; each (samples, channels)."""
 
     fold: int
     seen: Float32Array
-    """Limbs the network was trained on, plain and varied."""
+    """Limbs of the other folds, plain and shifted."""
     unseen: Float32Array
-    """Limbs the network did not see."""
+    """Limbs of this fold."""
     outside: Float32Array
     """Outsiders, all of them."""
 
@@ -93,13 +95,41 @@ def embed(
     answer: Callable[[Float32Array], Mapping[str, Any]], pictures: Iterable[UInt8Array], preprocessing: Preprocessing
 ) -> Float32Array:
     """Return the embeddings (samples, channels) of pictures; `answer` gives a batch's outputs by name."""
-    tensors = [
-        prepare(Radiograph(pixels=np.asarray(one / np.float32(255), np.float32)), preprocessing)[0] for one in pictures
-    ]
-    parts = [
-        np.asarray(answer(np.concatenate(tensors[start : start + BATCH]))["embedding"], np.float32)
-        for start in range(0, len(tensors), BATCH)
-    ]
+    return _ask_in_batches(
+        answer,
+        (
+            prepare(Radiograph(pixels=np.asarray(one / np.float32(255), np.float32)), preprocessing)[0]
+            for one in pictures
+        ),
+    )
+
+
+def look(
+    answer: Callable[[Float32Array], Mapping[str, Any]],
+    samples: Sequence[Sample],
+    preprocessing: Preprocessing,
+    *,
+    seed: int | None = None,
+) -> Float32Array:
+    """Return the embeddings (samples, channels) of radiographs as they are, or with a `seed` as from elsewhere."""
+    return _ask_in_batches(answer, (_render(sample, row, preprocessing, seed) for row, sample in enumerate(samples)))
+
+
+def _render(sample: Sample, row: int, preprocessing: Preprocessing, seed: int | None) -> Float32Array:
+    if seed is None:
+        square = render_plain(sample, preprocessing)
+    else:
+        square = render_shifted(sample, preprocessing, rng=np.random.default_rng((seed, row)))
+    normalised = square * np.float32(preprocessing.scale) + np.float32(preprocessing.offset)
+    return np.asarray(normalised[np.newaxis, ..., np.newaxis], np.float32)
+
+
+def _ask_in_batches(
+    answer: Callable[[Float32Array], Mapping[str, Any]], tensors: Iterable[Float32Array]
+) -> Float32Array:
+    waiting, parts = iter(tensors), []
+    while batch := list(islice(waiting, BATCH)):
+        parts.append(np.asarray(answer(np.concatenate(batch))["embedding"], np.float32))
     return np.concatenate(parts)
 
 
@@ -107,12 +137,16 @@ def fit_gate(
     inside: Float32Array, outside: Float32Array, family: NDArray[np.str_], *, limits: tuple[float, float] = (1.0, 1.0)
 ) -> Scope:
     """Return the scope that tells limbs from outsiders of these families."""
-    sorted_out = {
-        kind: [outside[family == name] for name in names if (family == name).any()] for kind, names in KINDS.items()
+    return fit_scope(inside, axes=AXES, outside=_sort_by_kind(outside, family), limits=limits)
+
+
+def _sort_by_kind(outside: Float32Array, family: NDArray[np.str_]) -> dict[str, list[Float32Array]]:
+    present = set(family.tolist())
+    return {
+        kind: [outside[family == name] for name in names if name in present]
+        for kind, names in KINDS.items()
+        if present & set(names)
     }
-    return fit_scope(
-        inside, axes=AXES, outside={kind: rows for kind, rows in sorted_out.items() if rows}, limits=limits
-    )
 
 
 def measure_gate(views: Sequence[View], outsiders: Outsiders) -> Gate:
@@ -134,7 +168,7 @@ def measure_gate(views: Sequence[View], outsiders: Outsiders) -> Gate:
         refused[mine] = _refuses(scopes[view.fold], view.outside[mine])
         for names in KINDS.values():
             kind = np.isin(outsiders.family, names)
-            unaware = replace(_fit_without(view, outsiders, ~mine & ~kind), limits=limits)
+            unaware = _forget(scopes[view.fold], view, outsiders, ~mine & ~kind)
             unforeseen[mine & kind] = _refuses(unaware, view.outside[mine & kind])
     limbs = [_refuses(scopes[view.fold], view.unseen) for view in views]
     figures = {
@@ -147,6 +181,13 @@ def measure_gate(views: Sequence[View], outsiders: Outsiders) -> Gate:
 
 def _fit_without(view: View, outsiders: Outsiders, chosen: BoolArray) -> Scope:
     return fit_gate(view.seen, view.outside[chosen], outsiders.family[chosen])
+
+
+def _forget(scope: Scope, view: View, outsiders: Outsiders, left: BoolArray) -> Scope:
+    """Return a fold's scope as it would be if only the outsiders that are `left` had been shown."""
+    outside = _sort_by_kind(view.outside[left], outsiders.family[left])
+    weights, bias = fit_discriminant(view.seen, outside) if outside else (None, None)
+    return replace(scope, kinds=tuple(outside), weights=weights, bias=bias)
 
 
 def _refuses(scope: Scope, embeddings: Float32Array) -> BoolArray:
