@@ -134,9 +134,10 @@ def fit_scope(
     `outside` gives the families of every kind of outsiders, each an array (samples, channels).
     """
     mean = inside.mean(axis=0)
-    _, singular, directions = np.linalg.svd(inside - mean, full_matrices=False)
-    variances = np.square(singular) / (len(inside) - 1)
-    kept = directions[:axes].T.astype(np.float32)
+    centred = (inside - mean).astype(np.float64)
+    variances, directions = np.linalg.eigh(centred.T @ centred / (len(inside) - 1))
+    variances, directions = np.maximum(variances[::-1], 0), directions[:, ::-1]
+    kept = directions[:, :axes].astype(np.float32)
     residual = float(np.sqrt(variances[axes:].sum() / max(1, mean.size - axes)))
     weights, bias = fit_discriminant(inside, outside) if outside else (None, None)
     return Scope(
