@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 from dicom_node.assemble.completeness import is_to_be_asked
+from dicom_node.clock import ClockWatch
 from dicom_node.errors import AssociationError, QueryError, describe_unforeseen
 from dicom_node.expectation import ListedImage
 from dicom_node.query.listing import list_images
@@ -22,11 +23,13 @@ class Asking:
         self._settings = settings
         self._store = store
         self._archive = archive
+        self._clock = ClockWatch()
         self._listening_since = time.time()
 
     def __call__(self) -> None:
         """Ask about every study that is due. Idempotent."""
         try:
+            self._listening_since += self._clock.step()[0]
             self.ask(time.time())
         except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks
             _LOGGER.error("%s was not asked: %s", self._archive.name, describe_unforeseen(error))  # noqa: TRY400  # no texts in logs

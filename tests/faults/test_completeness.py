@@ -314,3 +314,17 @@ def test_two_senders_of_one_study_and_several_associations_make_one_study(site):
     (revision,) = site.revisions(study)
     assert {row.sop_instance_uid for row in revision.instances} == {ds.SOPInstanceUID for ds in images}
     assert len(revision.instances) == 6
+
+
+@pytest.mark.fault(24, 60)
+def test_an_archive_is_asked_on_time_when_the_clock_is_set_back(desk, scripted, monkeypatch):
+    """After the clock was set back an hour, a study is asked about as soon as it is quiet, not an hour later."""
+    images = build_images(1)
+    archive = scripted(images)
+    one = desk(archive.port)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+    receive(one.store, images[0], at=time.time() - QUIET_S - 1)
+    one.asking._listening_since -= QUIET_S + 1  # noqa: SLF001  # as if it had listened for so long
+    one.asking()
+    assert archive.finds
