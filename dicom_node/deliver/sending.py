@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from dicom_node.audit import AuditEvent, AuditTrail
@@ -24,19 +24,24 @@ def send_pending(destination: Destination, node: NodeSettings, store: Store, due
     ]
     if not pending:
         return
-    noted = _Noted(destination, node, due.study_instance_uid)
-    noted.begin(pending)
-    deliveries = _try_to_send(destination, node.ae_title, pending)
+    noted = _Noted(destination, node, due.study_instance_uid, pending)
+    deliveries = _try_to_send(destination, node.ae_title, pending, noted.begin)
     for delivery in deliveries:
         store.record_delivery(destination.name, delivery.sop_instance_uid, delivery.state, delivery.detail)
         _LOGGER.info("%s: %s %s %s", destination.name, delivery.sop_instance_uid, delivery.state, delivery.detail)
-    noted.end(pending, deliveries)
+    noted.end(deliveries)
 
 
 class _Noted:
-    """The lines of the audit trail about one try."""
+    """The lines of the audit trail about one try.
 
-    def __init__(self, destination: Destination, node: NodeSettings, study_instance_uid: str) -> None:
+    There are none where no association was to be had: nothing was transferred, and an archive that is away for days
+    would fill the trail with it.
+    """
+
+    def __init__(
+        self, destination: Destination, node: NodeSettings, study_instance_uid: str, files: Sequence[ResultFile]
+    ) -> None:
         self._trail = AuditTrail(node.audit_dir, node.ae_title)
         self._facts = {
             "direction": "out",
@@ -45,30 +50,34 @@ class _Noted:
             "host": destination.host,
             "study_instance_uid": study_instance_uid,
         }
+        self._classes = {file.sop_instance_uid: file.sop_class_uid for file in files}
+        self._has_begun = False
 
-    def begin(self, files: Sequence[ResultFile]) -> None:
-        classes = Counter(file.sop_class_uid for file in files)
-        self._trail.note(AuditEvent.TRANSFER_BEGUN, **self._facts, sop_classes=dict(classes))
+    def begin(self) -> None:
+        """Write what is to be sent."""
+        self._has_begun = True
+        self._trail.note(AuditEvent.TRANSFER_BEGUN, **self._facts, sop_classes=dict(Counter(self._classes.values())))
 
-    def end(self, files: Sequence[ResultFile], deliveries: Sequence[Delivery]) -> None:
+    def end(self, deliveries: Sequence[Delivery]) -> None:
         """Write what was taken and what was not as lines of their own (PS3.15 A.5.2: no mixed results)."""
-        classes = {file.sop_instance_uid: file.sop_class_uid for file in files}
         for success in (True, False):
             those = [one for one in deliveries if (one.state is DeliveryState.SENT) is success]
-            if those:
+            if those and self._has_begun:
                 self._trail.note(
                     AuditEvent.INSTANCES_TRANSFERRED,
                     **self._facts,
-                    sop_classes=dict(Counter(classes[one.sop_instance_uid] for one in those)),
+                    sop_classes=dict(Counter(self._classes[one.sop_instance_uid] for one in those)),
                     success=success,
                     results=[asdict(one) for one in those],
                 )
 
 
-def _try_to_send(destination: Destination, ae_title: str, files: Sequence[ResultFile]) -> list[Delivery]:
+def _try_to_send(
+    destination: Destination, ae_title: str, files: Sequence[ResultFile], begin: Callable[[], None]
+) -> list[Delivery]:
     state = DeliveryState.PENDING
     try:
-        return send_results(destination, ae_title, files)
+        return send_results(destination, ae_title, files, begin=begin)
     except RejectedError as error:
         state, detail = DeliveryState.PARKED, str(error)
     except AssociationError as error:

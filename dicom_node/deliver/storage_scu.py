@@ -1,6 +1,6 @@
 """Storage and Verification SCU: send results, read the answer for each of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +35,16 @@ class Delivery:
     detail: str
 
 
-def send_results(destination: Destination, ae_title: str, files: Sequence[ResultFile]) -> list[Delivery]:
+def send_results(
+    destination: Destination,
+    ae_title: str,
+    files: Sequence[ResultFile],
+    *,
+    begin: Callable[[], None] = lambda: None,
+) -> list[Delivery]:
     """Send result objects over one association; one answer for each file, in order.
+
+    `begin` is called when there is an association, before the first object goes out.
 
     Raises
     ------
@@ -50,6 +58,7 @@ def send_results(destination: Destination, ae_title: str, files: Sequence[Result
         for uid in dict.fromkeys(file.sop_class_uid for file in files)
     ]
     with request_association(destination, ae_title, contexts) as assoc:
+        begin()
         refusals = {context.abstract_syntax: context.result for context in assoc.rejected_contexts}
         return [_send(assoc, file, refusals.get(UID(file.sop_class_uid))) for file in files]
 
