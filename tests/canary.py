@@ -25,20 +25,10 @@ KEYWORDS = sorted(
     # This one is a text by its representation, but a number to whoever reads it.
     if vr in _TEXT and keyword and tag >> 16 in _GROUPS and keyword != "TimezoneOffsetFromUTC"
 )
-_SPELLINGS = [
-    re.compile(re.escape(STEM.encode(encoding)), re.IGNORECASE) for encoding in ("ascii", "utf-16-le", "utf-16-be")
-]
+_SPELLINGS = [STEM.lower().encode(encoding) for encoding in ("ascii", "utf-16-le", "utf-16-be")]
 # In base64 a text has three spellings, by where in a group of three bytes it begins.
 _BASE64 = [base64.b64encode(b"\0" * before + STEM.encode())[2 * before : -4] for before in range(3)]
-_PATTERNS = [
-    *_SPELLINGS,
-    *(re.compile(re.escape(one)) for one in _BASE64),
-    *(
-        # Not among the digits of a UID or of a digest.
-        re.compile(rb"(?<![0-9A-Fa-f.])" + re.escape(number.encode()) + rb"(?![0-9A-Fa-f])")
-        for number in (BIRTH_DATE, BIRTH_TIME, WEIGHT)
-    ),
-]
+_NUMBERS = [number.encode() for number in (BIRTH_DATE, BIRTH_TIME, WEIGHT)]
 
 
 def word(number: int) -> str:
@@ -54,7 +44,17 @@ def name_of(content: bytes) -> set[str]:
 
 def holds_word(content: bytes) -> bool:
     """Tell whether a word of a canary study is in a content, in any spelling."""
-    return any(pattern.search(content) for pattern in _PATTERNS)
+    lower = content.lower()
+    return (
+        any(spelling in lower for spelling in _SPELLINGS)
+        or any(spelling in content for spelling in _BASE64)
+        or any(number in content and _stands_alone(number, content) for number in _NUMBERS)
+    )
+
+
+def _stands_alone(number: bytes, content: bytes) -> bool:
+    """Tell whether a number is there on its own, not among the digits of a UID or of a digest."""
+    return bool(re.search(rb"(?<![0-9A-Fa-f.])" + re.escape(number) + rb"(?![0-9A-Fa-f])", content))
 
 
 def leaks(contents: Iterable[tuple[str, bytes]]) -> dict[str, set[str]]:
