@@ -143,8 +143,8 @@ def test_an_address_that_swallows_everything_costs_bounded_time_and_is_tried_aga
 
 def test_a_timeout_after_storing_sends_the_same_objects_again(archive, bench):
     """No answer although the object was stored: sent again under the same UID, and there is one of it."""
-    one_archive = archive(delay_s=1.5)
-    one = bench(one_archive.port, response_timeout_s=0.5, **UNPROVEN)
+    one_archive = archive(delay_s=4)
+    one = bench(one_archive.port, response_timeout_s=2, **UNPROVEN)
     now = one.attempt()
     assert (now.pending, now.sent) == (2, 0)
     assert len(one_archive.kept) == 1
