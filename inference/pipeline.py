@@ -135,7 +135,7 @@ class Pipeline:
         table = self.region_model.bundle.manifest.region
         assert table is not None  # noqa: S101 - the manifest of a region bundle always has its table
         distance, limit = self._scope.distance(look.embedding), table.scope_threshold
-        if distance > limit:
+        if not distance <= limit:  # so that a distance that is no number refuses too
             return f"{self._scope.explain(look.embedding)} (distance {distance:.2f}, limit {limit:.2f})"
         if not told and seen.confidence < table.least_confidence:
             return f"no region recognised (at best {seen.region} with a confidence of {seen.confidence:.0%})"

@@ -9,6 +9,7 @@ import pytest
 from inference.bundle import MANIFEST
 from inference.errors import BundleError, UnsupportedImageError
 from inference.pipeline import Pipeline
+from inference.scope import Scope
 from inference.testing import build_tiny_bundles
 from inference.types import Decision, Radiograph, RadiographAnalysis, Task
 
@@ -93,6 +94,12 @@ def test_two_operating_points_make_three_answers(pipeline: Pipeline, heat: float
     assert bool(analysis.reason) is (decision is Decision.UNCERTAIN)
     assert bool(analysis.rois) is (decision is not Decision.NO_FRACTURE)
     assert analysis.heatmap is not None
+
+
+def test_an_embedding_that_is_no_number_is_outside_scope(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pipeline = Pipeline.load(build_tiny_bundles(tmp_path), threads=1)
+    monkeypatch.setattr(Scope, "distance", lambda _, embedding: float("nan"))
+    assert pipeline.analyse(build_radiograph()).reason.startswith("outside scope: ")
 
 
 def test_a_black_image_is_outside_scope(pipeline: Pipeline) -> None:
