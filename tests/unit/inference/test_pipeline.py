@@ -98,7 +98,7 @@ def test_two_operating_points_make_three_answers(pipeline: Pipeline, heat: float
 
 def test_an_embedding_that_is_no_number_is_outside_scope(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pipeline = Pipeline.load(build_tiny_bundles(tmp_path), threads=1)
-    monkeypatch.setattr(Scope, "distance", lambda _, embedding: float("nan"))
+    monkeypatch.setattr(Scope, "distance", lambda *_: float("nan"))
     assert pipeline.analyse(build_radiograph()).reason.startswith("outside scope: ")
 
 
