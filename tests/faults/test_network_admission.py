@@ -104,9 +104,9 @@ def test_other_sop_classes_and_transfer_syntaxes_are_refused_each_for_its_contex
 def test_a_request_as_long_as_the_standard_allows_is_answered(receiver: Receiver) -> None:
     syntaxes = [f"1.2.840.10008.1.2.4.{number}.{'1' * 30}" for number in range(24)]
     before, started = psutil.Process().memory_info().rss, time.process_time()
-    with RawPeer(receiver.port) as peer:
+    with RawPeer(receiver.port, timeout_s=60) as peer:
         _, answer = peer.request([(DX, [*syntaxes, EXPLICIT])] * 128)
-    assert time.process_time() - started < 1  # 0.05 s on an idle machine; what matters is that it is no multiple
+    assert time.process_time() - started < 1  # 0.14 s of processor time, the request's encoding included
     assert psutil.Process().memory_info().rss - before < 30_000_000
     assert results_of(answer) == [0] * 128
 
