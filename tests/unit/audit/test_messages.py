@@ -150,7 +150,11 @@ def test_every_code_is_the_standard_s(message_of, event):
 def test_events_without_a_message_make_none():
     line = {"at": "2026-01-01T00:00:00+00:00", "node": "N", "pid": 1, "event": AuditEvent.INSTANCE_RECEIVED}
     assert encode_message(line) is None
-    assert {event for event in AuditEvent if event not in FACTS} == {AuditEvent.INSTANCE_RECEIVED, AuditEvent.OPERATOR}
+    assert {event for event in AuditEvent if event not in FACTS} == {
+        AuditEvent.INSTANCE_RECEIVED,
+        AuditEvent.RESULT_SETTLED,
+        AuditEvent.OPERATOR,
+    }
 
 
 def roles(message):
