@@ -54,7 +54,8 @@ class Bench:
             {"archive": self.archive.port},
             quiet_s=0.5,
             port=port,
-            more=f'[models]\nbundles = "{bundles}"',
+            # Deaths come from outside here: a study that is hit again and again is not to blame, and is not given up.
+            more=f'[models]\nbundles = "{bundles}"\n\n[analysis]\ncrashes_per_study = 20',
             environment=environment,
         )
         self.sent: dict[str, Sent] = defaultdict(Sent)
