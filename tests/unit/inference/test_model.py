@@ -1,5 +1,7 @@
 """A model that looks at both mirror images answers with their mean, in the orientation of the radiograph."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +71,11 @@ def test_a_region_model_may_look_at_the_mirror_image_too(tmp_path: Path) -> None
     assert look.logits == pytest.approx(0.25)
     # The scope was fitted on what radiographs are as they lie.
     assert look.embedding == pytest.approx(0.5)
+
+
+def test_the_runtime_is_told_to_report_to_nobody_before_it_is_imported() -> None:
+    program = (
+        "import os, sys; os.environ.pop('ORT_DISABLE_TELEMETRY', None); import inference; "
+        "assert os.environ['ORT_DISABLE_TELEMETRY'] == '1' and 'onnxruntime' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
