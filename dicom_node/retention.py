@@ -13,8 +13,7 @@ from pathlib import Path
 
 from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.durable import make_private_folder
-from dicom_node.retention_settings import RetentionSettings
-from dicom_node.settings import NodeSettings
+from dicom_node.settings import NodeSettings, RetentionSettings
 from dicom_node.store import RemovableStudy, Store
 
 _LOGGER = logging.getLogger(__name__)

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.errors import AssociationError, ConfigurationError
-from dicom_node.settings import Archive
-from dicom_node.tls_settings import TLSFiles
+from dicom_node.settings import Archive, TLSFiles
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -10,9 +10,8 @@ from pynetdicom.sop_class import DigitalXRayImageStorageForPresentation, Verific
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.receive.storage_scp import Receiver, start_receiver
-from dicom_node.settings import Destination, NodeSettings, ReceiveSettings, Sender, Settings
+from dicom_node.settings import Destination, NodeSettings, ReceiveSettings, Sender, Settings, TLSSettings
 from dicom_node.store import Store
-from dicom_node.tls_settings import TLSSettings
 
 StartReceiver = Callable[..., Receiver]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from dicom_node.audit.messages import encode_message
 from dicom_node.audit.syslog import SyslogSender, TLSSender, UDPSender, frame
 from dicom_node.audit.trail import AuditTrail
-from dicom_node.audit_settings import AuditSettings
 from dicom_node.durable import write_durably
 from dicom_node.errors import NodeError
+from dicom_node.settings import AuditSettings
 from dicom_node.tls import build_client_context
 
 _LOGGER = logging.getLogger(__name__)

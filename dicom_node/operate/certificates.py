@@ -11,9 +11,8 @@ from typing import Any
 
 from dicom_node.errors import ConfigurationError
 from dicom_node.operate.finding import Finding
-from dicom_node.settings import Settings
+from dicom_node.settings import Settings, TLSFiles
 from dicom_node.tls import build_client_context, build_server_context
-from dicom_node.tls_settings import TLSFiles
 
 _EARLY_DAYS = 30
 """A certificate is to be renewed so long before it expires."""

@@ -20,9 +20,8 @@ from running import wait_for
 
 from dicom_node.receive import listener
 from dicom_node.receive.storage_scp import Receiver
-from dicom_node.settings import Sender
+from dicom_node.settings import Sender, TLSSettings
 from dicom_node.tls import build_client_context, build_server_context
-from dicom_node.tls_settings import TLSSettings
 
 pytestmark = pytest.mark.fault(21)
 

@@ -20,8 +20,7 @@ from dicom_node.demo.archives import OrthancArchive, find_free_port
 from dicom_node.errors import AssociationError
 from dicom_node.operate.web import accepts_connections
 from dicom_node.receive.storage_scp import Receiver
-from dicom_node.settings import Archive, Sender
-from dicom_node.tls_settings import TLSFiles
+from dicom_node.settings import Archive, Sender, TLSFiles
 
 pytestmark = pytest.mark.fault(21)
 

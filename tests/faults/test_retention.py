@@ -15,8 +15,7 @@ from dicom_node.identity import MANUFACTURER, MANUFACTURER_MODEL_NAME
 from dicom_node.receive.recovery import rebuild_rows
 from dicom_node.receive.status import StoreStatus
 from dicom_node.retention import UNTOUCHED_S, Retention, measure_disk, remove_empty_folders
-from dicom_node.retention_settings import RetentionSettings
-from dicom_node.settings import NodeSettings
+from dicom_node.settings import NodeSettings, RetentionSettings
 from dicom_node.store import DeliveryState, RevisionState, StoredResult
 
 DAY_S = 86_400

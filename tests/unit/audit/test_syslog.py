@@ -14,10 +14,9 @@ from syslog_server import SyslogServer
 from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.audit.forwarder import Forwarder, build_sender, count_waiting, read_place
 from dicom_node.audit.syslog import UDPSender, frame
-from dicom_node.audit_settings import AuditSettings
 from dicom_node.errors import ConfigurationError
 from dicom_node.operate.privacy import check_privacy, check_syslog
-from dicom_node.settings import Destination, NodeSettings, Sender, Settings
+from dicom_node.settings import AuditSettings, Destination, NodeSettings, Sender, Settings
 
 
 @pytest.fixture

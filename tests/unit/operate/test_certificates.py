@@ -6,8 +6,7 @@ from certificates import Authority, Identity
 
 from dicom_node.operate.certificates import check_certificates
 from dicom_node.operate.finding import Finding
-from dicom_node.settings import Destination, NodeSettings, Sender, Settings
-from dicom_node.tls_settings import TLSFiles, TLSSettings
+from dicom_node.settings import Destination, NodeSettings, Sender, Settings, TLSFiles, TLSSettings
 
 
 def check(tls: TLSSettings, *archives: TLSFiles) -> list[Finding]:

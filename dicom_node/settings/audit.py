@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import Field, StrictInt
 
-from dicom_node.tls_settings import OptionalTLS
+from dicom_node.settings.table import Table
+from dicom_node.settings.tls import OptionalTLS
 
 
-class AuditSettings(BaseModel):
+class AuditSettings(Table):
     """`[audit]`: a syslog server that gets DICOM audit messages (PS3.15 A.5)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     syslog_host: str = ""
     """Empty: none."""

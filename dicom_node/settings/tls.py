@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictBool
+from pydantic import BeforeValidator, StrictBool
+
+from dicom_node.settings.table import Table
 
 
-class TLSFiles(BaseModel):
+class TLSFiles(Table):
     """Who this node is to a peer, and which authorities vouch for the peer. Paths are read at every handshake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     certificate: Path
     """PEM: the node's certificate, then those between it and its authority."""

@@ -1,0 +1,52 @@
+"""Where the node lives: `[node]`, `[web]`, `[database]`."""
+
+from pathlib import Path
+
+from dicom_node.settings.table import AETitle, DatabaseURL, Host, Port, Seconds, Table
+
+
+class NodeSettings(Table):
+    """`[node]`: who this node is and where it keeps its data."""
+
+    ae_title: AETitle
+    host: Host = "127.0.0.1"
+    port: Port = 11112
+    data_dir: Path = Path("var")
+    grace_s: Seconds = 20
+    """How long a stopping process may finish what it is doing."""
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where received bytes are kept, a folder per study."""
+        return self.data_dir / "spool"
+
+    @property
+    def results_dir(self) -> Path:
+        """Where encoded results wait for delivery, a folder per study and revision."""
+        return self.data_dir / "results"
+
+    @property
+    def audit_dir(self) -> Path:
+        """Where the audit trail is kept, a file per day."""
+        return self.data_dir / "audit"
+
+    @property
+    def heartbeat(self) -> Path:
+        """The empty file that the worker touches at every sweep."""
+        return self.data_dir / "worker.alive"
+
+
+class WebSettings(Table):
+    """`[web]`: health and readiness over HTTP."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8080
+
+
+class DatabaseSettings(Table):
+    """`[database]`: where the state of studies is kept."""
+
+    url: DatabaseURL = ""
+    """SQLAlchemy URL; empty: SQLite inside the node's data folder."""
+    workflow_url: DatabaseURL = ""
+    """The durable workflow's own database; empty: SQLite inside the node's data folder."""

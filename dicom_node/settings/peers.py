@@ -1,0 +1,65 @@
+"""Who sends to this node, and whom it asks and sends to: `[[senders]]`, `[[archives]]`, `[[destinations]]`."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, IPvAnyNetwork, StrictFloat
+
+from dicom_node.settings.table import AETitle, Certificate, Host, Port, Seconds, Table
+from dicom_node.settings.tls import OptionalTLS
+
+
+class Sender(Table):
+    """`[[senders]]`: an application entity that may send to this node."""
+
+    ae_title: AETitle
+    networks: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses it may come from; empty: from any."""
+    certificate: Certificate = ""
+    """SHA-256 fingerprint or subject (RFC 4514) of the certificate it must show; empty: any that `[tls]` trusts."""
+    archive: str = ""
+    """Name of the archive or destination that is asked what a study holds that came from here; empty: none."""
+
+
+class Archive(Table):
+    """An application entity that this node requests associations with, under a name of the site's own."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+    ae_title: AETitle
+    host: Host
+    port: Port
+    connection_timeout_s: Seconds = 10
+    response_timeout_s: Seconds = 60
+    tls: OptionalTLS = None
+    """Files for DICOM TLS; None: plain TCP. In the configuration file true stands for those of `[tls]`."""
+    tls_name: str = ""
+    """Name that the archive's certificate must hold; empty: `host`."""
+
+
+class Proof(StrEnum):
+    """Whether a destination must prove in one way that it keeps what it was sent."""
+
+    WHEN_OFFERED = "when offered"
+    """It is asked; where it cannot answer, that is stated."""
+    REQUIRED = "required"
+    """Without this proof a result is parked, which is an alarm."""
+    NEVER = "never"
+
+
+class Destination(Archive):
+    """`[[destinations]]`: an archive that gets the results."""
+
+    retry_first_s: Seconds = 5
+    """Wait before the first retry; doubled each time."""
+    retry_longest_s: Seconds = 600
+    """Longest wait between two tries; retries go on for ever."""
+    commitment: Proof = Proof.WHEN_OFFERED
+    """Storage commitment: the archive vouches for what it keeps."""
+    commitment_deadline_s: Seconds = 3600
+    """How long a report is waited for before the archive is asked again."""
+    report_wait_s: Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)] = 1
+    """How long the association is kept for archives that report on the one they were asked on."""
+    verify: Proof = Proof.WHEN_OFFERED
+    """C-FIND: the result is found in the right study of the right patient."""
+    verify_deadline_s: Seconds = 600
+    """How long after sending a result may be looked for in vain before it counts as lost."""
