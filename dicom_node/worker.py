@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -74,7 +75,16 @@ def run_worker(settings: Settings) -> int:
     )
     workflow = StudyWorkflow(settings, store, results, wake=wake)
     sweep = Sweep(settings, store, workflow)
-    scheduler.add_job(sweep, "interval", seconds=settings.completion.sweep_s, id=_SWEEP, max_instances=1, coalesce=True)
+    # However late a tick is on a busy machine, it is not left out.
+    scheduler.add_job(
+        sweep,
+        "interval",
+        seconds=settings.completion.sweep_s,
+        id=_SWEEP,
+        max_instances=1,
+        coalesce=True,
+        misfire_grace_time=None,
+    )
     tidying = Tidying(Retention(settings.retention, settings.node, store), store, workflow)
     soon = datetime.now(UTC) + timedelta(seconds=min(settings.retention.every_s, 60))
     scheduler.add_job(
@@ -86,13 +96,25 @@ def run_worker(settings: Settings) -> int:
         scheduler.start()
         archives.start()
         _LOGGER.info("worker ready, models: %s", ", ".join(f"{one.name} {one.version}" for one in pipeline.models))
-        stop.wait()
+        keep_time(stop, (scheduler, archives))
         archives.shutdown(wait=False)  # it may be waiting for a silent archive
         scheduler.shutdown()
     logging.shutdown()
     # The interpreter would wait for threads that wait for a silent archive, however long. What they do is
     # checkpointed: the next start goes on with it.
     os._exit(0)
+
+
+def keep_time(stop: threading.Event, schedulers: Sequence[BackgroundScheduler]) -> None:
+    """Block until `stop`; where the wall clock is set meanwhile, let every job run at once.
+
+    The times of jobs are the wall clock's: after an hour back, nothing would be done for an hour.
+    """
+    clock = ClockWatch()
+    while not stop.wait(1):
+        if clock.step()[0]:
+            for job in [job for scheduler in schedulers for job in scheduler.get_jobs()]:
+                job.modify(next_run_time=datetime.now(UTC))
 
 
 class Tidying:

@@ -1,17 +1,21 @@
 """The wall clock is set while studies are open."""
 
+import threading
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from dicom_node.assemble.completeness import is_complete
 from dicom_node.clock import ClockWatch
 from dicom_node.settings import CompletionSettings, Destination, NodeSettings, Sender, Settings
 from dicom_node.store import InstanceRole, OpenStudy, ReceivedInstance, Store
-from dicom_node.worker import Sweep
+from dicom_node.worker import Sweep, keep_time
 from dicom_node.workflow import StudyWorkflow
 
 pytestmark = pytest.mark.fault(24)
@@ -98,3 +102,48 @@ def test_a_sweep_after_an_hour_s_step_leaves_a_study_open(tmp_path: Path, monkey
     (study,) = store.open_studies()
     assert study.last_received_at == pytest.approx(clock() + 3600, abs=120)
     store.close()
+
+
+def set_back_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the wall clock back for the node and for its scheduler."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Clock":
+            return cls.fromtimestamp(clock() - 3600, tz)
+
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() - 3600)
+    for module in ("apscheduler.schedulers.base", "apscheduler.executors.base", "dicom_node.worker"):
+        monkeypatch.setattr(f"{module}.datetime", Clock)
+
+
+def holds_within(seconds: float, condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_jobs_go_on_when_the_clock_is_set_back_an_hour(monkeypatch: pytest.MonkeyPatch, *, is_kept: bool) -> None:
+    """The worker sweeps on when the clock is set back an hour; left alone, its scheduler stops for that hour."""
+    ticks: list[float] = []
+    scheduler, stop = BackgroundScheduler(timezone="UTC"), threading.Event()
+    soon = datetime.now(UTC) + timedelta(seconds=0.1)
+    scheduler.add_job(
+        lambda: ticks.append(time.monotonic()), "interval", seconds=0.2, next_run_time=soon, misfire_grace_time=None
+    )
+    keeper = threading.Thread(target=keep_time, args=(stop, [scheduler] if is_kept else []))
+    scheduler.start()
+    keeper.start()
+    try:
+        assert holds_within(60, lambda: len(ticks) > 1)
+        set_back_an_hour(monkeypatch)
+        time.sleep(1)  # a tick that is under way ends
+        before = len(ticks)
+        assert holds_within(60 if is_kept else 3, lambda: len(ticks) > before + 2) is is_kept
+    finally:
+        stop.set()
+        keeper.join()
+        scheduler.shutdown()
