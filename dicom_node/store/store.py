@@ -42,12 +42,23 @@ from dicom_node.store.rows import (
     to_revision_status,
 )
 from dicom_node.store.schema import (
+    deliveries,
+    dispatches,
     findings,
     instances,
     results,
+    retrievals,
     revision_instances,
     revisions,
     studies,
+)
+
+_TIMES_OF_TRIES = (
+    dispatches.c.next_try_at,
+    retrievals.c.next_try_at,
+    deliveries.c.sent_at,
+    deliveries.c.asked_at,
+    revisions.c.changed_at,
 )
 
 
@@ -87,15 +98,19 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore):
             return list_open_studies(connection)
 
     def follow_clock(self, step_s: float, now: float, within_s: float) -> None:
-        """Move what open studies say of their times, after the wall clock was set by `step_s`.
+        """Move the times of open studies, and of what is tried again, after the wall clock was set by `step_s`.
 
         It is `now` by the new time, and was set no longer ago than `within_s`: what has come since needs no moving.
+        What is tried again is not put off by a clock that was set back; earlier than meant does no harm.
         """
         with self._writing() as connection:
             for column in (studies.c.first_open_at, studies.c.last_received_at, studies.c.asked_at):
                 came_since = column.between(now - within_s - 1, now)
                 where = (studies.c.first_open_at.is_not(None), column.is_not(None), sa.not_(came_since))
                 connection.execute(studies.update().where(*where).values({column.name: column + step_s}))
+            for column in _TIMES_OF_TRIES if step_s < 0 else ():
+                ahead = sa.update(column.table).where(column > now)
+                connection.execute(ahead.values({column.name: column + step_s}))
 
     def force_completion(self, study_instance_uid: str) -> bool:
         """Let an open study count as complete at the next sweep; False where it is not open."""

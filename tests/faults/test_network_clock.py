@@ -14,7 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from dicom_node.assemble.completeness import is_complete
 from dicom_node.clock import ClockWatch
 from dicom_node.settings import CompletionSettings, Destination, NodeSettings, Sender, Settings
-from dicom_node.store import InstanceRole, OpenStudy, ReceivedInstance, Store
+from dicom_node.store import InstanceRole, OpenStudy, ReceivedInstance, Retrieval, Store, StoredResult
 from dicom_node.worker import Sweep, keep_time
 from dicom_node.workflow import StudyWorkflow
 
@@ -101,6 +101,33 @@ def test_a_sweep_after_an_hour_s_step_leaves_a_study_open(tmp_path: Path, monkey
     sweep()
     (study,) = store.open_studies()
     assert study.last_received_at == pytest.approx(clock() + 3600, abs=120)
+    store.close()
+
+
+def test_a_delivery_is_tried_again_on_time_although_the_clock_was_set_back(store: Store) -> None:
+    """An hour back puts off no retry by an hour: of a delivery, of a fetch, or of an attempt at results."""
+    receive(store, 1, NOON)
+    store.close_revision("1.9", NOON)
+    (unmade,) = store.unmade_revisions()
+    result = StoredResult(
+        sop_instance_uid="1.5", sop_class_uid="1.2", series_instance_uid="1.6", kind="encapsulated pdf", path="1.5.dcm"
+    )
+    store.add_results("1.9", unmade.digest, [result], [], ["archive"])
+    (due,) = store.due_deliveries(time.time())
+    store.begin_try(due, NOON + 600)
+    store.record_retrieval(
+        Retrieval(
+            archive="archive", study_instance_uid="1.9", related_instances=1, is_whole=False, next_try_at=NOON + 600
+        )
+    )
+    now = NOON - 3599
+    store.follow_clock(-3600, now, within_s=1)
+    assert store.due_deliveries(now) == []
+    assert store.due_deliveries(now + 600)
+    fetching = store.find_retrieval("archive", "1.9")
+    assert fetching
+    assert fetching.next_try_at == NOON - 3000
+    assert store.unmade_revisions()[0].changed_at == NOON - 3600
     store.close()
 
 
