@@ -14,9 +14,10 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 
 from dicom_node.association import request_association
 from dicom_node.audit import AuditEvent, AuditTrail
+from dicom_node.c_find import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 from dicom_node.deliver.commitment import request_commitment, wait_for_report
 from dicom_node.deliver.verdict import Verdict, judge, may_be_asked
-from dicom_node.deliver.verification import PATIENT_ROOT_FIND, STUDY_ROOT_FIND, FindError, Place, Sought, locate
+from dicom_node.deliver.verification import FindError, Place, SilenceError, Sought, locate
 from dicom_node.errors import AssociationError
 from dicom_node.header import identifier, tolerate
 from dicom_node.settings import Destination, NodeSettings, Proof
@@ -140,7 +141,7 @@ class Prover:
             self._note_trouble([sent], "C-FIND does not find it yet")
 
     def _is_in_vain(self, sent: UnprovenResult, error: FindError) -> bool:
-        if error.is_silence:
+        if isinstance(error, SilenceError):
             return self._store.count_silence(self._due.destination, sent.sop_instance_uid) >= MOST_SILENCES
         return not error.may_pass and self._is_overdue(sent)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dicom_node.deliver.verification import STUDY_ROOT_FIND
+from dicom_node.c_find import STUDY_ROOT_FIND
 from dicom_node.settings import Destination, Proof
 from dicom_node.storage_commitment import PUSH_MODEL
 from dicom_node.store import DeliveryState, UnprovenResult

@@ -8,16 +8,12 @@ from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom.association import Association
 
+from dicom_node.c_find import PATIENT_ROOT_FIND, STUDY_ROOT_FIND, EndlessAnswerError, find
 from dicom_node.errors import DeliveryError
 from dicom_node.header import identifier, texts
 
-STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
-PATIENT_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.1.1")
-
-_PENDING = {0xFF00, 0xFF01}
 _PASSING = {0xFE00, 0x0110, 0x0213, *range(0xA700, 0xA800)}
 """Answers that may be others soon: cancelled, a failure in processing, resources that are lacking."""
-_MOST_MATCHES = 10_000
 _WILDCARDS = frozenset("*?\\")
 
 
@@ -42,12 +38,17 @@ class Sought:
 class FindError(DeliveryError):
     """C-FIND failed: the archive says nothing about where the results are."""
 
-    def __init__(self, status: int | None) -> None:
-        said = "no answer to C-FIND (may this node query there?)" if status is None else f"C-FIND status 0x{status:04X}"
+    def __init__(self, said: str, *, may_pass: bool = False) -> None:
         super().__init__(said)
-        self.is_silence = status is None
-        self.may_pass = status in _PASSING
+        self.may_pass = may_pass
         """Whether asking again may help."""
+
+
+class SilenceError(FindError):
+    """The archive did not answer."""
+
+    def __init__(self) -> None:
+        super().__init__("no answer to C-FIND (may this node query there?)")
 
 
 def locate(assoc: Association, study_instance_uid: str, sought: Sequence[Sought]) -> dict[str, Place]:
@@ -96,24 +97,12 @@ def _find_instances(assoc: Association, model: UID, keys: dict[str, str]) -> fro
 
 
 def _find(assoc: Association, model: UID, level: str, keys: dict[str, str]) -> list[Dataset]:
-    query = Dataset()
-    query.QueryRetrieveLevel = level
-    if not all(value.isascii() for value in keys.values()):
-        query.SpecificCharacterSet = "ISO_IR 192"
-    for keyword, value in keys.items():
-        setattr(query, keyword, value)
-    matches: list[Dataset] = []
-    final: int | None = None
     try:
-        for status, match in assoc.send_c_find(query, model):
-            final = status.get("Status")
-            if final in _PENDING and match is not None:
-                matches.append(match)
-            if len(matches) > _MOST_MATCHES:
-                assoc.abort()  # its rest would still be read
-                break
-    except RuntimeError:  # pynetdicom's way to say that the association is gone
-        final = None
-    if final != 0x0000:
-        raise FindError(final)
-    return matches
+        answer = find(assoc, model, level, keys)
+    except EndlessAnswerError as error:
+        raise FindError(f"C-FIND {error}") from error
+    if answer.status is None:
+        raise SilenceError
+    if answer.status != 0x0000:
+        raise FindError(f"C-FIND status 0x{answer.status:04X}", may_pass=answer.status in _PASSING)
+    return answer.matches  # one that does not decode is none of ours, which all do

@@ -1,6 +1,5 @@
 """Study Root Query/Retrieve SCU (PS3.4 annex C): questions and fetches over one association."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,23 +8,18 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at run time
-    StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
 
 from dicom_node.association import request_association
 from dicom_node.audit import AuditEvent, AuditTrail
+from dicom_node.c_find import STUDY_ROOT_FIND, EndlessAnswerError, build_identifier, find, within_patience
 from dicom_node.errors import QueryError
 from dicom_node.identity import derive_uid
 from dicom_node.settings import Archive, NodeSettings
 
 _SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-_PENDING = frozenset({0xFF00, 0xFF01})
-_MOST_MATCHES = 20_000
-"""An answer that is longer is none: nothing that is asked for here has so many matches."""
-_PATIENCE = 10
-"""In time-outs: each response has one, and an archive that always sends one more must come to an end too."""
 _REFUSALS = {
     0xA701: "out of resources to count the matches",
     0xA702: "out of resources to send",
@@ -46,7 +40,7 @@ def open_session(archive: Archive, ae_title: str) -> Iterator["QuerySession"]:
         No association could be had: refused, rejected, aborted or timed out.
     """
     # Verification too: an archive that offers none of the others would otherwise look like one that is away.
-    classes = (StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelMove, Verification)
+    classes = (STUDY_ROOT_FIND, StudyRootQueryRetrieveInformationModelMove, Verification)
     contexts = [build_context(sop_class, list(_SYNTAXES)) for sop_class in classes]
     with request_association(archive, ae_title, contexts) as assoc:
         yield QuerySession(assoc, archive, ae_title)
@@ -58,7 +52,7 @@ def note_query(node: NodeSettings, archive: Archive, **keys: str) -> None:
         AuditEvent.QUERY_SENT,
         peer_ae_title=archive.ae_title,
         host=archive.host,
-        sop_class_uid=StudyRootQueryRetrieveInformationModelFind,
+        sop_class_uid=STUDY_ROOT_FIND,
         keys=keys,
     )
 
@@ -73,37 +67,30 @@ class QuerySession:
 
     def find(self, level: str, **keys: str) -> list[Dataset]:
         """C-FIND: return every match; empty `keys` are asked for, the others are matched (PS3.4 C.2.2.2)."""
-        self._require(StudyRootQueryRetrieveInformationModelFind, "C-FIND")
+        self._require(STUDY_ROOT_FIND, "C-FIND")
         try:
-            answers = self._assoc.send_c_find(_identify(level, keys), StudyRootQueryRetrieveInformationModelFind)
-        except RuntimeError as error:  # pynetdicom's way to say that the association is gone
-            raise self._error("the association has ended") from error
-        matches: list[Dataset] = []
-        final = Dataset()
-        for status, match in self._within_patience(answers, "C-FIND"):
-            final = status
-            if status.get("Status") in _PENDING:
-                if match is None:
-                    raise self._give_up("C-FIND was answered with a match that cannot be read")
-                matches.append(match)
-            if len(matches) > _MOST_MATCHES:
-                raise self._give_up(f"C-FIND was answered with more than {_MOST_MATCHES} matches")
-        self._check(final, "C-FIND")
-        return matches
+            answer = find(self._assoc, STUDY_ROOT_FIND, level, keys)
+        except EndlessAnswerError as error:
+            raise self._error(f"C-FIND {error}") from error
+        self._check(answer.status, "C-FIND")
+        if answer.unreadable:  # it may be the image that is missing
+            raise self._error("C-FIND was answered with a match that cannot be read")
+        return answer.matches
 
     def move_series(self, study_instance_uid: str, series_instance_uid: str) -> None:
         """C-MOVE: let the archive send one series to this node's own Storage SCP; return when it says it has."""
         self._require(StudyRootQueryRetrieveInformationModelMove, "C-MOVE")
         keys = {"StudyInstanceUID": study_instance_uid, "SeriesInstanceUID": series_instance_uid}
+        identifier = build_identifier("SERIES", keys)
+        final: int | None = None
         try:
-            answers = self._assoc.send_c_move(
-                _identify("SERIES", keys), self._ae_title, StudyRootQueryRetrieveInformationModelMove
-            )
-        except RuntimeError as error:  # as above
-            raise self._error("the association has ended") from error
-        final = Dataset()
-        for status, _ in self._within_patience(answers, "C-MOVE"):
-            final = status
+            answers = self._assoc.send_c_move(identifier, self._ae_title, StudyRootQueryRetrieveInformationModelMove)
+            for status, _ in within_patience(self._assoc, answers):
+                final = status.get("Status")
+        except EndlessAnswerError as error:
+            raise self._error(f"C-MOVE {error}") from error
+        except RuntimeError:  # pynetdicom's way to say that the association is gone
+            final = None
         self._check(final, "C-MOVE")
 
     def verify(self, *, moves: bool) -> None:
@@ -116,26 +103,12 @@ class QuerySession:
         if sop_class not in {context.abstract_syntax for context in self._assoc.accepted_contexts}:
             raise self._error(f"it does not offer {what} (Study Root) to this node")
 
-    def _within_patience(
-        self, answers: Iterator[tuple[Dataset, Dataset | None]], what: str
-    ) -> Iterator[tuple[Dataset, Dataset | None]]:
-        end = time.monotonic() + _PATIENCE * self._archive.response_timeout_s
-        for answer in answers:
-            yield answer
-            if time.monotonic() > end:
-                raise self._give_up(f"{what} found no end")
-
-    def _check(self, final: Dataset, what: str) -> None:
-        status = final.get("Status")
+    def _check(self, status: int | None, what: str) -> None:
         if status is None:
             raise self._error(f"{what} was not answered in time, or the association broke")
         if status != 0x0000:
             meaning = f": {_REFUSALS[status]}" if status in _REFUSALS else ""
             raise self._error(f"{what} was answered with status 0x{status:04X}{meaning}")
-
-    def _give_up(self, reason: str) -> QueryError:
-        self._assoc.abort()  # its rest would still be read
-        return self._error(reason)
 
     def _error(self, reason: str) -> QueryError:
         return QueryError(f"{self._archive.name}: {reason}")
@@ -144,11 +117,3 @@ class QuerySession:
     def is_open(self) -> bool:
         """Tell whether more can be asked."""
         return self._assoc.is_established
-
-
-def _identify(level: str, keys: dict[str, str]) -> Dataset:
-    ds = Dataset()
-    ds.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(ds, keyword, value)
-    return ds

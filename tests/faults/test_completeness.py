@@ -194,7 +194,7 @@ def test_an_archive_that_accepts_and_says_nothing_costs_one_time_out_for_all_stu
 @pytest.mark.fault(60)
 def test_an_archive_that_never_ends_its_answer_is_given_up(desk, scripted, monkeypatch):
     """An answer without end is no answer: the association is aborted, and time-outs decide."""
-    monkeypatch.setattr("dicom_node.query.session._MOST_MATCHES", 5)
+    monkeypatch.setattr("dicom_node.c_find._MOST_MATCHES", 5)
     images = build_images(6)
     one = desk(scripted(images).port)
     receive(one.store, images[0])

@@ -275,6 +275,18 @@ def test_a_search_that_fails_is_made_again_and_parked_only_where_that_would_not_
     assert len(one_archive.received) == 2
 
 
+@pytest.mark.parametrize("bound", ["_MOST_MATCHES", "_PATIENCE"])
+def test_a_search_without_an_end_is_given_up(archive, bench, monkeypatch, bound):
+    """C-FIND answered with match after match: the association is aborted, and the archive asked again."""
+    one = bench(archive(offers=("store", "find")).port)
+    monkeypatch.setattr(f"dicom_node.c_find.{bound}", 0)
+    now = one.attempt()
+    assert "C-FIND was answered with" in now.detail
+    assert counts(now) == (2, 0, 0, 0, 0)
+    monkeypatch.undo()
+    assert counts(one.attempt()) == (2, 0, 2, 0, 0)
+
+
 def test_an_archive_that_goes_away_before_the_proof_is_asked_when_it_is_back(archive, bench):
     """An archive that is down when the proof is asked for: no alarm; the proof comes when it is back."""
     one_archive = archive()
