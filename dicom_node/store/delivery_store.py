@@ -53,7 +53,7 @@ class DeliveryStore(Database):
         with self._reading() as connection:
             pending = set(connection.execute(query).scalars())
             encoded = list_results(connection, study_instance_uid, digest)
-            held = is_held(connection, study_instance_uid, digest, destination)
+            held = is_held(connection, study_instance_uid, destination)
         return tuple(
             row
             for row in encoded

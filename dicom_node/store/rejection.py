@@ -1,17 +1,17 @@
 """When a rejection note may go to a destination: once the new results are proven there, and never before the old ones.
 
-A note that came first would take the earlier answer out of sight while the new one is still on its way.
+A note that came first would take the earlier answer out of sight while the new one is still on its way; and what came
+after its note, such as an earlier result that was parked and is retried, would stay in sight.
 """
 
 import sqlalchemy as sa
 
 from dicom_node.store.records import DeliveryState
-from dicom_node.store.rows import of_revision
 from dicom_node.store.schema import deliveries, results
 from dicom_node.values import ResultKind
 
 _OPEN = (DeliveryState.PENDING, DeliveryState.SENT)
-_WAITS = "waits for the new results, which are parked"
+_WAITS = "waits for other results of the study, which are parked"
 
 
 def is_note(sop_instance_uid: sa.ColumnElement[str] | str) -> sa.Exists:
@@ -21,14 +21,14 @@ def is_note(sop_instance_uid: sa.ColumnElement[str] | str) -> sa.Exists:
     )
 
 
-def is_held(connection: sa.Connection, study_instance_uid: str, digest: str, destination: str) -> bool:
-    """Tell whether the rejection note of a revision must wait: for the revision's results, or for anything older."""
-    there = (deliveries.c.destination == destination, ~is_note(deliveries.c.sop_instance_uid))
-    unproven = sa.and_(
-        *of_revision(deliveries, study_instance_uid, digest), deliveries.c.state != DeliveryState.DELIVERED
+def is_held(connection: sa.Connection, study_instance_uid: str, destination: str) -> bool:
+    """Tell whether the rejection notes of a study must wait: for the new results, or for anything older."""
+    query = sa.select(deliveries.c.sop_instance_uid).where(
+        deliveries.c.study_instance_uid == study_instance_uid,
+        deliveries.c.destination == destination,
+        deliveries.c.state != DeliveryState.DELIVERED,
+        ~is_note(deliveries.c.sop_instance_uid),
     )
-    on_its_way = sa.and_(deliveries.c.study_instance_uid == study_instance_uid, deliveries.c.state.in_(_OPEN))
-    query = sa.select(deliveries.c.sop_instance_uid).where(*there, sa.or_(unproven, on_its_way))
     return connection.execute(query).first() is not None
 
 
@@ -37,9 +37,8 @@ def park_held_notes(connection: sa.Connection) -> None:
     other = deliveries.alias("other")
     beside = (
         other.c.study_instance_uid == deliveries.c.study_instance_uid,
-        other.c.digest == deliveries.c.digest,
         other.c.destination == deliveries.c.destination,
-        other.c.sop_instance_uid != deliveries.c.sop_instance_uid,
+        ~is_note(other.c.sop_instance_uid),
     )
     held = (
         deliveries.c.state == DeliveryState.PENDING,

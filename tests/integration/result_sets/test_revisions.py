@@ -137,6 +137,28 @@ def test_a_note_whose_new_results_are_parked_is_parked_with_them_and_goes_after_
     assert node.store.status(1)[0].state == RevisionState.DONE
 
 
+def test_a_note_waits_for_an_old_result_that_is_parked_which_would_stay_in_sight_if_it_came_after(rejecting):
+    node = rejecting
+    receive(node, 1)
+    node.make(STUDY)
+    first = digest_of(node)
+    mark_delivering(node)
+    deliver(node, "archive", state=DeliveryState.PARKED)
+    receive(node, 2)
+    node.make(STUDY)
+    mark_delivering(node)
+    assert "rejection note" not in deliver(node, "archive")
+    assert deliver(node, "archive") == []
+    (status, _) = node.store.status(2)
+    assert [(one.parked, one.detail) for one in status.destinations if one.destination == "archive"] == [
+        (1, "waits for other results of the study, which are parked")
+    ]
+    assert node.store.retry(STUDY, "archive") == 2
+    assert deliver(node, "archive") == []
+    assert deliver(node, "archive", first) == ["secondary capture", "encapsulated pdf"]
+    assert deliver(node, "archive") == ["rejection note"]
+
+
 def test_a_third_version_rejects_the_second_and_not_its_note(rejecting):
     node = rejecting
     receive(node, 1)
