@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from dicom_node.durable import data_set_offset, hash_data_set
+from dicom_node.durable import hash_data_set
 from dicom_node.errors import describe_unforeseen, is_uid
 from dicom_node.receive.archive import Archive, role_for
 from dicom_node.receive.header import read_header
@@ -59,8 +59,9 @@ def _try_to_add_row(archive: Archive, path: Path) -> bool:
 def _read_row(archive: Archive, path: Path) -> ReceivedInstance:
     transfer_syntax, calling_ae_title = read_sender(path)
     sha256, size = hash_data_set(path)
+    stat = path.stat()
+    offset = stat.st_size - size  # the data set is the rest of the file
     with path.open("rb") as file:
-        offset = data_set_offset(file.read(144))
 
         def read_at(start: int, length: int) -> bytes:
             file.seek(offset + start)
@@ -78,5 +79,5 @@ def _read_row(archive: Archive, path: Path) -> ReceivedInstance:
         sha256=sha256,
         size=size,
         role=role_for(header, archive.store),
-        received_at=path.stat().st_mtime,
+        received_at=stat.st_mtime,
     )
