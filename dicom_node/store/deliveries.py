@@ -9,10 +9,6 @@ import sqlalchemy as sa
 from dicom_node.store.records import DeliveryState, DestinationStatus, DueDelivery, RevisionState
 from dicom_node.store.schema import deliveries, dispatches, revisions
 
-_SAME_REVISION = sa.and_(
-    deliveries.c.study_instance_uid == dispatches.c.study_instance_uid, deliveries.c.digest == dispatches.c.digest
-)
-
 OPEN = (DeliveryState.PENDING, DeliveryState.SENT)
 """The states in which there is something to do."""
 UNSENT: dict[str, float | str | None] = {
@@ -43,13 +39,13 @@ def plan_deliveries(
 
 def list_due(connection: sa.Connection, now: float) -> list[DueDelivery]:
     """List what is due, longest overdue first."""
-    lacks = (
-        sa.exists()
-        .where(_SAME_REVISION, deliveries.c.destination == dispatches.c.destination)
-        .where(deliveries.c.state.in_(OPEN))
-    )
+    # From what is open, which is little, to its dispatches: those of all that ever was delivered stay.
+    key = [deliveries.c[name] for name in ("study_instance_uid", "digest", "destination")]
+    lacking = sa.select(*key).where(deliveries.c.state.in_(OPEN)).distinct().subquery()
+    same = sa.and_(*(dispatches.c[column.name] == column for column in lacking.c))
     columns = [dispatches.c[name] for name in DueDelivery.__dataclass_fields__]
-    query = sa.select(*columns).where(dispatches.c.next_try_at <= now, lacks).order_by(dispatches.c.next_try_at)
+    query = sa.select(*columns).join(lacking, same).where(dispatches.c.next_try_at <= now)
+    query = query.order_by(dispatches.c.next_try_at)
     return [DueDelivery(**row) for row in connection.execute(query).mappings()]
 
 

@@ -3,17 +3,19 @@ import threading
 import time
 
 import pytest
+from stored_rows import build_row
 
 from dicom_node.store import (
     Admission,
     DeliveryState,
     Finding,
     InstanceRole,
-    ReceivedInstance,
     RevisionState,
     Store,
     StoredResult,
 )
+from dicom_node.store.deliveries import list_due
+from dicom_node.store.schema import deliveries, dispatches
 
 STUDY = "1.2.3"
 
@@ -26,19 +28,7 @@ def store(tmp_path):
 
 
 def row(uid, *, role=InstanceRole.IMAGE, study=STUDY, sha256="a", at=100.0):
-    return ReceivedInstance(
-        sop_instance_uid=uid,
-        study_instance_uid=study,
-        series_instance_uid="1.2.3.4",
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
-        calling_ae_title="ARCHIVE",
-        path=f"{study}/{uid}.dcm",
-        sha256=sha256,
-        size=1,
-        role=role,
-        received_at=at,
-    )
+    return build_row(uid, study, sha256=sha256, role=role, received_at=at)
 
 
 def result(uid):
@@ -264,3 +254,29 @@ def test_writers_wait_for_each_other_instead_of_failing(tmp_path):
     connection = sqlite3.connect(tmp_path / "node.sqlite")
     assert connection.execute("SELECT count(*) FROM instances").fetchone() == (100,)
     connection.close()
+
+
+def test_what_is_due_is_found_without_looking_at_all_that_was_ever_delivered(tmp_path):
+    """A sweep asks every second: its question must not cost more with every study that the node has answered."""
+    store = Store(f"sqlite:///{tmp_path / 'many.sqlite'}")
+    costs = [_count_steps(store)]
+    with store._writing() as connection:  # noqa: SLF001  # thousands of answered studies, at once
+        for number in range(2000):
+            key = {"study_instance_uid": f"1.2.{number}", "digest": "d", "destination": "archive"}
+            connection.execute(dispatches.insert(), {**key, "tries": 1, "next_try_at": 1.0})
+            row = {**key, "sop_instance_uid": f"1.3.{number}", "state": "delivered", "changed_at": 1.0}
+            connection.execute(deliveries.insert(), row)
+    costs.append(_count_steps(store))
+    assert costs[1] <= costs[0] + 10
+    store.close()
+
+
+def _count_steps(store):
+    """Count hundreds of instructions that SQLite takes to say what is due."""
+    steps = []
+    with store._engine.connect() as connection:  # noqa: SLF001  # where the count is to be had
+        driver = connection.connection.driver_connection
+        driver.set_progress_handler(lambda: steps.append(1) or 0, 100)
+        list_due(connection, time.time())
+        driver.set_progress_handler(None, 0)
+    return len(steps)
