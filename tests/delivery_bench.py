@@ -19,11 +19,12 @@ from pynetdicom.sop_class import (
     Verification,
 )
 from raw_peer import ASSOCIATE_RJ
+from stored_rows import build_row
 
 from dicom_node.deliver import Prover, send_pending
 from dicom_node.receive.storage_scp import start_receiver
 from dicom_node.settings import Destination, NodeSettings, ReceiveSettings, Sender, Settings
-from dicom_node.store import DueDelivery, InstanceRole, ReceivedInstance, Store, StoredResult
+from dicom_node.store import DueDelivery, Store, StoredResult
 
 AE_TITLE = "ARCHIVE"
 
@@ -60,19 +61,7 @@ class DeliveryBench:
         )
 
     def _image(self):
-        return ReceivedInstance(
-            sop_instance_uid=generate_uid(),
-            study_instance_uid=self.study,
-            series_instance_uid="1.4",
-            sop_class_uid="1.5",
-            transfer_syntax_uid="1.6",
-            calling_ae_title="A",
-            path="x",
-            sha256="0",
-            size=1,
-            role=InstanceRole.IMAGE,
-            received_at=time.time(),
-        )
+        return build_row(generate_uid(), self.study)
 
     def send(self):
         send_pending(self.destination, self.node, self.store, self.due)

@@ -16,13 +16,14 @@ from archive_bench import (
 )
 from builders import build_gsps, build_pdf, build_sc, build_sr
 from pydicom.uid import generate_uid
+from stored_rows import build_row
 
 from dicom_node.assemble.study import read_study
 from dicom_node.demo.archives import find_free_port
 from dicom_node.identity import MANUFACTURER, MANUFACTURER_MODEL_NAME, derive_result_uid
 from dicom_node.query.listing import list_images
 from dicom_node.query.session import open_session
-from dicom_node.store import InstanceRole, ReceivedInstance
+from dicom_node.store import InstanceRole
 
 MODALITIES = ("CR", "DX", "RG")
 
@@ -63,16 +64,12 @@ def scripted():
 
 def receive(store, ds, *, at=None, sender="ARCHIVE", role=InstanceRole.IMAGE):
     """Record an instance as the receiver does."""
-    row = ReceivedInstance(
-        sop_instance_uid=ds.SOPInstanceUID,
-        study_instance_uid=ds.StudyInstanceUID,
+    row = build_row(
+        ds.SOPInstanceUID,
+        ds.StudyInstanceUID,
         series_instance_uid=ds.SeriesInstanceUID,
         sop_class_uid=ds.SOPClassUID,
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
         calling_ae_title=sender,
-        path=f"{ds.SOPInstanceUID}.dcm",
-        sha256="0",
-        size=1,
         role=role,
         received_at=time.time() if at is None else at,
     )

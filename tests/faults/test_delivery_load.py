@@ -15,8 +15,9 @@ from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 from running import wait_for
+from stored_rows import build_row
 
-from dicom_node.store import InstanceRole, ReceivedInstance, RevisionState, Store, StoredResult
+from dicom_node.store import RevisionState, Store, StoredResult
 
 STUDIES = 12
 AT_ONCE = 2
@@ -93,19 +94,7 @@ def fill(folder, destinations):
     for number in range(STUDIES):
         ds = build_sc(phantom(32, 24), StudyInstanceUID=generate_uid())
         path = write_part10(ds, folder / "results" / f"{number}.dcm")
-        image = ReceivedInstance(
-            sop_instance_uid=generate_uid(),
-            study_instance_uid=ds.StudyInstanceUID,
-            series_instance_uid="1.4",
-            sop_class_uid="1.5",
-            transfer_syntax_uid="1.6",
-            calling_ae_title="A",
-            path="x",
-            sha256="0",
-            size=1,
-            role=InstanceRole.IMAGE,
-            received_at=time.time(),
-        )
+        image = build_row(generate_uid(), ds.StudyInstanceUID)
         result = StoredResult(
             sop_instance_uid=ds.SOPInstanceUID,
             sop_class_uid=ds.SOPClassUID,

@@ -9,10 +9,11 @@ from pynetdicom.sop_class import (
     StorageCommitmentPushModelInstance,
     Verification,
 )
+from stored_rows import build_row
 
 from dicom_node.receive.storage_scp import start_receiver
 from dicom_node.settings import Destination, NodeSettings, ReceiveSettings, Sender, Settings
-from dicom_node.store import DeliveryState, DueDelivery, InstanceRole, ReceivedInstance, StoredResult
+from dicom_node.store import DeliveryState, DueDelivery, StoredResult
 
 STUDY = "1.2.3"
 TRANSACTION = "2.25.7"
@@ -43,19 +44,7 @@ def start(tmp_path):
 
 def plan(store, *sent):
     """Record results that were sent to the archive, and the transaction in which it was asked about them."""
-    row = ReceivedInstance(
-        sop_instance_uid="1.1",
-        study_instance_uid=STUDY,
-        series_instance_uid="1.4",
-        sop_class_uid="1.5",
-        transfer_syntax_uid="1.6",
-        calling_ae_title="A",
-        path="x",
-        sha256="0",
-        size=1,
-        role=InstanceRole.IMAGE,
-        received_at=0,
-    )
+    row = build_row("1.1", STUDY, received_at=0)
     store.add_instances([row])
     store.close_revision(STUDY, 100)
     (unmade,) = store.unmade_revisions()

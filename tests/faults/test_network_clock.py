@@ -10,11 +10,12 @@ from typing import cast
 
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
+from stored_rows import build_row
 
 from dicom_node.assemble.completeness import is_complete
 from dicom_node.clock import ClockWatch
 from dicom_node.settings import CompletionSettings, Destination, NodeSettings, Sender, Settings
-from dicom_node.store import InstanceRole, OpenStudy, ReceivedInstance, Retrieval, Store, StoredResult
+from dicom_node.store import OpenStudy, Retrieval, Store, StoredResult
 from dicom_node.worker import Sweep, keep_time
 from dicom_node.workflow import StudyWorkflow
 
@@ -25,19 +26,7 @@ NOON = 1_800_000_000.0
 
 
 def receive(store: Store, number: int, at: float) -> None:
-    row = ReceivedInstance(
-        sop_instance_uid=f"1.2.{number}",
-        study_instance_uid="1.9",
-        series_instance_uid="1.8",
-        sop_class_uid="1.2",
-        transfer_syntax_uid="1.2.840.10008.1.2",
-        calling_ae_title="A",
-        path=f"1.9/1.2.{number}.dcm",
-        sha256="0" * 64,
-        size=1,
-        role=InstanceRole.IMAGE,
-        received_at=at,
-    )
+    row = build_row(f"1.2.{number}", "1.9", received_at=at)
     store.add_instances([row])
 
 

@@ -8,13 +8,14 @@ from contextlib import closing
 import pytest
 from builders import build_dx, write_part10
 from rich.console import Console
+from stored_rows import build_row
 
 from dicom_node.demo.archives import BuiltinArchive, find_free_port
 from dicom_node.demo.node import RunningNode, running_node
 from dicom_node.demo.run import send_and_wait
 from dicom_node.demo.studies import DemoStudy
 from dicom_node.errors import NodeError
-from dicom_node.store import InstanceRole, ReceivedInstance, RevisionState, Store
+from dicom_node.store import RevisionState, Store
 
 
 @pytest.fixture
@@ -45,19 +46,7 @@ def node_beside(archive, store, tmp_path, command):
 
 
 def fail(store, study_instance_uid):
-    row = ReceivedInstance(
-        sop_instance_uid="1.2.3",
-        study_instance_uid=study_instance_uid,
-        series_instance_uid="1.2",
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
-        calling_ae_title="ARCHIVE",
-        path="a.dcm",
-        sha256="a",
-        size=1,
-        role=InstanceRole.IMAGE,
-        received_at=time.time(),
-    )
+    row = build_row("1.2.3", study_instance_uid)
     store.add_instances([row])
     store.close_revision(study_instance_uid, time.time())
     (revision,) = store.status(1)

@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from stored_rows import build_row
 
-from dicom_node.store import InstanceRole, ReceivedInstance, Store
+from dicom_node.store import Store
 
 # The workflow engine is one to a process.
 PROGRAM = """
@@ -52,19 +53,7 @@ def studies(tmp_path):
     )
     store = Store(f"sqlite:///{tmp_path / 'node.sqlite'}")
     for study in ("1.6", "1.7", "1.8", "1.9"):
-        row = ReceivedInstance(
-            sop_instance_uid=f"{study}.1",
-            study_instance_uid=study,
-            series_instance_uid="1.4",
-            sop_class_uid="1.5",
-            transfer_syntax_uid="1.6",
-            calling_ae_title="A",
-            path=study,
-            sha256="0",
-            size=1,
-            role=InstanceRole.IMAGE,
-            received_at=1.0,
-        )
+        row = build_row(f"{study}.1", study, received_at=1.0)
         store.add_instances([row])
         store.close_revision(study, 2.0)
     yield tmp_path

@@ -8,10 +8,11 @@ from builders import build_dx, write_part10
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import DigitalXRayImageStorageForPresentation
 from running import wait_for
+from stored_rows import build_row
 
 from dicom_node.demo.archives import find_free_port
 from dicom_node.settings import Destination
-from dicom_node.store import InstanceRole, ReceivedInstance, RevisionState, Store
+from dicom_node.store import RevisionState, Store
 from dicom_node.workflow import retry_delay_s
 
 STUDY = "1.2.3"
@@ -87,19 +88,7 @@ class Bench:
         )
         write_part10(build_dx(), folder / "results" / "result.dcm")
         self.store = Store(f"sqlite:///{folder / 'node.sqlite'}")
-        row = ReceivedInstance(
-            sop_instance_uid="1.1",
-            study_instance_uid=STUDY,
-            series_instance_uid="1.4",
-            sop_class_uid="1.5",
-            transfer_syntax_uid="1.6",
-            calling_ae_title="A",
-            path="x",
-            sha256="0",
-            size=1,
-            role=InstanceRole.IMAGE,
-            received_at=time.time(),
-        )
+        row = build_row("1.1", STUDY)
         self.row = row
         self.store.add_instances([row])
         self.store.close_revision(STUDY, time.time())

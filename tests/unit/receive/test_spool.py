@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from stored_rows import build_row
 
 from dicom_node.durable import hash_data_set
 from dicom_node.receive.part10 import encode_file_meta
 from dicom_node.receive.registry import Registry
 from dicom_node.receive.spool import IncomingFile, Spool
 from dicom_node.receive.status import RefusedError
-from dicom_node.store import Admission, InstanceRole, ReceivedInstance, Store
+from dicom_node.store import Admission, ReceivedInstance, Store
 
 HEAD = encode_file_meta(
     sop_class_uid="1.2", sop_instance_uid="1.2.3", transfer_syntax_uid="1.2.840.10008.1.2", sender="A", receiver="B"
@@ -35,20 +36,7 @@ def incoming(spool: Spool, content: bytes) -> IncomingFile:
 
 
 def row(number: int, study: str = "1.9") -> ReceivedInstance:
-    uid = f"1.2.{number}"
-    return ReceivedInstance(
-        sop_instance_uid=uid,
-        study_instance_uid=study,
-        series_instance_uid="1.8",
-        sop_class_uid="1.2",
-        transfer_syntax_uid="1.2.840.10008.1.2",
-        calling_ae_title="A",
-        path=f"{study}/{uid}.dcm",
-        sha256="0" * 64,
-        size=1,
-        role=InstanceRole.IMAGE,
-        received_at=1.0,
-    )
+    return build_row(f"1.2.{number}", study, received_at=1.0)
 
 
 def test_a_file_is_hashed_and_counted_without_its_head(spool: Spool) -> None:
