@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
@@ -31,6 +32,8 @@ from dicom_node.tls import check_files_of
 from dicom_node.workflow import StudyWorkflow, configure_workflows, running_workflows
 
 _SWEEP = "sweep"
+_EVERY_TICK: dict[str, Any] = {"trigger": "interval", "max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+"""Of a job: however late a tick is on a busy machine, it is not left out."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -54,51 +57,26 @@ def run_worker(settings: Settings) -> int:
     remove_partial_files(settings.node.results_dir)
     store = Store(settings.database_url)
     decoder, pipeline = _start_processes(settings, stop)
-    destinations = tuple(destination.name for destination in settings.destinations)
-    scheduler = BackgroundScheduler(timezone="UTC")
     configure_workflows(settings)
-
-    def wake() -> None:
-        with suppress(JobLookupError):  # the scheduler has stopped: so will everything
-            scheduler.modify_job(_SWEEP, next_run_time=datetime.now(UTC))
-
-    policy = settings.models.when_header_disagrees
     results = ResultSets(
         settings.node,
         store,
         pipeline,
-        destinations,
-        policy=policy,
+        tuple(destination.name for destination in settings.destinations),
+        policy=settings.models.when_header_disagrees,
         decode=decoder,
         analysis=settings.analysis,
         reject_superseded=settings.results.reject_superseded,
     )
-    workflow = StudyWorkflow(settings, store, results, wake=wake)
-    sweep = Sweep(settings, store, workflow)
-    # However late a tick is on a busy machine, it is not left out.
-    scheduler.add_job(
-        sweep,
-        "interval",
-        seconds=settings.completion.sweep_s,
-        id=_SWEEP,
-        max_instances=1,
-        coalesce=True,
-        misfire_grace_time=None,
-    )
-    tidying = Tidying(Retention(settings.retention, settings.node, store), store, workflow)
-    soon = datetime.now(UTC) + timedelta(seconds=min(settings.retention.every_s, 60))
-    scheduler.add_job(
-        tidying, "interval", seconds=settings.retention.every_s, next_run_time=soon, misfire_grace_time=None
-    )
-    archives = schedule_questions(settings, store)
+    line, archives = schedule_line(settings, store, results), schedule_questions(settings, store)
     trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
     with forwarding(trail, settings.audit), running_application(trail, "worker"), running_workflows(settings):
-        scheduler.start()
+        line.start()
         archives.start()
         _LOGGER.info("worker ready, models: %s", ", ".join(f"{one.name} {one.version}" for one in pipeline.models))
-        keep_time(stop, (scheduler, archives))
+        keep_time(stop, (line, archives))
         archives.shutdown(wait=False)  # it may be waiting for a silent archive
-        scheduler.shutdown()
+        line.shutdown()
     logging.shutdown()
     # The interpreter would wait for threads that wait for a silent archive, however long. What they do is
     # checkpointed: the next start goes on with it.
@@ -137,19 +115,34 @@ class Tidying:
             _LOGGER.error("retention failed: %s", describe_unforeseen(error))  # noqa: TRY400  # no texts in logs
 
 
+def schedule_line(settings: Settings, store: Store, results: ResultSets) -> BackgroundScheduler:
+    """Schedule what moves studies along the line, and what tidies up behind them."""
+    scheduler = BackgroundScheduler(timezone="UTC")
+
+    def wake() -> None:
+        with suppress(JobLookupError):  # the scheduler has stopped: so will everything
+            scheduler.modify_job(_SWEEP, next_run_time=datetime.now(UTC))
+
+    workflow = StudyWorkflow(settings, store, results, wake=wake)
+    scheduler.add_job(Sweep(settings, store, workflow), seconds=settings.completion.sweep_s, id=_SWEEP, **_EVERY_TICK)
+    every_s = settings.retention.every_s
+    soon = datetime.now(UTC) + timedelta(seconds=min(every_s, 60))
+    tidying = Tidying(Retention(settings.retention, settings.node, store), store, workflow)
+    scheduler.add_job(tidying, seconds=every_s, next_run_time=soon, **_EVERY_TICK)
+    return scheduler
+
+
 def schedule_questions(settings: Settings, store: Store) -> BackgroundScheduler:
     """Schedule what archives are asked, each by itself: a silent one delays neither the others nor the sweep."""
     archives = settings.archives_by_name
     scheduler = BackgroundScheduler(timezone="UTC", executors={"default": ThreadPoolExecutor(2 * len(archives))})
-    # However late a tick is on a busy machine, it is not left out.
-    every_tick = {"trigger": "interval", "max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     for name in sorted(set(settings.archives_by_sender.values())):
         asking = Asking(settings, store, archives[name])
-        scheduler.add_job(asking, seconds=settings.completion.sweep_s, **every_tick)
+        scheduler.add_job(asking, seconds=settings.completion.sweep_s, **_EVERY_TICK)
     if (reconcile := settings.reconcile) is not None:
         for name in reconcile.archives:
             search = Reconciliation(settings, reconcile, store, archives[name])
-            scheduler.add_job(search, seconds=reconcile.every_s, next_run_time=datetime.now(UTC), **every_tick)
+            scheduler.add_job(search, seconds=reconcile.every_s, next_run_time=datetime.now(UTC), **_EVERY_TICK)
     return scheduler
 
 
