@@ -2,8 +2,10 @@
 
 import os
 import socket
+import struct
 import threading
 import time
+from pathlib import Path
 from typing import Annotated
 
 import uvicorn
@@ -17,6 +19,9 @@ from dicom_node.receive.status import RefusedError
 from dicom_node.settings import Settings
 from dicom_node.store import RevisionStatus, Store
 
+_LISTEN = "0A"
+"""State of a socket in /proc/net/tcp (proc(5))."""
+
 
 def build_app(settings: Settings, store: Store) -> FastAPI:
     """Build the application: `/healthz`, `/readyz`, `/studies`."""
@@ -29,7 +34,7 @@ def build_app(settings: Settings, store: Store) -> FastAPI:
     @app.get("/readyz")
     def readyz(response: Response) -> dict[str, bool]:
         checks = {
-            "receiver": accepts_connections(settings.node.host, settings.node.port),
+            "receiver": is_listened_on(settings.node.host, settings.node.port),
             "worker": worker_is_alive(settings, time.time()),
             "disk": disk_keeps_files(settings),
         }
@@ -51,6 +56,28 @@ def accepts_connections(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_listened_on(host: str, port: int) -> bool:
+    """Tell whether something on this machine listens there, without a connection.
+
+    One from here, asked for every few seconds, would be a stranger's to a receiver whose senders are all elsewhere.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
+        rows = [row.split() for table in tables if table.exists() for row in table.read_text().splitlines()[1:]]
+    except OSError:
+        return False
+    wanted = {f"{_write_address(family, str(address[0]))}:{port:04X}" for family, _, _, _, address in found}
+    wanted |= {f"{every}:{port:04X}" for every in ("0" * 8, "0" * 32)}
+    return any(row[1] in wanted and row[3] == _LISTEN for row in rows)
+
+
+def _write_address(family: int, address: str) -> str:
+    """Write an address as proc(5) does: words in the machine's own order, hexadecimal."""
+    packed = socket.inet_pton(family, address.partition("%")[0])
+    return "".join(f"{word:08X}" for word in struct.unpack(f"={len(packed) // 4}I", packed))
 
 
 def worker_is_alive(settings: Settings, now: float) -> bool:

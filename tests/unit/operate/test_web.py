@@ -7,7 +7,7 @@ from contextlib import closing
 import httpx
 import pytest
 
-from dicom_node.operate.web import build_app
+from dicom_node.operate.web import build_app, is_listened_on
 from dicom_node.settings import CompletionSettings, Destination, NodeSettings, Sender, Settings
 from dicom_node.store import Store
 
@@ -67,3 +67,33 @@ def test_a_node_that_does_not_listen_is_not_ready(settings):
             503,
             {"receiver": False, "worker": True, "disk": True},
         )
+
+
+def test_to_be_asked_whether_it_is_ready_is_no_connection_of_a_stranger(settings):
+    """Asked every few seconds, it would fill log and audit trail where all senders are on other machines."""
+    sweep(settings, seconds_ago=0)
+    with socket.create_server(("127.0.0.1", 0)) as receiver:
+        node = settings.node.model_copy(update={"port": receiver.getsockname()[1]})
+        assert ask(settings.model_copy(update={"node": node}))[0] == 200
+        receiver.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            receiver.accept()
+
+
+@pytest.mark.parametrize(
+    ("listening", "asked", "says"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "localhost", True),
+        ("0.0.0.0", "0.0.0.0", True),  # noqa: S104  # for a moment, without an answer to anybody
+        ("::1", "::1", True),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("127.0.0.1", "no.such.host.invalid", False),
+    ],
+)
+def test_a_receiver_is_known_by_address_and_port(listening, asked, says):
+    family = socket.AF_INET6 if ":" in listening else socket.AF_INET
+    with socket.create_server((listening, 0), family=family) as receiver:
+        port = receiver.getsockname()[1]
+        assert is_listened_on(asked, port) is says
+    assert not is_listened_on(asked, port)
