@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dicom_node.assemble.completeness import is_to_be_asked
 from dicom_node.clock import ClockWatch
 from dicom_node.errors import AssociationError, QueryError, describe_unforeseen
-from dicom_node.expectation import ListedImage
 from dicom_node.query.listing import list_images
 from dicom_node.query.session import QuerySession, note_query, open_session
 from dicom_node.settings import Archive, Settings
 from dicom_node.store import OpenStudy, Store
+from dicom_node.values import ListedImage
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from pydicom.uid import (
     DigitalXRayImageStorageForProcessing,
 )
 
-from dicom_node.expectation import ListedImage
 from dicom_node.header import identifier_bytes
 from dicom_node.identity import MANUFACTURER, is_result_uid
 from dicom_node.query.session import QuerySession
 from dicom_node.secondary_capture import GREY_CLASSES
+from dicom_node.values import ListedImage
 
 _UID = re.compile(r"[0-9.]{1,64}")
 _IMAGES = frozenset(

@@ -12,11 +12,11 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from dicom_node.errors import AssociationError, QueryError, describe_unforeseen
-from dicom_node.expectation import ListedImage
 from dicom_node.query.listing import ListedStudy, list_images, list_recent_studies
 from dicom_node.query.session import QuerySession, note_query, open_session
 from dicom_node.settings import Archive, ReconcileSettings, Settings
 from dicom_node.store import Retrieval, Store
+from dicom_node.values import ListedImage
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from dicom_node.expectation import ListedImage
 from dicom_node.store.database import Database
 from dicom_node.store.expectations import compare, describe_expectation, encode_listing, list_received_uids
 from dicom_node.store.records import Retrieval
 from dicom_node.store.rows import add_event
 from dicom_node.store.schema import results, retrievals, studies
+from dicom_node.values import ListedImage
 
 
 class ArchiveStore(Database):

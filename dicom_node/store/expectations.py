@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dicom_node.expectation import Expectation, ListedImage
 from dicom_node.store.records import OpenStudy
 from dicom_node.store.schema import instances, studies
+from dicom_node.values import Expectation, ListedImage
 
 
 def encode_listing(archive: str, images: Sequence[ListedImage] | None) -> dict[str, Any]:

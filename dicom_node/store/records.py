@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from dicom_node.expectation import Expectation
+from dicom_node.values import Expectation
 
 
 class InstanceRole(StrEnum):

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from dicom_node.expectation import Expectation
 from dicom_node.store.deliveries import to_destination_status
 from dicom_node.store.expectations import describe_expectation, list_open_studies
 from dicom_node.store.records import (
@@ -29,6 +28,7 @@ from dicom_node.store.schema import (
     revisions,
     studies,
 )
+from dicom_node.values import Expectation
 
 
 def of_revision(table: sa.Table, study_instance_uid: str, digest: str) -> tuple[sa.ColumnElement[bool], ...]:

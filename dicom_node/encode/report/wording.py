@@ -8,9 +8,8 @@ from pydicom.uid import UID
 from dicom_node.encode.identification import read_name, read_text, read_valid
 from dicom_node.encode.provenance import Origin
 from dicom_node.encode.versions import name_versions
-from dicom_node.expectation import ListedImage
 from dicom_node.header import code, numbers
-from dicom_node.values import AnalysedInstance, Instance, StudyAnalysis
+from dicom_node.values import AnalysedInstance, Instance, ListedImage, StudyAnalysis
 from inference.overlay import HEADLINES
 from inference.types import Decision
 

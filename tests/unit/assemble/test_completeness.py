@@ -1,9 +1,9 @@
 import pytest
 
 from dicom_node.assemble.completeness import is_complete, is_to_be_asked
-from dicom_node.expectation import Expectation, ListedImage
 from dicom_node.settings import CompletionSettings
 from dicom_node.store import OpenStudy
+from dicom_node.values import Expectation, ListedImage
 
 COMPLETION = CompletionSettings(quiet_s=10, max_wait_s=100)
 

@@ -6,7 +6,7 @@ from builders import build_dx, build_sr
 from report_pages import open_pages
 
 from dicom_node.encode.results import encode_study
-from dicom_node.expectation import Expectation, ListedImage
+from dicom_node.values import Expectation, ListedImage
 
 
 def listed(series=1, number=3, **attributes):
