@@ -138,7 +138,7 @@ def demo(
 
 @app.command(rich_help_panel=OPERATING)
 def doctor(config: Config = _CONFIG) -> None:
-    """Check configuration, folders, bundles, ports and destinations; say how to mend what is wrong.
+    """Check the set-up, from the configuration to what each archive offers; say how to mend what is wrong.
 
     Exit code 0 only if nothing is wrong.
     """
@@ -153,7 +153,7 @@ def status(
     limit: Annotated[int, typer.Option(help="How many of the newest studies.", min=1)] = 20,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the newest studies: state, findings, what each destination has."""
+    """Show the newest studies: state, findings, what each destination has and can prove; alarms; disk use."""
     from dicom_node.operate.status import show_status
 
     show_status(load_settings(config), limit=limit, as_json=json)
