@@ -54,8 +54,11 @@ class Retention:
         return [study for study in studies if study.study_instance_uid not in conflicting]
 
     def remove_files(self, now: float) -> int:
-        """Remove the files of every study that may go; return of how many studies."""
-        removed = sum(self._remove(study.study_instance_uid, now) for study in self.removable(now))
+        """Remove the files of every study that may go; return of how many studies.
+
+        One whose files cannot be removed, which the log says, stands in the way of no other.
+        """
+        removed = sum(self._try_to_remove(study.study_instance_uid, now) for study in self.removable(now))
         if removed:
             _LOGGER.info("retention: the files of %d studies were removed", removed)
         remove_empty_folders(self._node.spool_dir, now - UNTOUCHED_S)
@@ -67,6 +70,13 @@ class Retention:
 
     def _files_before(self, now: float) -> float:
         return now - self._settings.files_days * _DAY_S
+
+    def _try_to_remove(self, study_instance_uid: str, now: float) -> bool:
+        try:
+            return self._remove(study_instance_uid, now)
+        except OSError as error:
+            _LOGGER.error("retention: files of study %s stay: %s", study_instance_uid, error.strerror)  # noqa: TRY400  # one sentence
+            return False
 
     def _remove(self, study_instance_uid: str, now: float) -> bool:
         with self._store.removal(study_instance_uid, self._files_before(now)) as paths:

@@ -243,6 +243,30 @@ def test_a_removal_that_a_crash_interrupts_is_made_good(receiver, store, node, r
     assert result_files(node) == []
 
 
+def test_a_study_whose_files_cannot_be_removed_stands_in_the_way_of_no_other(
+    receiver, store, node, retention, monkeypatch
+):
+    """A folder that cannot be removed costs the space of one study, not of all after it; it is tried again."""
+    first, second = small_dx(), small_dx()
+    for ds in (first, second):
+        assert status(receiver, ds) == StoreStatus.SUCCESS
+        finish(store, node, ds.StudyInstanceUID)
+    remove = shutil.rmtree
+
+    def refuse_first(folder):
+        if folder.name == first.StudyInstanceUID:
+            raise PermissionError(13, "Permission denied")
+        remove(folder)
+
+    with monkeypatch.context() as stubborn:
+        stubborn.setattr(shutil, "rmtree", refuse_first)
+        assert retention.remove_files(time.time() + LATER) == 1
+    assert [path.parts[-3] for path in result_files(node)] == [first.StudyInstanceUID]
+    assert store.find_instance(first.SOPInstanceUID).removed_at is None
+    assert retention.remove_files(time.time() + LATER) == 1
+    assert result_files(node) == []
+
+
 def test_a_resent_file_whose_row_was_never_written_is_taken_in_at_the_next_start(receiver, store, node, retention):
     """A receiver that is killed between file and row leaves a file that its row calls removed: it is here again."""
     ds = small_dx()
