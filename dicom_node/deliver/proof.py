@@ -60,8 +60,13 @@ class Prover:
         waits_until = [
             verdict.until for verdict in map(self._settle, self._unproven()) if verdict.state is DeliveryState.SENT
         ]
-        if waits_until and all(waits_until):
+        if waits_until and all(waits_until) and not self._has_to_be_sent():
             self._store.put_off(self._due, min(waits_until))
+
+    def _has_to_be_sent(self) -> bool:
+        """Tell whether a result was not taken, or was lost: its next try waits for no report of others."""
+        due = self._due
+        return bool(self._store.pending_results(due.study_instance_uid, due.digest, due.destination))
 
     def _unproven(self) -> tuple[UnprovenResult, ...]:
         due = self._due

@@ -127,6 +127,19 @@ def test_only_what_was_lost_is_sent_again(archive, bench):
     assert len(one_archive.received) == 3
 
 
+def test_what_was_not_taken_is_sent_again_without_waiting_for_reports_on_what_was(archive, bench):
+    """One object taken, one refused for now: its retry keeps its time, however long the report on the first is out."""
+    one_archive = archive(store=[0x0000, 0xA700])
+    one = bench(one_archive.port, commitment_deadline_s=100_000)
+    assert counts(one.attempt()) == (1, 0, 1, 1, 0)
+    retried_at = time.time() + 1001
+    assert one.store.due_deliveries(retried_at)
+    # When both are there, there is nothing to do but to wait.
+    one_archive.statuses = [0x0000]
+    assert counts(one.attempt()) == (2, 0, 2, 0, 0)
+    assert not one.store.due_deliveries(retried_at)
+
+
 @pytest.mark.parametrize(
     ("wanted", "outcome", "said"),
     [
