@@ -10,7 +10,7 @@ Checkpoints hold UIDs and digests only.
 import logging
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -56,7 +56,7 @@ class StudyWorkflow(DBOSConfiguredInstance):
             return
         workflows = DBOS.list_workflows(status=_UNDER_WAY, load_input=False, load_output=False)
         under_way = {workflow.workflow_id for workflow in workflows}
-        for revision in unmade:
+        for revision in _first_of_each_study(unmade):
             if _revision_id(revision) not in under_way:
                 self._start_revision(revision, now)
         for delivery in due:
@@ -172,6 +172,14 @@ def _count_crashes() -> int:
     """Count how often the present workflow was begun before, and ended with its process."""
     status = DBOS.get_workflow_status(str(DBOS.workflow_id))
     return (status.recovery_attempts or 1) - 1 if status else 0
+
+
+def _first_of_each_study(unmade: Sequence[UnmadeRevision]) -> list[UnmadeRevision]:
+    """Let a version wait for the one before it: made first, it would not know what it supersedes."""
+    first: dict[str, UnmadeRevision] = {}
+    for revision in unmade:
+        first.setdefault(revision.study_instance_uid, revision)
+    return list(first.values())
 
 
 def _revision_id(revision: UnmadeRevision) -> str:
