@@ -103,6 +103,7 @@ class _Child:
     started_at: float = 0.0
     restart_at: float = 0.0
     failures: int = 0
+    starts: int = 0
 
     def start(self) -> None:
         # Its own session: Ctrl-C on a terminal reaches the supervisor alone, which then stops its children in order.
@@ -110,10 +111,15 @@ class _Child:
         environment = {"MALLOC_ARENA_MAX": "2", **os.environ, _SUPERVISOR: str(os.getpid())}
         self.process = subprocess.Popen(self.command, start_new_session=True, env=environment)
         self.started_at = time.monotonic()
+        self.starts += 1
 
 
 def supervise(settings: Settings, config: Path, *, verbose: bool) -> int:
-    """Run receiver, worker and web until SIGTERM or SIGINT; restart what dies. Returns the exit code."""
+    """Run receiver, worker and web until SIGTERM or SIGINT; restart what dies. Returns the exit code.
+
+    A process that refuses its first start ends the node: the configuration wants mending. One that refuses a later
+    start, where a certificate or a bundle is just being replaced, is started again like any that died.
+    """
     stop = install_stop_signals()
     for url in (settings.database_url, settings.workflow_url):
         set_aside_if_corrupt(url)
@@ -123,7 +129,8 @@ def supervise(settings: Settings, config: Path, *, verbose: bool) -> int:
         child.start()
     code = 0
     while not stop.wait(0.2):
-        if any(_look_after(child) == REFUSED_TO_START for child in children):
+        ended = [(child.starts, _look_after(child)) for child in children]
+        if (1, REFUSED_TO_START) in ended:
             code = REFUSED_TO_START
             break
     _stop(children, settings.node.grace_s + 5)

@@ -13,6 +13,8 @@ from dicom_node.store import DeliveryState, DueDelivery, Store
 
 _LOGGER = logging.getLogger(__name__)
 
+FILE_MISSING = "its file is missing in the results folder: restore it from a backup"
+
 
 def send_pending(destination: Destination, node: NodeSettings, store: Store, due: DueDelivery) -> None:
     """Send what is pending, and record what came of each object."""
@@ -25,7 +27,14 @@ def send_pending(destination: Destination, node: NodeSettings, store: Store, due
     if not pending:
         return
     noted = _Noted(destination, node, due.study_instance_uid, pending)
-    deliveries = _try_to_send(destination, node.ae_title, pending, noted.begin)
+    there = [file for file in pending if file.path.is_file()]
+    deliveries = _try_to_send(destination, node.ae_title, there, noted.begin) if there else []
+    # Waiting brings no file back, and those that are there must not wait for it.
+    deliveries += [
+        Delivery(sop_instance_uid=file.sop_instance_uid, state=DeliveryState.PARKED, detail=FILE_MISSING)
+        for file in pending
+        if file not in there
+    ]
     for delivery in deliveries:
         store.record_delivery(destination.name, delivery.sop_instance_uid, delivery.state, delivery.detail)
         _LOGGER.info("%s: %s %s %s", destination.name, delivery.sop_instance_uid, delivery.state, delivery.detail)

@@ -8,6 +8,7 @@ from pydicom.uid import JPEGBaseline8Bit
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
+from dicom_node.deliver.sending import FILE_MISSING
 from dicom_node.demo.archives import find_free_port
 from dicom_node.store import RevisionState
 
@@ -98,6 +99,23 @@ def test_a_presentation_context_that_is_refused_parks_and_alarms(archive, bench,
     assert one.attempt().parked == 2
     assert f"presentation context result {result}" in one.store.alarms()[0].detail
     assert one_archive.received == []
+
+
+def test_a_result_whose_file_is_gone_parks_alone_and_goes_when_it_is_restored(archive, bench):
+    """No retry brings a file back: an alarm says so, the other results are delivered at once."""
+    one_archive = archive()
+    one = bench(one_archive.port, **UNPROVEN)
+    file = one.node.results_dir / one.results[0].path
+    content = file.read_bytes()
+    file.unlink()
+    now = one.attempt()
+    assert (now.pending, now.sent, now.parked) == (0, 1, 1)
+    (alarm,) = one.store.alarms()
+    assert FILE_MISSING in alarm.detail
+    file.write_bytes(content)
+    assert one.store.retry(None, "archive") == 1
+    assert one.attempt().sent == 2
+    assert one.state is RevisionState.DONE
 
 
 @pytest.mark.parametrize("rejection", [(1, 1, 3), (1, 1, 7), (1, 2, 2)])

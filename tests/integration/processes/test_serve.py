@@ -55,6 +55,20 @@ def test_a_process_that_dies_is_started_again(node):
     wait_for("C-ECHO is answered again", lambda: echo(node.port))
 
 
+def test_a_process_that_may_not_start_again_for_a_while_takes_none_of_the_others_with_it(node):
+    node.start()
+    wait_for("worker ready", lambda: "worker ready" in node.log)
+    (worker,) = (pid for pid in children(node.process.pid) if role(pid) == "worker")
+    right = node.config.read_text()
+    node.config.write_text(right + "\n[misspelt]\n")
+    os.kill(worker, signal.SIGKILL)
+    wait_for("the worker refuses to start", lambda: "worker ended with code 2" in node.log)
+    assert echo(node.port)
+    node.config.write_text(right)
+    wait_for("the worker is ready again", lambda: node.log.count("worker ready") == 2)
+    assert node.stop() == 0
+
+
 def test_the_others_stop_when_the_supervisor_is_killed(node):
     node.start()
     pids = children(node.process.pid)
