@@ -13,7 +13,7 @@ from dicom_node.store import DeliveryState, DueDelivery, Store
 
 _LOGGER = logging.getLogger(__name__)
 
-FILE_MISSING = "its file is missing in the results folder: restore it from a backup"
+FILE_MISSING = "could not be sent: its file is missing in the results folder"
 
 
 def send_pending(destination: Destination, node: NodeSettings, store: Store, due: DueDelivery) -> None:
@@ -29,9 +29,9 @@ def send_pending(destination: Destination, node: NodeSettings, store: Store, due
     noted = _Noted(destination, node, due.study_instance_uid, pending)
     there = [file for file in pending if file.path.is_file()]
     deliveries = _try_to_send(destination, node.ae_title, there, noted.begin) if there else []
-    # Waiting brings no file back, and those that are there must not wait for it.
+    # Those that are there must not wait for it.
     deliveries += [
-        Delivery(sop_instance_uid=file.sop_instance_uid, state=DeliveryState.PARKED, detail=FILE_MISSING)
+        Delivery(sop_instance_uid=file.sop_instance_uid, state=DeliveryState.PENDING, detail=FILE_MISSING)
         for file in pending
         if file not in there
     ]

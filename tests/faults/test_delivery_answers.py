@@ -101,19 +101,17 @@ def test_a_presentation_context_that_is_refused_parks_and_alarms(archive, bench,
     assert one_archive.received == []
 
 
-def test_a_result_whose_file_is_gone_parks_alone_and_goes_when_it_is_restored(archive, bench):
-    """No retry brings a file back: an alarm says so, the other results are delivered at once."""
+def test_a_result_whose_file_is_gone_waits_alone_and_goes_when_it_is_restored(archive, bench):
+    """A missing file keeps no other result waiting; the status says which is missing."""
     one_archive = archive()
     one = bench(one_archive.port, **UNPROVEN)
     file = one.node.results_dir / one.results[0].path
     content = file.read_bytes()
     file.unlink()
     now = one.attempt()
-    assert (now.pending, now.sent, now.parked) == (0, 1, 1)
-    (alarm,) = one.store.alarms()
-    assert FILE_MISSING in alarm.detail
+    assert (now.pending, now.sent, now.parked) == (1, 1, 0)
+    assert FILE_MISSING in now.detail
     file.write_bytes(content)
-    assert one.store.retry(None, "archive") == 1
     assert one.attempt().sent == 2
     assert one.state is RevisionState.DONE
 

@@ -257,7 +257,7 @@ def test_a_result_that_cannot_be_read_is_tried_again_and_seen(archive, bench):
     content = result.read_bytes()
     process = one.start("unreadable")
     wait_for("it was tried", lambda: one.status.destinations and one.status.destinations[0].attempts, within_s=100)
-    assert "could not be sent (FileNotFoundError)" in one.status.destinations[0].detail
+    assert "its file is missing" in one.status.destinations[0].detail
     result.write_bytes(content)
     assert process.wait(150) == 0
     assert len(received) == 1
