@@ -1,10 +1,10 @@
 """Set the scope gate and say what it reaches, on radiographs and outsiders that neither network nor gate has seen."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from models.datasets import Sample
 from models.outliers import draw_outliers
 from models.outliers.scraps import cut_scraps, cut_trunks
 from models.variations import render_plain, render_shifted
+
+if TYPE_CHECKING:
+    from models.exported import Answer  # Keras comes with it, which nothing here needs
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -91,10 +94,8 @@ def gather_outsiders(samples: Sequence[Sample], fold: IntArray, *, seed: int, ea
     )
 
 
-def embed(
-    answer: Callable[[Float32Array], Mapping[str, Any]], pictures: Iterable[UInt8Array], preprocessing: Preprocessing
-) -> Float32Array:
-    """Return the embeddings (samples, channels) of pictures; `answer` gives a batch's outputs by name."""
+def embed(answer: "Answer", pictures: Iterable[UInt8Array], preprocessing: Preprocessing) -> Float32Array:
+    """Return the embeddings (samples, channels) of pictures."""
     return _ask_in_batches(
         answer,
         (
@@ -105,7 +106,7 @@ def embed(
 
 
 def look(
-    answer: Callable[[Float32Array], Mapping[str, Any]],
+    answer: "Answer",
     samples: Sequence[Sample],
     preprocessing: Preprocessing,
     *,
@@ -120,13 +121,10 @@ def _render(sample: Sample, row: int, preprocessing: Preprocessing, seed: int | 
         square = render_plain(sample, preprocessing)
     else:
         square = render_shifted(sample, preprocessing, rng=np.random.default_rng((seed, row)))
-    normalised = square * np.float32(preprocessing.scale) + np.float32(preprocessing.offset)
-    return np.asarray(normalised[np.newaxis, ..., np.newaxis], np.float32)
+    return preprocessing.normalise(square)
 
 
-def _ask_in_batches(
-    answer: Callable[[Float32Array], Mapping[str, Any]], tensors: Iterable[Float32Array]
-) -> Float32Array:
+def _ask_in_batches(answer: "Answer", tensors: Iterable[Float32Array]) -> Float32Array:
     waiting, parts = iter(tensors), []
     while batch := list(islice(waiting, BATCH)):
         parts.append(np.asarray(answer(np.concatenate(batch))["embedding"], np.float32))

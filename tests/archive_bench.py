@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import pytest
 from builders import build_dx, phantom, write_part10
 from pydicom import Dataset
 from pydicom.uid import generate_uid
@@ -210,3 +211,10 @@ def silent_listener():
 def open_store(folder):
     """Open a store of its own, without a receiver."""
     return Store(f"sqlite:///{folder / 'data' / 'node.sqlite'}")
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path)
+    yield site
+    site.stop()

@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager, suppress
 from io import BytesIO
 
+import pytest
 from builders import build_pdf, build_sc, write_part10
 from pydicom import Dataset, dcmread
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
@@ -247,3 +248,29 @@ def build_report(asked, kept):
 
 
 EXPLICIT_ONLY = [ExplicitVRLittleEndian]
+
+
+@pytest.fixture
+def archive():
+    started = []
+
+    def start(**options):
+        started.append(ScriptedArchive(**options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = []
+
+    def make(port, **options):
+        made.append(DeliveryBench(tmp_path, port, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.store.close()

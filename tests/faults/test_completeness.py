@@ -8,7 +8,6 @@ from archive_bench import (
     QUIET_S,
     Desk,
     ScriptedArchive,
-    Site,
     build_images,
     build_settings,
     open_store,
@@ -26,13 +25,6 @@ from dicom_node.query.session import open_session
 from dicom_node.store import InstanceRole
 
 MODALITIES = ("CR", "DX", "RG")
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path)
-    yield site
-    site.stop()
 
 
 @pytest.fixture

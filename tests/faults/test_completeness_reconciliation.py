@@ -3,20 +3,13 @@
 import time
 
 import pytest
-from archive_bench import EVERY_S, QUIET_S, Desk, ScriptedArchive, Site, build_images, build_settings, open_store
+from archive_bench import EVERY_S, QUIET_S, Desk, ScriptedArchive, build_images, build_settings, open_store
 from pydicom.uid import generate_uid
 
 from dicom_node.demo.archives import find_free_port
 from dicom_node.errors import AssociationError
 from dicom_node.operate.status import show_status
 from dicom_node.query.session import open_session
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path)
-    yield site
-    site.stop()
 
 
 @pytest.fixture

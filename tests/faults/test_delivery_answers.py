@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from delivery_bench import DeliveryBench, ScriptedArchive, rejecting
+from delivery_bench import rejecting
 from pydicom.uid import JPEGBaseline8Bit
 from typer.testing import CliRunner
 
@@ -15,32 +15,6 @@ from dicom_node.store import RevisionState
 pytestmark = pytest.mark.fault(62)
 
 UNPROVEN = {"commitment": "never", "verify": "never"}
-
-
-@pytest.fixture
-def archive():
-    started = []
-
-    def start(**options):
-        started.append(ScriptedArchive(**options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.stop()
-
-
-@pytest.fixture
-def bench(tmp_path):
-    made = []
-
-    def make(port, **options):
-        made.append(DeliveryBench(tmp_path, port, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.store.close()
 
 
 @pytest.mark.parametrize("status", [0xA700, 0xA7FF, 0x0110, 0x0213])

@@ -3,7 +3,6 @@
 import time
 
 import pytest
-from delivery_bench import DeliveryBench, ScriptedArchive
 from running import wait_for
 
 from dicom_node.deliver.verdict import MOST_ASKS
@@ -15,32 +14,6 @@ pytestmark = pytest.mark.fault(63)
 
 SOON = 0.01
 """A deadline that has passed when the next try begins."""
-
-
-@pytest.fixture
-def archive():
-    started = []
-
-    def start(**options):
-        started.append(ScriptedArchive(**options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.stop()
-
-
-@pytest.fixture
-def bench(tmp_path):
-    made = []
-
-    def make(port, **options):
-        made.append(DeliveryBench(tmp_path, port, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.store.close()
 
 
 def counts(now):
