@@ -157,7 +157,7 @@ class Experiment:
         _, top = network.split(
             self.recipe.frozen_until,
             taught_cells=self.recipe.localisation > 0,
-            fixed_statistics=self.recipe.weights != RANDOM,
+            pretrained=self.recipe.weights != RANDOM,
         )
         weights, curve = self._store / f"{name}.weights.h5", self._store / f"{name}.json"
         if curve.exists():
