@@ -1,6 +1,8 @@
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from running import Node
@@ -52,6 +54,19 @@ def test_tls_without_its_files_is_one_sentence_and_exit_code_2(tmp_path, command
     finished = run(command, "--config", node.config)
     assert finished.returncode == 2
     assert "table [tls], key 'key'" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "receiver", "worker", "web", "status"])
+def test_a_database_of_a_later_release_is_one_sentence_and_exit_code_2(tmp_path, command):
+    node = Node(tmp_path, {"archive": find_free_port()})
+    node.store().close()
+    with closing(sqlite3.connect(tmp_path / "var" / "node.sqlite")) as database:
+        database.execute("UPDATE alembic_version SET version_num = '0999'")
+        database.commit()
+    finished = run(command, "--config", node.config)
+    assert finished.returncode == 2
+    assert "made by a later release (schema 0999" in finished.stderr
     assert "Traceback" not in finished.stderr
 
 

@@ -1,0 +1,4 @@
+"""How a database of each release becomes one of the next: alembic's scripts, one a step, in `versions/`.
+
+A step never imports `dicom_node.store.schema`, which is of today: what it makes is written down in it.
+"""
