@@ -31,6 +31,8 @@ app = typer.Typer(
     epilog="First steps: [bold]dicom-node demo[/bold] shows it at work; [bold]doctor[/bold] checks a set-up.",
 )
 
+rules = typer.Typer(no_args_is_help=True, help="Which studies are analysed: the [[rules]] of the configuration.")
+
 RUNNING = "Run the node"
 OPERATING = "Look after it"
 TRYING = "Try it"
@@ -43,6 +45,7 @@ StudyUID = Annotated[str, typer.Argument(help="Study Instance UID.", metavar="ST
 Bundles = Annotated[Path | None, typer.Option(help="Folder of model bundles; the shipped ones by default.")]
 Runtime = Annotated[Literal["onnx", "tensorflow"], typer.Option(help="What runs the models.")]
 _CONFIG = Path("config/node.toml")
+app.add_typer(rules, name="rules", rich_help_panel=OPERATING)
 
 
 @app.command(rich_help_panel=RUNNING)
@@ -195,6 +198,20 @@ def retention(config: Config = _CONFIG) -> None:
     from dicom_node.operate.status import show_removable
 
     show_removable(load_settings(config))
+
+
+@rules.command("test")
+def explain_rules(
+    files: Annotated[list[Path], typer.Argument(help="DICOM files of one or more studies, or folders.", exists=True)],
+    config: Config = _CONFIG,
+) -> None:
+    """Say what the rules make of some files: which one decides and why, and why the others do not.
+
+    Shows values of the files' headers, which may be patient data.
+    """
+    from dicom_node.operate.rules import show_judgements
+
+    show_judgements(load_settings(config), files)
 
 
 @app.callback(invoke_without_command=True)

@@ -67,6 +67,7 @@ def run_worker(settings: Settings) -> int:
         decode=decoder,
         analysis=settings.analysis,
         reject_superseded=settings.results.reject_superseded,
+        rules=settings.rules,
     )
     line, archives = schedule_line(settings, store, results), schedule_questions(settings, store)
     trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, SetWorkflowID
+from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, SetEnqueueOptions, SetWorkflowID
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.deliver import Prover, send_pending
 from dicom_node.errors import describe_unforeseen
-from dicom_node.result_sets import ResultSets
-from dicom_node.settings import Destination, Settings
+from dicom_node.result_sets import ResultSets, describe_exclusion
+from dicom_node.settings import ROUTINE, Destination, Settings
 from dicom_node.store import DueDelivery, RevisionState, Store, UnmadeRevision
 
 _LOGGER = logging.getLogger(__name__)
@@ -89,7 +89,10 @@ class StudyWorkflow(DBOSConfiguredInstance):
             if now < revision.changed_at + min(2.0**revision.attempt, 60):
                 return  # it ended by a fault such as a full disk: not again at once
             revision = self._store.begin_attempt(revision)
-        with SetWorkflowID(_revision_id(revision)):
+        priority = ROUTINE
+        if self._settings.rules:
+            priority = self._result_sets.find_priority(revision.study_instance_uid, revision.digest)
+        with SetWorkflowID(_revision_id(revision)), SetEnqueueOptions(priority=priority):
             DBOS.enqueue_workflow(_ANALYSIS_QUEUE, self.process_revision, revision.study_instance_uid, revision.digest)
 
     @DBOS.workflow(max_recovery_attempts=None)  # it counts them itself
@@ -112,7 +115,9 @@ class StudyWorkflow(DBOSConfiguredInstance):
             self._store.set_revision_state(study_instance_uid, digest, RevisionState.FAILED, reason=reason)
             return
         try:
-            self._result_sets.make(study_instance_uid, digest, cautious=crashes >= most)
+            rule = self._result_sets.make(study_instance_uid, digest, cautious=crashes >= most)
+            if rule is not None:
+                state, reason = RevisionState.EXCLUDED, describe_exclusion(rule)
         except (OSError, SQLAlchemyError):
             raise  # a full disk, a locked database: a later attempt finds them mended
         except Exception as error:  # noqa: BLE001  # the edge of a step: the study must show as failed, not vanish

@@ -131,6 +131,12 @@ def select_radiographs(study: Study) -> Selection:
     )
 
 
+def exclude_all(selection: Selection, reason: str) -> Selection:
+    """Leave out the radiographs of a selection too, for one reason; the others keep theirs."""
+    left_out = tuple(ExcludedInstance(instance=instance, reason=reason) for instance in selection.radiographs)
+    return Selection(radiographs=(), excluded=left_out + selection.excluded)
+
+
 def _reason(header: Dataset) -> str | None:
     return next((reason for rule in RULES if (reason := rule(header))), None)
 
