@@ -200,6 +200,18 @@ def retention(config: Config = _CONFIG) -> None:
     show_removable(load_settings(config))
 
 
+@app.command(rich_help_panel=OPERATING)
+def conformance(
+    config: Config = _CONFIG,
+    html: Annotated[bool, typer.Option("--html", help="Print a page of HTML; else Markdown.")] = False,
+) -> None:
+    """Print the DICOM conformance statement of the node with this configuration."""
+    from dicom_node.operate.conformance import build_statement, write_html, write_markdown
+
+    statement = build_statement(load_settings(config))
+    typer.echo(write_html(statement) if html else write_markdown(statement))
+
+
 @rules.command("test")
 def explain_rules(
     files: Annotated[list[Path], typer.Argument(help="DICOM files of one or more studies, or folders.", exists=True)],

@@ -24,7 +24,7 @@ from dicom_node.values import ExcludedInstance, Instance, Selection, Study
 Rule = Callable[[Dataset], str | None]
 """Returns the reason to leave an instance out, one sentence without patient data; None when it has none."""
 
-_RADIOGRAPHS = frozenset({ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, *GREY_CLASSES})
+RADIOGRAPHS = frozenset({ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, *GREY_CLASSES})
 _MAMMOGRAMS = frozenset(
     {DigitalMammographyXRayImageStorageForPresentation, DigitalMammographyXRayImageStorageForProcessing}
 )
@@ -55,7 +55,7 @@ def for_processing(header: Dataset) -> str | None:
 def not_a_radiograph(header: Dataset) -> str | None:
     """Leave out every SOP class that is not CR, DX or Secondary Capture."""
     sop_class = _sop_class(header)
-    if sop_class in _RADIOGRAPHS:
+    if sop_class in RADIOGRAPHS:
         return None
     what = f": it is of the class {sop_class.name}" if sop_class.name != sop_class else ""
     return f"It is not a radiograph{what}."

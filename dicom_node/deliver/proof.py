@@ -3,13 +3,13 @@
 import logging
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
-from pynetdicom.presentation import build_context
+from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
 
 from dicom_node.association import request_association
@@ -99,9 +99,7 @@ class Prover:
 
     def _ask(self, to_find: list[UnprovenResult], to_ask: list[UnprovenResult]) -> None:
         classes = ([STUDY_ROOT_FIND, PATIENT_ROOT_FIND] if to_find else []) + ([PUSH_MODEL] if to_ask else [])
-        # Verification too: an archive that offers none of the others would look like one that is away.
-        contexts = [build_context(Verification), *(build_context(one, _SYNTAXES) for one in classes)]
-        with request_association(self._destination, self._node.ae_title, contexts) as assoc:
+        with request_association(self._destination, self._node.ae_title, propose_proofs(classes)) as assoc:
             accepted = {str(context.abstract_syntax) for context in assoc.accepted_contexts}
             # What was not proposed now is not known to be missing.
             self._offered = frozenset(accepted | ({STUDY_ROOT_FIND, PUSH_MODEL} - {*classes}))
@@ -170,6 +168,14 @@ class Prover:
             wait_for_report(assoc, lambda: is_open(transaction_uid), self._destination.report_wait_s)
 
 
+def propose_proofs(
+    classes: Iterable[UID],
+) -> list[PresentationContext]:
+    """Build what is proposed to a destination that is asked for proofs."""
+    # Verification too: an archive that offers none of the others would look like one that is away.
+    return [build_context(Verification), *(build_context(one, _SYNTAXES) for one in classes)]
+
+
 def find_offered_proofs(destination: Destination, ae_title: str) -> dict[str, bool]:
     """Ask a destination which proofs it offers; by the key of its settings.
 
@@ -179,8 +185,7 @@ def find_offered_proofs(destination: Destination, ae_title: str) -> dict[str, bo
         No association could be had.
     """
     proofs = {"commitment": PUSH_MODEL, "verify": STUDY_ROOT_FIND}
-    contexts = [build_context(Verification), *(build_context(one, _SYNTAXES) for one in proofs.values())]
-    with request_association(destination, ae_title, contexts) as assoc:
+    with request_association(destination, ae_title, propose_proofs(proofs.values())) as assoc:
         accepted = {context.abstract_syntax for context in assoc.accepted_contexts}
     return {key: sop_class in accepted for key, sop_class in proofs.items()}
 

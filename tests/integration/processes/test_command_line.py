@@ -31,6 +31,7 @@ def test_help_names_every_command():
         "complete",
         "retention",
         "rules",
+        "conformance",
     ):
         assert command in said
     assert "Not for diagnosis" in said
