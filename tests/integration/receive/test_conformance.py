@@ -9,7 +9,7 @@ from dicom_node.encode.sop_classes import RESULT_SOP_CLASSES
 from dicom_node.operate.conformance import build_statement, write_html, write_markdown
 from dicom_node.operate.conformance.document import Section, Table
 from dicom_node.receive.presentation import TRANSFER_SYNTAXES
-from dicom_node.receive.status import StoreStatus
+from dicom_node.receive.status import ReportStatus, StoreStatus
 from dicom_node.settings import Action, DatabaseSettings, Proof, ResultSettings, Rule
 from dicom_node.values import ResultKind
 
@@ -48,9 +48,13 @@ def test_what_a_running_receiver_accepts_is_what_the_statement_says(start, build
     assert all(syntax in stated[uid] for uid, syntax in accepted.items())
 
 
-def test_every_status_that_a_store_may_be_answered_with_is_explained(build_settings):
-    rows = table_below(build_statement(build_settings()), "C-STORE, as SCP").rows
-    assert [row[0] for row in rows] == [f"{status:04X}" for status in StoreStatus]
+@pytest.mark.parametrize(
+    ("section", "statuses"),
+    [("C-STORE, as SCP", StoreStatus), ("N-EVENT-REPORT, as SCU of storage commitment", ReportStatus)],
+)
+def test_every_status_that_the_node_answers_with_is_explained(build_settings, section, statuses):
+    rows = table_below(build_statement(build_settings()), section).rows
+    assert [row[0] for row in rows] == [f"{status:04X}" for status in statuses]
     assert all(len(meaning) > 20 for _, _, meaning in rows)
 
 
