@@ -104,6 +104,11 @@ class StudyWorkflow(DBOSConfiguredInstance):
         A study that has taken the worker down too often gets that report without being opened; one that takes it down
         even so is left to an operator, for no other study would get its turn.
         """
+        newer = self._store.superseding_version(study_instance_uid, digest)
+        if newer is not None:
+            reason = f"version {newer}, which holds all its images, was made before it and is the one to go by"
+            self._store.set_revision_state(study_instance_uid, digest, RevisionState.SUPERSEDED, reason=reason)
+            return
         self._store.set_revision_state(study_instance_uid, digest, RevisionState.ANALYSING)
         state, reason = RevisionState.DELIVERING, ""
         crashes, most = _count_crashes(), self._settings.analysis.crashes_per_study

@@ -67,7 +67,7 @@ until = time.monotonic() + float(sys.argv[3])
 with running_workflows(settings):
     while time.monotonic() < until:
         workflow.start_due(time.time())
-        if all(one.state in ("done", "failed") for one in store.status(10)):
+        if all(one.state in ("done", "failed", "superseded") for one in store.status(10)):
             break
         time.sleep(0.1)
 """
@@ -187,6 +187,24 @@ def test_a_defect_leaves_a_failed_study_that_can_be_seen_and_retried(archive, be
     assert one.start().wait(150) == 0
     assert one.status.state is RevisionState.DONE
     assert len(received) == 1
+
+
+@pytest.mark.fault(60)
+def test_a_version_that_failed_is_not_made_after_the_one_that_holds_all_its_images(archive, bench):
+    """Version 1 failed, version 2 was made: a retry makes no version 1 that would pass for the newest answer."""
+    port, received = archive()
+    one = bench(a=port)
+    assert one.start("fail").wait(150) == 0
+    one.store.add_instances([build_row("1.2", STUDY)])
+    one.store.close_revision(STUDY, time.time())
+    assert one.start().wait(150) == 0
+    assert one.store.retry(STUDY) == 1
+    assert one.start(for_s=20).wait(150) == 0
+    newest, first = one.store.status(10)
+    assert (newest.state, first.state) == (RevisionState.DONE, RevisionState.SUPERSEDED)
+    assert "version 2" in first.reason
+    assert (len(received), one.times_made) == (1, 2)
+    assert one.store.retry(STUDY) == 0
 
 
 def start_until_it_ends(one, behaviour):
