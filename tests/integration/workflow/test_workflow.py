@@ -33,7 +33,9 @@ store = Store(settings.database_url)
 class Results:
     def make(self, study, digest, *, cautious):
         with open(settings.node.data_dir / "made", "a") as file:
-            file.write("made\\n")
+            file.write("made without images\\n" if cautious else "made\\n")
+        if behaviour == "slow":
+            time.sleep(600)
         if behaviour in ("die", "deadly") or (behaviour == "poison" and not cautious):
             os.kill(os.getpid(), signal.SIGKILL)
         if behaviour == "unreadable":
@@ -70,6 +72,7 @@ with running_workflows(settings):
         if all(one.state in ("done", "failed", "superseded") for one in store.status(10)):
             break
         time.sleep(0.1)
+os._exit(0)  # as the worker does
 """
 
 
@@ -226,6 +229,24 @@ def test_a_study_that_takes_the_worker_down_again_and_again_is_made_without_its_
     assert start_until_it_ends(one, "poison") == crashes
     assert one.status.state is RevisionState.DONE
     assert len(received) == 1
+
+
+@pytest.mark.fault(65)
+def test_a_stop_in_order_while_a_study_is_analysed_is_no_crash_of_that_study(archive, bench):
+    """Stopped in order again and again while an analysis outlasts the grace period: in the end analysed in full."""
+    port, received = archive()
+    one = bench(a=port)
+    one.config.write_text(
+        one.config.read_text().replace("grace_s = 5", "grace_s = 1") + "\n[analysis]\ncrashes_per_study = 1"
+    )
+    for number in (1, 2):
+        process = one.start("slow", for_s=10)
+        wait_for("its analysis has begun", lambda number=number: one.times_made == number, within_s=60)
+        assert process.wait(150) == 0
+        assert one.status.state is RevisionState.ANALYSING
+    assert one.start().wait(150) == 0
+    assert (one.status.state, len(received)) == (RevisionState.DONE, 1)
+    assert "without" not in (one.folder / "made").read_text()
 
 
 @pytest.mark.fault(64)
