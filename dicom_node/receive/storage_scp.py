@@ -75,6 +75,7 @@ class Receiver:
         for assoc in self._listener.connections:
             assoc.join(_IDLE_S)
         self._listener.association_limit.close()
+        self.archive.reporters.stop()
         self.archive.registry.close()
         self.archive.store.close()
 
@@ -90,6 +91,7 @@ class Receiver:
 def start_receiver(settings: Settings, *, channel: socket.socket | None = None) -> Receiver:
     """Receive in threads of this process: on the configured host and port (0: a free one), or through a channel."""
     archive = _open_archive(settings)
+    archive.reporters.follow_names()
     limits = settings.receive
     options: dict[str, Any] = {
         "archive": archive,
@@ -165,6 +167,7 @@ def run_receiver(settings: Settings) -> int:
     senders, reporters = SenderList(settings.senders), Reporters(settings.destinations)
     trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
 
+    # It forks, so it looks up no names in a thread: what may come from one is left to the processes that serve.
     def may_connect(host: str) -> bool:
         is_known = senders.may_connect(host) or reporters.may_connect(host)
         if not is_known:
