@@ -3,7 +3,7 @@
 import logging
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from ipaddress import ip_address
 
@@ -13,7 +13,7 @@ from pynetdicom.dsutils import decode
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import tolerate
 from dicom_node.receive.status import ReportStatus
-from dicom_node.settings import Destination, Proof
+from dicom_node.settings import Archive, Destination, Proof
 from dicom_node.storage_commitment import FAILURES_EXIST, SUCCESSFUL, read_report
 from dicom_node.store import Store
 
@@ -38,7 +38,7 @@ class Reporters:
 
     def __init__(self, destinations: Sequence[Destination]) -> None:
         self._destinations = tuple(one for one in destinations if one.commitment is not Proof.NEVER)
-        hosts = {one.host for one in self._destinations}
+        hosts = {peer.host for one in self._destinations for peer in _peers(one)}
         self._addresses: dict[str, frozenset[str] | None] = {
             host: _write_both_ways({host}) if _is_address(host) else None for host in hosts
         }
@@ -60,8 +60,8 @@ class Reporters:
 
     def may_report(self, ae_title: str, host: str) -> bool:
         """Tell whether this calling AE title may report, from the address that it is sent to."""
-        asked = (self._addresses[one.host] for one in self._destinations if one.ae_title == ae_title)
-        return any(host in addresses for addresses in asked if addresses is not None)
+        peers = (peer for one in self._destinations for peer in _peers(one) if peer.ae_title == ae_title)
+        return any(host in (self._addresses[peer.host] or ()) for peer in peers)
 
     def _follow(self) -> None:
         names = [host for host, addresses in self._addresses.items() if addresses is None]
@@ -86,8 +86,20 @@ class Reporters:
             self._addresses[name] = _write_both_ways({str(address[0]) for _, _, _, _, address in found})
 
     def names(self, ae_title: str) -> tuple[str, ...]:
-        """Return the names of the destinations that have this AE title."""
-        return tuple(one.name for one in self._destinations if one.ae_title == ae_title)
+        """Return the names of the destinations that this AE title may report for."""
+        return tuple(one.name for one in self._destinations if any(peer.ae_title == ae_title for peer in _peers(one)))
+
+    @property
+    def ae_titles(self) -> frozenset[str]:
+        """AE titles of all that may report."""
+        return frozenset(peer.ae_title for one in self._destinations for peer in _peers(one))
+
+
+def _peers(destination: Destination) -> Iterator[Archive]:
+    """List who may report on what a destination was sent: who was asked, and who was sent it."""
+    yield destination
+    if destination.commitment_at is not None:
+        yield destination.commitment_at
 
 
 def _is_address(host: str) -> bool:

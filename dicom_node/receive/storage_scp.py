@@ -139,7 +139,8 @@ def build_ae(settings: Settings) -> AE:
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.require_called_aet = True
     senders = {sender.ae_title for sender in settings.senders}
-    ae.require_calling_aet = sorted(senders | {destination.ae_title for destination in settings.destinations})
+    destinations = {destination.ae_title for destination in settings.destinations}
+    ae.require_calling_aet = sorted(senders | destinations | Reporters(settings.destinations).ae_titles)
     # pynetdicom would count connections; the listener counts associations.
     ae.maximum_associations = 1_000_000
     ae.maximum_pdu_size = settings.receive.maximum_pdu_bytes

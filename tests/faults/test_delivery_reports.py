@@ -18,7 +18,7 @@ from stored_rows import build_row
 
 from dicom_node.receive import commitment
 from dicom_node.receive.storage_scp import start_receiver
-from dicom_node.settings import Destination, NodeSettings, ReceiveSettings, Sender, Settings
+from dicom_node.settings import Archive, Destination, NodeSettings, ReceiveSettings, Sender, Settings
 from dicom_node.store import DeliveryState, DueDelivery, StoredResult
 
 STUDY = "1.2.3"
@@ -31,8 +31,8 @@ DUE = DueDelivery(study_instance_uid=STUDY, digest="", destination="archive", tr
 def start(tmp_path):
     running = []
 
-    def start_one(*, senders=("ORTHANC",), commitment="when offered", host="127.0.0.1"):
-        destination = {"name": "archive", "ae_title": "ARCHIVE", "host": host, "port": 4242, "commitment": commitment}
+    def start_one(*, senders=("ORTHANC",), host="127.0.0.1", **options):
+        destination = {"name": "archive", "ae_title": "ARCHIVE", "host": host, "port": 4242, **options}
         settings = Settings(
             node=NodeSettings(ae_title="NODE", data_dir=tmp_path / "data", grace_s=2),
             senders=tuple(Sender(ae_title=one) for one in senders),
@@ -188,6 +188,15 @@ def test_who_is_not_asked_and_who_comes_from_elsewhere_is_rejected(start, option
     receiver = start(**options)
     assoc = associate(receiver.port, "ARCHIVE")
     assert assoc.is_rejected
+
+
+@pytest.mark.parametrize("calling", ["PACS_SC", "ARCHIVE"])
+def test_a_report_may_come_from_whoever_was_asked_in_the_place_of_the_destination(start, calling):
+    asked = Archive(name="asked", ae_title="PACS_SC", host="127.0.0.1", port=4243)
+    receiver = start(commitment_at=asked)
+    plan(receiver.archive.store, "5.1")
+    assert report(receiver.port, build_report(TRANSACTION, ["5.1"]), calling=calling) == 0x0000
+    assert state_of(receiver.archive.store).committed == 1
 
 
 @pytest.fixture
