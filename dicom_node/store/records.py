@@ -42,6 +42,8 @@ class RevisionState(StrEnum):
     """A rule of the configuration says that it is not analysed: there are no results."""
     FAILED = "failed"
     """A step failed in a way that retries do not mend; an operator must look."""
+    SUPERSEDED = "superseded"
+    """Never made: a later version that holds all its images was made before it, and is the one to go by."""
 
 
 class DeliveryState(StrEnum):

@@ -85,7 +85,7 @@ def is_proven(study: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
 
     What a rule has excluded has none.
     """
-    ended = (RevisionState.DONE, RevisionState.EXCLUDED)
+    ended = (RevisionState.DONE, RevisionState.SUPERSEDED, RevisionState.EXCLUDED)
     unfinished = sa.exists().where(revisions.c.study_instance_uid == study, revisions.c.state.not_in(ended))
     unproven = sa.exists().where(
         deliveries.c.study_instance_uid == study, deliveries.c.state != DeliveryState.DELIVERED

@@ -38,7 +38,7 @@ def _write(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(_write, value)) or "(none)"
     if isinstance(value, Mapping):
-        return " ".join(_write(one) for one in value.values())
+        return str(value.get("name") or " ".join(_write(one) for one in value.values()))
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:g}" if isinstance(value, float) else str(value) or "(none)"

@@ -2,7 +2,7 @@
 
 from dicom_node.assemble.selection import RADIOGRAPHS
 from dicom_node.operate.conformance.document import Section, Table
-from dicom_node.settings import Action, Settings
+from dicom_node.settings import Action, Archive, Proof, Settings
 
 
 def describe_model(settings: Settings) -> Section:
@@ -75,8 +75,8 @@ def _describe_sending(settings: Settings) -> Section:
             one.ae_title,
             f"{one.host}:{one.port}",
             "yes" if one.tls else "no",
-            one.commitment.value,
-            one.verify.value,
+            _by(one.commitment, one.commitment_at),
+            _by(one.verify, one.verify_at),
         )
         for one in settings.destinations
     ]
@@ -92,8 +92,12 @@ def _describe_sending(settings: Settings) -> Section:
     )
 
 
+def _by(proof: Proof, archive: Archive | None) -> str:
+    return f"{proof}, by {archive.name}" if archive and proof is not Proof.NEVER else str(proof)
+
+
 def _describe_commitment(settings: Settings) -> Section:
-    if not any(one.commitment.value != "never" for one in settings.destinations):
+    if all(one.commitment is Proof.NEVER for one in settings.destinations):
         return Section("Storage commitment", ("Not used in this configuration.",))
     return Section(
         "Storage commitment, as SCU",

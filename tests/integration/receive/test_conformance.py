@@ -10,7 +10,7 @@ from dicom_node.operate.conformance import build_statement, write_html, write_ma
 from dicom_node.operate.conformance.document import Section, Table
 from dicom_node.receive.presentation import TRANSFER_SYNTAXES
 from dicom_node.receive.status import ReportStatus, StoreStatus
-from dicom_node.settings import Action, DatabaseSettings, Proof, ResultSettings, Rule
+from dicom_node.settings import Action, Archive, DatabaseSettings, Proof, ResultSettings, Rule
 from dicom_node.values import ResultKind
 
 
@@ -95,6 +95,15 @@ def test_what_is_proposed_follows_the_configuration(build_settings):
     assert "Key Object Selection Document Storage" not in proposed(settings)
     rejecting = settings.model_copy(update={"results": ResultSettings(reject_superseded=True)})
     assert "Key Object Selection Document Storage" in proposed(rejecting)
+
+
+def test_who_is_asked_for_proofs_instead_is_told(build_settings):
+    settings = build_settings()
+    queries = Archive(name="queries", ae_title="PACS_QR", host="192.0.2.2", port=104)
+    elsewhere = settings.destinations[0].model_copy(update={"verify_at": queries})
+    statement = build_statement(settings.model_copy(update={"destinations": (elsewhere,)}))
+    (row,) = table_below(statement, "Storage, as SCU").rows
+    assert row[-2:] == ("when offered", "when offered, by queries")
 
 
 def test_every_kind_of_result_has_its_sop_class_in_the_statement(build_settings):
