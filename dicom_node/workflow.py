@@ -225,7 +225,8 @@ def running_workflows(settings: Settings) -> Iterator[None]:
 
 def _end_analyses(settings: Settings) -> None:
     """End what is still analysed when the node stops in order: taken up again, it would count as a crash."""
-    engine = DBOSClient(system_database_url=settings.workflow_url)
+    # It connects when it is asked, and waits for no database that is away: the end is near.
+    engine = DBOSClient(system_database_url=settings.workflow_url, lazy=True, retry_connection_errors=False)
     try:
         begun = engine.list_workflows(status="PENDING", queue_name=_ANALYSIS_QUEUE, load_input=False, load_output=False)
         engine.cancel_workflows([workflow.workflow_id for workflow in begun])
