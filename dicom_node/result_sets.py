@@ -17,6 +17,7 @@ from dicom_node.encode.results import encode_study
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import tolerate
 from dicom_node.settings import AnalysisSettings, HeaderPolicy, NodeSettings
+from dicom_node.statistics.recording import measure
 from dicom_node.store import Finding, Store, StoredResult
 from dicom_node.values import ExcludedInstance, ResultKind, ResultObject, ResultReference, Study, StudyAnalysis
 
@@ -64,10 +65,12 @@ class ResultSets:
         revision = self._store.revision(study_instance_uid, digest)
         with tolerate():
             study = self._place(read_study(revision, self._node.spool_dir))
-            rows, said = self._give_up(study, CRASHED) if cautious else self._answer(study)
-        self._store.add_results(study_instance_uid, digest, rows, said, self._destinations)
+            rows, analysis = self._give_up(study, CRASHED) if cautious else self._answer(study)
+        said = list_findings(analysis)
+        kept = measure(analysis)
+        self._store.add_results(study_instance_uid, digest, rows, said, self._destinations, measured=kept)
 
-    def _answer(self, study: Study) -> tuple[list[StoredResult], list[Finding]]:
+    def _answer(self, study: Study) -> tuple[list[StoredResult], StudyAnalysis]:
         try:
             selection = select_radiographs(study)
             analysis = analyse_study(
@@ -85,11 +88,10 @@ class ResultSets:
             _LOGGER.error("study %s cannot be processed: %s", study.study_instance_uid, describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
         return self._give_up(study, UNFORESEEN)
 
-    def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], list[Finding]]:
+    def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], StudyAnalysis]:
         objects = encode_study(analysis, ae_title=self._node.ae_title, reject_superseded=self._reject_superseded)
-        said = list_findings(analysis)
-        self._note(analysis, said)
-        return [self._write(analysis.study, result) for result in objects], said
+        self._note(analysis, list_findings(analysis))
+        return [self._write(analysis.study, result) for result in objects], analysis
 
     def _note(self, analysis: StudyAnalysis, said: list[Finding]) -> None:
         """Write a line of the audit trail: what was said of which image, and by which models."""
@@ -103,7 +105,7 @@ class ResultSets:
             images=[{"sop_instance_uid": one.sop_instance_uid, "decision": one.decision} for one in said],
         )
 
-    def _give_up(self, study: Study, reason: str) -> tuple[list[StoredResult], list[Finding]]:
+    def _give_up(self, study: Study, reason: str) -> tuple[list[StoredResult], StudyAnalysis]:
         """Say of every image that it was not analysed, by nothing but plain values of its header."""
         reduced = reduce_study(study, reason)
         excluded = tuple(ExcludedInstance(instance=one, reason=one.defect) for one in reduced.instances)

@@ -16,6 +16,7 @@ from dicom_node.store.records import (
     Admission,
     EarlierVersion,
     Finding,
+    ImageStatistic,
     InstanceRole,
     OpenStudy,
     ReceivedInstance,
@@ -52,6 +53,7 @@ from dicom_node.store.schema import (
     revisions,
     studies,
 )
+from dicom_node.store.statistics_rows import note_made
 
 _TIMES_OF_TRIES = (
     dispatches.c.next_try_at,
@@ -204,6 +206,8 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore):
         encoded: Sequence[StoredResult],
         said: Sequence[Finding],
         destinations: Sequence[str],
+        *,
+        measured: Sequence[ImageStatistic] = (),
     ) -> None:
         """Record encoded results, what was said, and one pending delivery for each object and destination.
 
@@ -219,6 +223,7 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore):
             connection.execute(findings.delete().where(*of_revision(findings, study_instance_uid, digest)))
             for finding in said:
                 connection.execute(findings.insert(), {**asdict(finding), **key})
+            note_made(connection, key, measured)
 
     def results_of(self, study_instance_uid: str, digest: str) -> tuple[StoredResult, ...]:
         """Return the result objects of a revision in the order they were encoded."""
