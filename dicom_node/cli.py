@@ -78,7 +78,7 @@ def worker(config: Config = _CONFIG, verbose: Verbose = False) -> None:
 
 @app.command(rich_help_panel=RUNNING)
 def web(config: Config = _CONFIG, verbose: Verbose = False) -> None:
-    """Run the web process alone: /healthz, /readyz, /studies."""
+    """Run the web process alone: /healthz, /readyz, /studies, /metrics."""
     from dicom_node.operate.web import run_web
 
     settings = _prepare(config, verbose=verbose)

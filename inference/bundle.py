@@ -137,7 +137,7 @@ class Manifest(_Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A manifest and the folder it was read from, every digest verified."""
+    """A manifest and the folder it was read from; every digest verified where `load_bundle` made it."""
 
     folder: Path
     manifest: Manifest
@@ -162,6 +162,20 @@ def load_bundle(folder: Path) -> Bundle:
     BundleError
         The manifest or a file is missing, malformed, or differs from its digest; the message names the file.
     """
+    bundle = read_bundle(folder)
+    for name, digest in bundle.manifest.digests.items():
+        _verify(folder / name, digest)
+    return bundle
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read the manifest alone: enough to say which models there are, too little to run one.
+
+    Raises
+    ------
+    BundleError
+        It is missing or malformed.
+    """
     path = folder / MANIFEST
     try:
         manifest = Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -173,8 +187,6 @@ def load_bundle(folder: Path) -> Bundle:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the manifest"
         raise BundleError(f"{folder.name}/{MANIFEST}: {where}: {first['msg']}") from error
-    for name, digest in manifest.digests.items():
-        _verify(folder / name, digest)
     return Bundle(folder=folder, manifest=manifest)
 
 
@@ -186,10 +198,19 @@ def load_bundles(folder: Path) -> tuple[Bundle, ...]:
     BundleError
         There is none, or one of them is refused.
     """
+    return tuple(load_bundle(path) for path in _find_bundles(folder))
+
+
+def read_bundles(folder: Path) -> tuple[Bundle, ...]:
+    """Read the manifests of every bundle below `folder`, in order of their names; raises BundleError as above."""
+    return tuple(read_bundle(path) for path in _find_bundles(folder))
+
+
+def _find_bundles(folder: Path) -> list[Path]:
     found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
     if not found:
         raise BundleError(f"no bundle in {folder}: a bundle is a folder with a {MANIFEST}")
-    return tuple(load_bundle(path) for path in found)
+    return found
 
 
 def digest_file(path: Path) -> str:

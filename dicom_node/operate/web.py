@@ -13,6 +13,7 @@ from fastapi import FastAPI, Query, Response, status
 
 from dicom_node import __version__
 from dicom_node.durable import write_durably
+from dicom_node.operate.metrics import build_metrics
 from dicom_node.processes import wait_for_stop
 from dicom_node.receive.admission import DiskWatermark
 from dicom_node.receive.status import RefusedError
@@ -24,8 +25,9 @@ _LISTEN = "0A"
 
 
 def build_app(settings: Settings, store: Store) -> FastAPI:
-    """Build the application: `/healthz`, `/readyz`, `/studies`."""
+    """Build the application: `/healthz`, `/readyz`, `/studies`, `/metrics`."""
     app = FastAPI(title="DICOM fracture AI node", version=__version__, docs_url=None, redoc_url=None)
+    app.include_router(build_metrics(settings, store))
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

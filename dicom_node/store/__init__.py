@@ -5,6 +5,7 @@ instances can be rebuilt from the spool, which stays the truth about what was re
 """
 
 from dicom_node.store.expectations import describe_expectation
+from dicom_node.store.gauge_store import Backlog, Durations
 from dicom_node.store.records import (
     Admission,
     Alarm,
@@ -32,9 +33,11 @@ from dicom_node.store.store import Store, revision_digest
 __all__ = [
     "Admission",
     "Alarm",
+    "Backlog",
     "DeliveryState",
     "DestinationStatus",
     "DueDelivery",
+    "Durations",
     "EarlierVersion",
     "Finding",
     "ImageStatistic",

@@ -170,7 +170,7 @@ image_statistics = sa.Table(
     sa.Column("sop_instance_uid", sa.String(64), primary_key=True),
     sa.Column("made_at", sa.Float, nullable=False, index=True),
     sa.Column("sender", sa.String(16), nullable=False),
-    sa.Column("decision", sa.String(16), nullable=False),
+    sa.Column("decision", sa.String(16), nullable=False, index=True),
     # The region that the image shows, and the model of which region answered; null where none was.
     sa.Column("region", sa.String(32), nullable=True),
     sa.Column("probability", sa.Float, nullable=True),

@@ -12,6 +12,7 @@ from dicom_node.store.arrivals import add_instance
 from dicom_node.store.deliveries import plan_deliveries
 from dicom_node.store.delivery_store import DeliveryStore
 from dicom_node.store.expectations import decode_expectation, list_open_studies
+from dicom_node.store.gauge_store import GaugeStore
 from dicom_node.store.records import (
     Admission,
     EarlierVersion,
@@ -69,7 +70,7 @@ def revision_digest(sop_instance_uids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()[:32]
 
 
-class Store(DeliveryStore, ArchiveStore, RetentionStore):
+class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore):
     """The state of the node. Safe to use from several threads and processes."""
 
     # Receive
