@@ -197,6 +197,38 @@ def retention(config: Config = _CONFIG) -> None:
     show_removable(load_settings(config))
 
 
+alerts_app = typer.Typer(invoke_without_command=True)
+app.add_typer(alerts_app, name="alerts", rich_help_panel=OPERATING)
+
+
+@alerts_app.callback()
+def alerts(
+    context: typer.Context,
+    config: Config = _CONFIG,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what is wrong now, and who was told of it; `alerts test` tries webhook and e-mail.
+
+    Exit code 0 only if nothing is wrong.
+    """
+    from dicom_node.operate.alerts import show_alerts
+
+    context.obj = config
+    if context.invoked_subcommand is None:
+        raise typer.Exit(show_alerts(load_settings(config), as_json=json))
+
+
+@alerts_app.command("test")
+def alerts_test(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file.")] = None,
+) -> None:
+    """Send a message to the webhook and by e-mail, as far as they are configured."""
+    from dicom_node.operate.alerts import try_channels
+
+    raise typer.Exit(try_channels(load_settings(config or context.obj)))
+
+
 @app.callback(invoke_without_command=True)
 def _options(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:

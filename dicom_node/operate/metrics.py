@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 from fastapi import APIRouter, Request, Response
@@ -18,6 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from dicom_node import __version__
+from dicom_node.alerts.conditions import Kind, find_conditions
 from dicom_node.audit import AuditTrail
 from dicom_node.audit.refusals import RefusalCounter
 from dicom_node.settings import Settings
@@ -65,6 +67,15 @@ class NodeCollector(Collector):
             yield from self._measure_refusals()
             yield from self._measure_machine(now)
             yield from self._name_models()
+            yield from self._count_alarms(now)
+
+    def _count_alarms(self, now: float) -> Iterator[Metric]:
+        """Say of every kind of alarm how many there are: 0 is a statement, too."""
+        alarms = GaugeMetricFamily("dicom_node_alarms", "What `dicom-node alerts` shows.", labels=["kind"])
+        kinds = Counter(one.kind for one in find_conditions(self._settings, self._store, now))
+        for kind in Kind:
+            alarms.add_metric([kind], kinds[kind])
+        yield alarms
 
     def _measure_line(self, now: float) -> Iterator[Metric]:
         waiting = self._store.waiting_studies()

@@ -3,6 +3,7 @@
 Units are in the names: `_s` seconds, `_mb` 10**6 bytes, `_bytes` bytes, `_days` days. Each table is a class here.
 """
 
+from dicom_node.settings.alerts import AlertSettings
 from dicom_node.settings.audit import AuditSettings
 from dicom_node.settings.configuration import Settings, load_settings
 from dicom_node.settings.node import DatabaseSettings, NodeSettings, WebSettings
@@ -22,6 +23,7 @@ from dicom_node.settings.tls import TLSFiles, TLSSettings
 
 __all__ = [
     "MOST_ASSOCIATIONS",
+    "AlertSettings",
     "AnalysisSettings",
     "Archive",
     "AuditSettings",

@@ -4,6 +4,7 @@ One SQLAlchemy URL: SQLite with a write-ahead log by default, PostgreSQL when th
 instances can be rebuilt from the spool, which stays the truth about what was received.
 """
 
+from dicom_node.store.alert_store import AlertKey, ToldAlert
 from dicom_node.store.expectations import describe_expectation
 from dicom_node.store.gauge_store import Backlog, Durations
 from dicom_node.store.records import (
@@ -33,6 +34,7 @@ from dicom_node.store.store import Store, revision_digest
 __all__ = [
     "Admission",
     "Alarm",
+    "AlertKey",
     "Backlog",
     "DeliveryState",
     "DestinationStatus",
@@ -51,6 +53,7 @@ __all__ = [
     "RevisionStatus",
     "Store",
     "StoredResult",
+    "ToldAlert",
     "UndeliveredResult",
     "UnmadeRevision",
     "UnprovenResult",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -70,15 +71,25 @@ class GaugeStore(Database):
                 waiting[name, DeliveryState(state)] = Backlog(count=count, since=since)
         return waiting
 
-    def unmade_failures(self) -> Backlog:
-        """Count the revisions that failed before they had results: nothing is parked, and nobody would hear of them."""
+    def stuck_studies(self, *, open_before: float, complete_before: float) -> Backlog:
+        """Count the studies that go no further; times are Unix times in seconds.
+
+        Open since before one time, complete and without results since before the other, or failed without results:
+        then nothing is parked, and nobody would hear of them.
+        """
         mine = (
             deliveries.c.study_instance_uid == revisions.c.study_instance_uid,
             deliveries.c.digest == revisions.c.digest,
         )
-        query = sa.select(sa.func.count(), sa.func.min(revisions.c.changed_at)).where(
-            revisions.c.state == RevisionState.FAILED, ~sa.exists().where(*mine)
-        )
+        unmade = revisions.c.state.in_((RevisionState.QUEUED, RevisionState.ANALYSING))
+        failed = sa.and_(revisions.c.state == RevisionState.FAILED, ~sa.exists().where(*mine))
+        late = sa.or_(sa.and_(unmade, revisions.c.created_at < complete_before), failed)
+        waiting = sa.select(studies.c.study_instance_uid, studies.c.first_open_at.label("since"))
+        stuck = sa.union_all(
+            waiting.where(studies.c.first_open_at < open_before),
+            sa.select(revisions.c.study_instance_uid, revisions.c.created_at.label("since")).where(late),
+        ).subquery()
+        query = sa.select(sa.func.count(stuck.c.study_instance_uid.distinct()), sa.func.min(stuck.c.since))
         with self._reading() as connection:
             count, since = connection.execute(query).one()
         return Backlog(count=count, since=since)
@@ -97,11 +108,13 @@ class GaugeStore(Database):
         with self._reading() as connection:
             row = connection.execute(sa.select(*columns).select_from(timings)).one()
         half = len(row) // 2
-        made, proven = (Durations(total_s=part[0], buckets=tuple(part[1:])) for part in (row[:half], row[half:]))
+        made, proven = (
+            Durations(total_s=part[0], buckets=tuple(map(int, part[1:]))) for part in (row[:half], row[half:])
+        )
         return made, proven
 
 
-def _histogram(seconds: sa.ColumnElement[float], limits_s: Sequence[float]) -> list[sa.ColumnElement[float]]:
+def _histogram(seconds: sa.ColumnElement[float], limits_s: Sequence[float]) -> list[sa.ColumnElement[Any]]:
     """Return the sum, and how many there are up to each limit and in all; what never ended is nowhere."""
     up_to = [sa.func.coalesce(sa.func.sum(sa.case((seconds <= limit, 1), else_=0)), 0) for limit in limits_s]
     return [sa.func.coalesce(sa.func.sum(seconds), 0.0), *up_to, sa.func.count(seconds)]

@@ -196,6 +196,19 @@ timings = sa.Table(
     sa.Index("timings_in_order", "made_at", "received_at", "delivered_at"),
 )
 
+# What each channel of alerts was told is wrong, until it was told that it is over.
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("channel", sa.String(16), primary_key=True),
+    sa.Column("kind", sa.String(32), primary_key=True),
+    sa.Column("subject", sa.String(64), primary_key=True),
+    sa.Column("says", sa.String, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+    sa.Column("told_at", sa.Float, nullable=False),
+    sa.Column("gone_at", sa.Float, nullable=True),
+)
+
 
 def create_engine(url: str) -> sa.Engine:
     """Make an engine; SQLite gets a write-ahead log, full synchronisation and patience with other writers."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 import sqlalchemy as sa
 
+from dicom_node.store.alert_store import AlertStore
 from dicom_node.store.archive_store import ArchiveStore
 from dicom_node.store.arrivals import add_instance
 from dicom_node.store.deliveries import plan_deliveries
@@ -70,7 +71,7 @@ def revision_digest(sop_instance_uids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()[:32]
 
 
-class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore):
+class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore):
     """The state of the node. Safe to use from several threads and processes."""
 
     # Receive
