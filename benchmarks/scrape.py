@@ -1,4 +1,4 @@
-"""Time what Prometheus asks for every few seconds, with many studies in the database.
+"""Time what Prometheus asks for every few seconds, and what a page of statistics asks, with many studies in the store.
 
 `python benchmarks/scrape.py [--studies 10000]` prints the median of each question in milliseconds, and of all of them.
 """
@@ -19,6 +19,7 @@ from many_studies import fill
 
 from dicom_node.operate.metrics import LIMITS_S, NodeCollector
 from dicom_node.settings import Destination, NodeSettings, Sender, Settings
+from dicom_node.statistics.counting import gather_statistics
 from dicom_node.store import Store
 
 RUNS = 15
@@ -56,6 +57,7 @@ def main() -> None:
         registry = CollectorRegistry()
         registry.register(NodeCollector(settings, store))
         measure("one scrape", lambda: generate_latest(registry))
+        measure("statistics of 12 weeks", lambda: gather_statistics(store, weeks=12, now=time.time()))
         store.close()
 
 

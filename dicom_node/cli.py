@@ -197,6 +197,19 @@ def retention(config: Config = _CONFIG) -> None:
     show_removable(load_settings(config))
 
 
+@app.command(rich_help_panel=OPERATING)
+def statistics(
+    config: Config = _CONFIG,
+    weeks: Annotated[int, typer.Option(help="How many weeks, the present one included.", min=1, max=520)] = 12,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    charts: Annotated[Path | None, typer.Option(help="Also write charts (SVG) into this folder.")] = None,
+) -> None:
+    """Show how many images came, what was said of them and how fast: by week, region and sender."""
+    from dicom_node.operate.statistics import show_statistics
+
+    show_statistics(load_settings(config), weeks=weeks, as_json=json, charts=charts)
+
+
 alerts_app = typer.Typer(invoke_without_command=True)
 app.add_typer(alerts_app, name="alerts", rich_help_panel=OPERATING)
 

@@ -29,9 +29,11 @@ from dicom_node.store.records import (
     UnmadeRevision,
     UnprovenResult,
 )
+from dicom_node.store.statistics_store import WEEK_S, ImageCount, VersionTime
 from dicom_node.store.store import Store, revision_digest
 
 __all__ = [
+    "WEEK_S",
     "Admission",
     "Alarm",
     "AlertKey",
@@ -42,6 +44,7 @@ __all__ = [
     "Durations",
     "EarlierVersion",
     "Finding",
+    "ImageCount",
     "ImageStatistic",
     "InstanceRole",
     "OpenStudy",
@@ -57,6 +60,7 @@ __all__ = [
     "UndeliveredResult",
     "UnmadeRevision",
     "UnprovenResult",
+    "VersionTime",
     "describe_expectation",
     "revision_digest",
 ]

@@ -56,6 +56,7 @@ from dicom_node.store.schema import (
     studies,
 )
 from dicom_node.store.statistics_rows import note_made
+from dicom_node.store.statistics_store import StatisticsStore
 
 _TIMES_OF_TRIES = (
     dispatches.c.next_try_at,
@@ -71,7 +72,7 @@ def revision_digest(sop_instance_uids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()[:32]
 
 
-class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore):
+class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore, StatisticsStore):
     """The state of the node. Safe to use from several threads and processes."""
 
     # Receive
