@@ -1,7 +1,8 @@
 """A model bundle: a folder with a manifest, the exported model, its Keras original, and its card.
 
 ```
-<name>/ manifest.toml   model.onnx   model.keras   scope.npz (region bundles)   card.md   metrics.json   figures/
+<name>/ manifest.toml   model.onnx   model.keras   scope.npz (region bundles)   reference.json
+        card.md   metrics.json   figures/
 ```
 
 Every file that takes part in an answer has its SHA-256 in the manifest, and is refused when it differs.
@@ -26,6 +27,7 @@ MANIFEST = "manifest.toml"
 ONNX = "model.onnx"
 KERAS = "model.keras"
 SCOPE = "scope.npz"
+REFERENCE = "reference.json"
 
 
 class _Table(BaseModel):
@@ -164,7 +166,7 @@ def load_bundle(folder: Path) -> Bundle:
     """
     bundle = read_bundle(folder)
     for name, digest in bundle.manifest.digests.items():
-        _verify(folder / name, digest)
+        verify_file(folder / name, digest)
     return bundle
 
 
@@ -228,7 +230,8 @@ def write_manifest(folder: Path, fields: Mapping[str, Any], files: tuple[str, ..
     return manifest
 
 
-def _verify(path: Path, digest: str) -> None:
+def verify_file(path: Path, digest: str) -> None:
+    """Raise BundleError unless the file is the one with this SHA-256."""
     named = f"{path.parent.name}/{path.name}"
     try:
         found = digest_file(path)

@@ -16,6 +16,7 @@ from dicom_node.alerts.conditions import Condition, find_conditions, find_silenc
 from dicom_node.alerts.message import Event, Message, News
 from dicom_node.errors import AlertError, describe_unforeseen
 from dicom_node.settings import AlertSettings, Settings
+from dicom_node.statistics.drift import Seldom
 from dicom_node.store import AlertKey, Store, ToldAlert
 
 _LOGGER = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Alerting:
     """A tick of the scheduler for one channel."""
 
     def __init__(self, settings: Settings, store: Store, channel: Channel) -> None:
+        self._assess = Seldom()
         self._settings = settings
         self._store = store
         self._channel = channel
@@ -87,7 +89,7 @@ class Alerting:
 
     def _tell(self, now: float) -> None:
         name = self._channel.name
-        conditions = find_conditions(self._settings, self._store, now)
+        conditions = find_conditions(self._settings, self._store, now, assess=self._assess)
         todo = plan(self._store.told_alerts(name), conditions, now, self._settings.alerts)
         if todo.noticed:
             self._store.record_told(name, todo.noticed)

@@ -11,7 +11,9 @@ from enum import StrEnum
 from itertools import groupby
 
 from dicom_node.settings import Settings
+from dicom_node.statistics.drift import Drift, assess_drift
 from dicom_node.store import AlertKey, DeliveryState, Store
+from inference.drift import THRESHOLD
 
 
 class Kind(StrEnum):
@@ -48,11 +50,29 @@ class Condition:
 
 
 Check = Callable[[Settings, Store, float], Iterator[Condition]]
+Assess = Callable[[Settings, Store, float], tuple[Drift, ...]]
 
 
-def find_conditions(settings: Settings, store: Store, now: float) -> tuple[Condition, ...]:
-    """List what is wrong at Unix time `now`, in seconds."""
-    return tuple(condition for check in CHECKS for condition in check(settings, store, now))
+def find_conditions(
+    settings: Settings, store: Store, now: float, *, assess: Assess = assess_drift
+) -> tuple[Condition, ...]:
+    """List what is wrong at Unix time `now`, in seconds. Who asks often assesses drift `Seldom`."""
+    found = [condition for check in CHECKS for condition in check(settings, store, now)]
+    return (*found, *find_drift(assess(settings, store, now)))
+
+
+def find_drift(drifts: tuple[Drift, ...]) -> Iterator[Condition]:
+    """Find what has left the reference of its model."""
+    for drift in drifts:
+        if drift.is_alarm and drift.comparison is not None:
+            yield Condition(
+                kind=Kind.DRIFT,
+                subject=f"{drift.model}: {drift.what}"[:64],
+                says=f"{drift.model}: {drift.what} no longer looks as measured (population stability index "
+                f"{drift.comparison.psi:.2f}, threshold {THRESHOLD})",
+                remedy="look at the images of the last weeks; then measure the model on radiographs of your own: "
+                "fracture-models evaluate, calibrate",
+            )
 
 
 def find_stuck(settings: Settings, store: Store, now: float) -> Iterator[Condition]:

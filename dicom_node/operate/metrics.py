@@ -23,6 +23,7 @@ from dicom_node.alerts.conditions import Kind, find_conditions
 from dicom_node.audit import AuditTrail
 from dicom_node.audit.refusals import RefusalCounter
 from dicom_node.settings import Settings
+from dicom_node.statistics.drift import Seldom
 from dicom_node.store import Durations, Store
 from inference.bundle import read_bundles
 from inference.errors import BundleError
@@ -52,6 +53,7 @@ class NodeCollector(Collector):
         self._settings = settings
         self._store = store
         self._refusals = RefusalCounter(AuditTrail(settings.node.audit_dir, settings.node.ae_title))
+        self._assess = Seldom()
         self._lock = threading.Lock()
 
     def describe(self) -> list[Metric]:
@@ -72,10 +74,19 @@ class NodeCollector(Collector):
     def _count_alarms(self, now: float) -> Iterator[Metric]:
         """Say of every kind of alarm how many there are: 0 is a statement, too."""
         alarms = GaugeMetricFamily("dicom_node_alarms", "What `dicom-node alerts` shows.", labels=["kind"])
-        kinds = Counter(one.kind for one in find_conditions(self._settings, self._store, now))
+        kinds = Counter(one.kind for one in find_conditions(self._settings, self._store, now, assess=self._assess))
         for kind in Kind:
             alarms.add_metric([kind], kinds[kind])
         yield alarms
+        psi = GaugeMetricFamily(
+            "dicom_node_drift_psi",
+            "Population stability index against the bundle's reference, where enough studies tell it from chance.",
+            labels=["model", "what"],
+        )
+        for drift in self._assess(self._settings, self._store, now):
+            if drift.comparison is not None and drift.comparison.is_trusted:
+                psi.add_metric([drift.model, drift.what], drift.comparison.psi)
+        yield psi
 
     def _measure_line(self, now: float) -> Iterator[Metric]:
         waiting = self._store.waiting_studies()

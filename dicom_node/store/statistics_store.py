@@ -1,6 +1,8 @@
 """One method for each thing that statistics ask. Answers hold no UIDs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
@@ -8,6 +10,7 @@ from dicom_node.store.database import Database
 from dicom_node.store.schema import image_statistics, timings
 
 WEEK_S = 7 * 86_400
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,14 @@ class VersionTime:
     """From its last image to its results."""
     proof_s: float | None
     """On to the proof that every destination has them; None where there is none yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Generic[T]):
+    """What was observed, an observation an image, and of how many studies."""
+
+    values: tuple[T, ...]
+    studies: int
 
 
 class StatisticsStore(Database):
@@ -84,6 +95,28 @@ class StatisticsStore(Database):
             )
             for row in rows
         ]
+
+    def scores(self, fracture_model: str, regions: Sequence[str], since: float) -> Sample[float]:
+        """Return the probabilities that a model gave for some regions since a time."""
+        table = image_statistics.c
+        where = (table.fracture_model == fracture_model, table.region.in_(regions), table.made_at >= since)
+        return self._sample(table.probability, where)
+
+    def scope_distances(self, region_model: str, since: float) -> Sample[float]:
+        """Return how far images lay from what a model knows, since a time."""
+        table = image_statistics.c
+        return self._sample(table.scope_distance, (table.region_model == region_model, table.made_at >= since))
+
+    def regions_seen(self, region_model: str, since: float) -> Sample[str]:
+        """Return the regions that a model named, since a time."""
+        table = image_statistics.c
+        return self._sample(table.region, (table.region_model == region_model, table.made_at >= since))
+
+    def _sample(self, column: sa.ColumnElement[Any], where: Sequence[sa.ColumnElement[bool]]) -> Sample[Any]:
+        query = sa.select(column, image_statistics.c.study_instance_uid).where(column.is_not(None), *where)
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        return Sample(values=tuple(row[0] for row in rows), studies=len({row[1] for row in rows}))
 
 
 def _week(column: sa.ColumnElement[float], since: float) -> sa.ColumnElement[int]:
