@@ -12,6 +12,7 @@ pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
 
 PROGRAMS = {
     "orthanc": ("Orthanc",),
+    "browser": ("chromium", "npm"),
     "dcmtk": ("dcmsend", "storescp", "dcmcjpeg"),
     "dicom3tools": ("dciodvfy", "dcentvfy"),
 }
