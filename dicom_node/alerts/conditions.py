@@ -71,7 +71,7 @@ def find_drift(drifts: tuple[Drift, ...]) -> Iterator[Condition]:
                 says=f"{drift.model}: {drift.what} no longer looks as measured (population stability index "
                 f"{drift.comparison.psi:.2f}, threshold {THRESHOLD})",
                 remedy="look at the images of the last weeks; then measure the model on radiographs of your own: "
-                "fracture-models evaluate, calibrate",
+                "fracture-models evaluate, calibrate, reference",
             )
 
 
