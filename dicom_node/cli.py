@@ -81,7 +81,7 @@ def worker(config: Config = _CONFIG, verbose: Verbose = False) -> None:
 
 @app.command(rich_help_panel=RUNNING)
 def web(config: Config = _CONFIG, verbose: Verbose = False) -> None:
-    """Run the web process alone: /healthz, /readyz, /studies."""
+    """Run the web process alone: /healthz, /readyz, /studies, /metrics."""
     from dicom_node.operate.web import run_web
 
     settings = _prepare(config, verbose=verbose)
@@ -231,6 +231,51 @@ def explain_rules(
     from dicom_node.operate.rules import show_judgements
 
     show_judgements(load_settings(config), files)
+
+
+@app.command(rich_help_panel=OPERATING)
+def statistics(
+    config: Config = _CONFIG,
+    weeks: Annotated[int, typer.Option(help="How many weeks, the present one included.", min=1, max=520)] = 12,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    charts: Annotated[Path | None, typer.Option(help="Also write charts (SVG) into this folder.")] = None,
+) -> None:
+    """Show how many images came, what was said of them and how fast: by week, region and sender."""
+    from dicom_node.operate.statistics import show_statistics
+
+    show_statistics(load_settings(config), weeks=weeks, as_json=json, charts=charts)
+
+
+alerts_app = typer.Typer(invoke_without_command=True)
+app.add_typer(alerts_app, name="alerts", rich_help_panel=OPERATING)
+
+
+@alerts_app.callback()
+def alerts(
+    context: typer.Context,
+    config: Config = _CONFIG,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what is wrong now, and who was told of it; `alerts test` tries webhook and e-mail.
+
+    Exit code 0 only if nothing is wrong.
+    """
+    from dicom_node.operate.alerts import show_alerts
+
+    context.obj = config
+    if context.invoked_subcommand is None:
+        raise typer.Exit(show_alerts(load_settings(config), as_json=json))
+
+
+@alerts_app.command("test")
+def alerts_test(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file.")] = None,
+) -> None:
+    """Send a message to the webhook and by e-mail, as far as they are configured."""
+    from dicom_node.operate.alerts import try_channels
+
+    raise typer.Exit(try_channels(load_settings(config or context.obj)))
 
 
 @app.callback(invoke_without_command=True)

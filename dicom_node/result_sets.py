@@ -18,6 +18,7 @@ from dicom_node.encode.results import encode_study
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import tolerate
 from dicom_node.settings import ROUTINE, Action, AnalysisSettings, HeaderPolicy, NodeSettings, Rule
+from dicom_node.statistics.recording import measure
 from dicom_node.store import Finding, Store, StoredResult
 from dicom_node.values import ExcludedInstance, ResultKind, ResultObject, ResultReference, Study, StudyAnalysis
 
@@ -81,11 +82,14 @@ class ResultSets:
             rule = self._choose_rule(study)
             left_out = describe_exclusion(rule) if rule is not None and rule.action is Action.EXCLUDE else ""
             if rule is not None and left_out and not rule.say:
-                self._store.add_results(study_instance_uid, digest, [], self._leave_out(study, left_out), ())
+                analysis = self._leave_out(study, left_out)
+                said, kept = list_findings(analysis), measure(analysis)
+                self._store.add_results(study_instance_uid, digest, [], said, (), measured=kept)
                 return rule
-            rows, said = self._give_up(study, left_out or CRASHED) if cautious else self._answer(study, left_out)
+            rows, analysis = self._give_up(study, left_out or CRASHED) if cautious else self._answer(study, left_out)
+        said, kept = list_findings(analysis), measure(analysis)
         destinations = rule.destinations if rule is not None and rule.destinations else self._destinations
-        self._store.add_results(study_instance_uid, digest, rows, said, destinations)
+        self._store.add_results(study_instance_uid, digest, rows, said, destinations, measured=kept)
         return None
 
     def _choose_rule(self, study: Study) -> Rule | None:
@@ -97,15 +101,14 @@ class ResultSets:
             _LOGGER.error("no rule can be applied to study %s: %s", uid, describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
             return None
 
-    def _leave_out(self, study: Study, reason: str) -> list[Finding]:
+    def _leave_out(self, study: Study, reason: str) -> StudyAnalysis:
         """Note what a rule leaves out, for whoever looks at the node; no archive hears of it."""
         excluded = tuple(ExcludedInstance(instance=one, reason=reason) for one in study.instances)
         analysis = StudyAnalysis(study=study, images=(), excluded=excluded, models=())
-        said = list_findings(analysis)
-        self._note(analysis, said)
-        return said
+        self._note(analysis, list_findings(analysis))
+        return analysis
 
-    def _answer(self, study: Study, left_out: str) -> tuple[list[StoredResult], list[Finding]]:
+    def _answer(self, study: Study, left_out: str) -> tuple[list[StoredResult], StudyAnalysis]:
         """Analyse and encode; with `left_out`, the reason, encode a report that says that nothing was analysed."""
         try:
             selection = select_radiographs(study)
@@ -126,11 +129,10 @@ class ResultSets:
             _LOGGER.error("study %s cannot be processed: %s", study.study_instance_uid, describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
         return self._give_up(study, UNFORESEEN)
 
-    def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], list[Finding]]:
+    def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], StudyAnalysis]:
         objects = encode_study(analysis, ae_title=self._node.ae_title, reject_superseded=self._reject_superseded)
-        said = list_findings(analysis)
-        self._note(analysis, said)
-        return [self._write(analysis.study, result) for result in objects], said
+        self._note(analysis, list_findings(analysis))
+        return [self._write(analysis.study, result) for result in objects], analysis
 
     def _note(self, analysis: StudyAnalysis, said: list[Finding]) -> None:
         """Write a line of the audit trail: what was said of which image, and by which models."""
@@ -144,7 +146,7 @@ class ResultSets:
             images=[{"sop_instance_uid": one.sop_instance_uid, "decision": one.decision} for one in said],
         )
 
-    def _give_up(self, study: Study, reason: str) -> tuple[list[StoredResult], list[Finding]]:
+    def _give_up(self, study: Study, reason: str) -> tuple[list[StoredResult], StudyAnalysis]:
         """Say of every image that it was not analysed, by nothing but plain values of its header."""
         reduced = reduce_study(study, reason)
         excluded = tuple(ExcludedInstance(instance=one, reason=one.defect) for one in reduced.instances)

@@ -3,6 +3,7 @@
 Units are in the names: `_s` seconds, `_mb` 10**6 bytes, `_bytes` bytes, `_days` days. Each table is a class here.
 """
 
+from dicom_node.settings.alerts import AlertSettings
 from dicom_node.settings.audit import AuditSettings
 from dicom_node.settings.configuration import Settings, load_settings
 from dicom_node.settings.node import DatabaseSettings, NodeSettings, WebSettings
@@ -25,6 +26,7 @@ __all__ = [
     "MOST_ASSOCIATIONS",
     "ROUTINE",
     "Action",
+    "AlertSettings",
     "AnalysisSettings",
     "Archive",
     "AuditSettings",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from dicom_node.errors import ConfigurationError
+from dicom_node.settings.alerts import AlertSettings
 from dicom_node.settings.audit import AuditSettings
 from dicom_node.settings.node import DatabaseSettings, NodeSettings, WebSettings
 from dicom_node.settings.peers import Archive, Destination, Sender, give_archives_to_destinations
@@ -47,6 +48,7 @@ class Settings(Table):
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()
     audit: AuditSettings = AuditSettings()
+    alerts: AlertSettings = AlertSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -23,6 +23,7 @@ from dicom_node.store.records import Alarm, DeliveryState, DueDelivery, Revision
 from dicom_node.store.rejection import is_held, is_note, park_held_notes
 from dicom_node.store.rows import add_event, list_results, of_revision, set_state
 from dicom_node.store.schema import deliveries, results, revisions
+from dicom_node.store.statistics_rows import note_delivered
 from dicom_node.values import ResultKind
 
 _HAS_RESULTS = sa.exists().where(
@@ -158,6 +159,8 @@ class DeliveryStore(Database):
                 if parked:
                     state = RevisionState.FAILED
                     reason = "results are parked; mend what their destination complains of, then `dicom-node retry`"
+                else:
+                    note_delivered(connection, study_instance_uid, digest)
                 set_state(connection, study_instance_uid, digest, state, reason)
 
     # Operate

@@ -211,6 +211,25 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageStatistic:
+    """What statistics keep of one image: nothing about the patient."""
+
+    sop_instance_uid: str
+    decision: str
+    region: str | None = None
+    """The region that the image shows; None where none was recognised."""
+    probability: float | None = None
+    """Of a fracture, calibrated; None where no fracture model spoke."""
+    reason: str = ""
+    """Why it was not analysed, in words that many images share; empty where it was."""
+    region_model: str | None = None
+    """Name and version; None where it did not speak."""
+    fracture_model: str | None = None
+    scope_distance: float | None = None
+    """How far it lies from the radiographs that the models know; above 1 is outside scope."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DestinationStatus:
     """How far one destination is with the results of one revision."""
 
