@@ -1,6 +1,7 @@
 """From a revision in the store to its result objects on disk: the line from assemble to encode, in one place."""
 
 import logging
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from io import BytesIO
 
@@ -13,10 +14,10 @@ from dicom_node.assemble.selection import select_radiographs
 from dicom_node.assemble.study import read_study
 from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.durable import write_durably
-from dicom_node.encode.results import encode_study
+from dicom_node.encode.results import encode_study, list_kinds
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import tolerate
-from dicom_node.settings import AnalysisSettings, HeaderPolicy, NodeSettings
+from dicom_node.settings import AnalysisSettings, Encoding, HeaderPolicy, NodeSettings
 from dicom_node.store import Finding, Store, StoredResult
 from dicom_node.values import ExcludedInstance, ResultKind, ResultObject, ResultReference, Study, StudyAnalysis
 
@@ -35,18 +36,20 @@ class ResultSets:
         node: NodeSettings,
         store: Store,
         pipeline: RadiographPipeline,
-        destinations: tuple[str, ...],
+        profiles: Mapping[str, Collection[Encoding]],
         *,
         policy: HeaderPolicy = HeaderPolicy.TRUST_PIXELS,
         decode: Decode = load_radiograph,
         analysis: AnalysisSettings = _DEFAULTS,
         reject_superseded: bool = False,
     ) -> None:
+        """`profiles` has the forms of the results that each destination gets, by its name."""
         self._node = node
         self._trail = AuditTrail(node.audit_dir, node.ae_title)
         self._store = store
         self._pipeline = pipeline
-        self._destinations = destinations
+        self._encodings = frozenset(encoding for wanted in profiles.values() for encoding in wanted)
+        self._kinds = {name: list_kinds(wanted) for name, wanted in profiles.items()}
         self._policy = policy
         self._decode = decode
         self._analysis = analysis
@@ -65,7 +68,7 @@ class ResultSets:
         with tolerate():
             study = self._place(read_study(revision, self._node.spool_dir))
             rows, said = self._give_up(study, CRASHED) if cautious else self._answer(study)
-        self._store.add_results(study_instance_uid, digest, rows, said, self._destinations)
+        self._store.add_results(study_instance_uid, digest, rows, said, [*self._kinds], wanted=self._kinds)
 
     def _answer(self, study: Study) -> tuple[list[StoredResult], list[Finding]]:
         try:
@@ -86,7 +89,12 @@ class ResultSets:
         return self._give_up(study, UNFORESEEN)
 
     def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], list[Finding]]:
-        objects = encode_study(analysis, ae_title=self._node.ae_title, reject_superseded=self._reject_superseded)
+        objects = encode_study(
+            analysis,
+            ae_title=self._node.ae_title,
+            encodings=self._encodings,
+            reject_superseded=self._reject_superseded,
+        )
         said = list_findings(analysis)
         self._note(analysis, said)
         return [self._write(analysis.study, result) for result in objects], said

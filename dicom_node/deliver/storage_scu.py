@@ -23,6 +23,8 @@ class ResultFile:
     sop_instance_uid: str
     sop_class_uid: str
     path: Path
+    may_be_left_out: bool = False
+    """Whether it is a further form of an answer that the destination has otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,10 @@ def _send(assoc: Association, file: ResultFile, refusal: int | None) -> Delivery
     if refusal is not None:
         what = "no transfer syntax that is offered for this SOP class" if refusal == 4 else "not this SOP class"
         detail = f"the destination accepts {what} (presentation context result {refusal})"
-        return Delivery(sop_instance_uid=file.sop_instance_uid, state=DeliveryState.PARKED, detail=detail)
+        state = DeliveryState.PARKED
+        if file.may_be_left_out:
+            state, detail = DeliveryState.LEFT_OUT, f"{UID(file.sop_class_uid).name}: {detail}"
+        return Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail)
     try:
         answer = assoc.send_c_store(dcmread(file.path)).get("Status")
     except RuntimeError:  # pynetdicom's way to say that the association is gone

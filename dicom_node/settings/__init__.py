@@ -6,7 +6,7 @@ Units are in the names: `_s` seconds, `_mb` 10**6 bytes, `_bytes` bytes, `_days`
 from dicom_node.settings.audit import AuditSettings
 from dicom_node.settings.configuration import Settings, load_settings
 from dicom_node.settings.node import DatabaseSettings, NodeSettings, WebSettings
-from dicom_node.settings.peers import Archive, Destination, Proof, Sender
+from dicom_node.settings.peers import DEFAULT_ENCODINGS, Archive, Destination, Encoding, Proof, Sender
 from dicom_node.settings.retention import RetentionSettings
 from dicom_node.settings.stages import (
     MOST_ASSOCIATIONS,
@@ -21,6 +21,7 @@ from dicom_node.settings.stages import (
 from dicom_node.settings.tls import TLSFiles, TLSSettings
 
 __all__ = [
+    "DEFAULT_ENCODINGS",
     "MOST_ASSOCIATIONS",
     "AnalysisSettings",
     "Archive",
@@ -28,6 +29,7 @@ __all__ = [
     "CompletionSettings",
     "DatabaseSettings",
     "Destination",
+    "Encoding",
     "HeaderPolicy",
     "ModelSettings",
     "NodeSettings",

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, IPvAnyNetwork, StrictFloat
+from pydantic import Field, IPvAnyNetwork, StrictFloat, field_validator
 
 from dicom_node.settings.table import AETitle, Certificate, Host, Port, Seconds, Table
 from dicom_node.settings.tls import OptionalTLS
@@ -46,9 +46,30 @@ class Proof(StrEnum):
     NEVER = "never"
 
 
+class Encoding(StrEnum):
+    """In what form a destination gets the results."""
+
+    SECONDARY_CAPTURE = "secondary capture"
+    """Summary and overlays: every viewer shows them."""
+    REPORT = "report"
+    """The PDF."""
+    STRUCTURED_REPORT = "structured report"
+    """Comprehensive 3D SR, TID 1500: for machines, and viewers that draw its boxes."""
+    PRESENTATION_STATE = "presentation state"
+    """Grayscale Softcopy Presentation States: boxes, arrow and answer on the source itself."""
+    KEY_OBJECTS = "key objects"
+    """Key Object Selection of the images with a finding."""
+
+
+DEFAULT_ENCODINGS = (Encoding.SECONDARY_CAPTURE, Encoding.REPORT)
+"""What every viewer shows. OHIF opens an SR without a box as an empty pane and no presentation state at all."""
+
+
 class Destination(Archive):
     """`[[destinations]]`: an archive that gets the results."""
 
+    results: tuple[Encoding, ...] = DEFAULT_ENCODINGS
+    """What it gets; Secondary Captures always."""
     retry_first_s: Seconds = 5
     """Wait before the first retry; doubled each time."""
     retry_longest_s: Seconds = 600
@@ -63,3 +84,10 @@ class Destination(Archive):
     """C-FIND: the result is found in the right study of the right patient."""
     verify_deadline_s: Seconds = 600
     """How long after sending a result may be looked for in vain before it counts as lost."""
+
+    @field_validator("results")
+    @classmethod
+    def _check_results(cls, results: tuple[Encoding, ...]) -> tuple[Encoding, ...]:
+        if Encoding.SECONDARY_CAPTURE not in results:
+            raise ValueError('must hold "secondary capture": it is what every viewer shows')
+        return tuple(dict.fromkeys(results))

@@ -9,7 +9,7 @@ from result_bench import Bench, build_small_dx
 
 from dicom_node.analyse.decoder import Decoder
 from dicom_node.result_sets import ResultSets
-from dicom_node.settings import AnalysisSettings
+from dicom_node.settings import DEFAULT_ENCODINGS, AnalysisSettings
 from inference.pipeline import Pipeline
 from inference.testing import build_tiny_bundles
 
@@ -24,7 +24,7 @@ def decoder():
 def node(tmp_path, decoder):
     bench = Bench(tmp_path, None)
     pipeline = Pipeline.load(build_tiny_bundles(tmp_path / "bundles", region="LEG"), threads=1)
-    bench.results = ResultSets(bench.settings, bench.store, pipeline, ("archive",), decode=decoder)
+    bench.results = ResultSets(bench.settings, bench.store, pipeline, {"archive": DEFAULT_ENCODINGS}, decode=decoder)
     yield bench
     bench.store.close()
 
