@@ -51,12 +51,18 @@ def describe_boxes(analysis: RadiographAnalysis) -> str:
     """Say what the boxes' lines mean; empty where there is no box."""
     if not analysis.rois or analysis.fracture is None:
         return ""
+    line = "Solid" if analysis.decision is Decision.FRACTURE else "Dashed"
+    return f"{line} box: {describe_operating_point(analysis) or HEADLINES[analysis.decision].lower()}"
+
+
+def describe_operating_point(analysis: RadiographAnalysis) -> str:
+    """Say which operating point is reached; empty where none is, or where that is not what was decided by."""
     if analysis.decision is Decision.FRACTURE:
-        return "Solid box: the specific operating point is reached"
+        return "the specific operating point is reached"
     points = analysis.fracture
-    if points.sensitive_threshold <= points.probability < points.specific_threshold:
-        return "Dashed box: only the sensitive operating point is reached"
-    return "Dashed box: uncertain"
+    if points is not None and points.sensitive_threshold <= points.probability < points.specific_threshold:
+        return "only the sensitive operating point is reached"
+    return ""
 
 
 def render_original(radiograph: Radiograph) -> UInt8Array:

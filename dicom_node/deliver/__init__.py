@@ -2,12 +2,13 @@
 
 from dicom_node.deliver.proof import Prover, find_offered_proofs
 from dicom_node.deliver.sending import send_pending
-from dicom_node.deliver.storage_scu import Delivery, ResultFile, send_results, verify_destination
+from dicom_node.deliver.storage_scu import Delivery, ResultFile, find_accepted, send_results, verify_destination
 
 __all__ = [
     "Delivery",
     "Prover",
     "ResultFile",
+    "find_accepted",
     "find_offered_proofs",
     "send_pending",
     "send_results",

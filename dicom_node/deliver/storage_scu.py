@@ -1,6 +1,6 @@
 """Storage and Verification SCU: send results, read the answer for each of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,21 @@ def verify_destination(destination: Destination, ae_title: str) -> None:
         status = assoc.send_c_echo()
         if "Status" not in status or status.Status != 0x0000:
             raise AssociationError(f"{destination.name}: C-ECHO was not answered with Success")
+
+
+def find_accepted(destination: Destination, ae_title: str, sop_classes: Collection[UID]) -> frozenset[UID]:
+    """Ask a destination which of these SOP classes it accepts.
+
+    Raises
+    ------
+    AssociationError
+        No association could be had.
+    """
+    contexts = [build_context(Verification)]
+    contexts += [build_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for uid in sop_classes]
+    with request_association(destination, ae_title, contexts) as assoc:
+        accepted = {context.abstract_syntax for context in assoc.accepted_contexts}
+    return frozenset(uid for uid in sop_classes if uid in accepted)
 
 
 def classify_status(status: int | None) -> tuple[DeliveryState, str]:

@@ -8,7 +8,7 @@ from highdicom.pr import SoftcopyVOILUTTransformation
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from dicom_node.header import code, items, number, numbers
+from dicom_node.header import code, items, number
 
 _FUNCTIONS = {"LINEAR", "LINEAR_EXACT", "SIGMOID"}
 
@@ -33,25 +33,24 @@ def find_modality_lut(header: Dataset) -> ModalityLUTTransformation | None:
 
 
 def find_voi_lut(header: Dataset) -> list[SoftcopyVOILUTTransformation] | None:
-    """Return table or windows (PS3.3 C.11.2), the table first where there are both, as the node itself reads them."""
+    """Return table or window (PS3.3 C.11.8), the table where there are both, as the node itself reads them.
+
+    Of several the first, its default: a presentation state is one way to show the source, and some viewers refuse more.
+    """
     for item in items(header, "VOILUTSequence")[:1]:
-        with suppress(Exception):
+        with suppress(Exception):  # as above
             first, table = _read_table(item)
-            return [SoftcopyVOILUTTransformation(voi_luts=[VOILUT(first, table)])]
-    windows = list(zip(numbers(header, "WindowCenter"), numbers(header, "WindowWidth"), strict=False))
+            # The bits in use, not those that LUTDescriptor declares; the result declares 16 and fills them.
+            full = 2 ** max(1, int(table.max()).bit_length()) - 1
+            filled = np.rint(table * (65535 / full)).astype(np.uint16)
+            return [SoftcopyVOILUTTransformation(voi_luts=[VOILUT(first, filled)])]
+    center, width = number(header, "WindowCenter"), number(header, "WindowWidth")
     function = code(header, "VOILUTFunction")
     least = 1 if function in {"", "LINEAR"} else 1e-6
-    usable = [(center, width) for center, width in windows if width >= least]
-    if not usable:
+    if center is None or width is None or width < least:
         return None
-    centers, widths = zip(*usable, strict=True)
-    return [
-        SoftcopyVOILUTTransformation(
-            window_center=centers,
-            window_width=widths,
-            voi_lut_function=function if function in _FUNCTIONS else None,
-        )
-    ]
+    known = function if function in _FUNCTIONS else None
+    return [SoftcopyVOILUTTransformation(window_center=center, window_width=width, voi_lut_function=known)]
 
 
 def _read_table(item: Dataset) -> tuple[int, NDArray[np.uint16]]:

@@ -25,7 +25,7 @@ from dicom_node.encode.versions import name_version
 from dicom_node.header import numbers
 from dicom_node.identity import DISCLAIMER, MANUFACTURER, MANUFACTURER_MODEL_NAME
 from dicom_node.values import AnalysedInstance, ResultKind
-from inference.overlay import HEADLINES, describe_boxes, format_probability, outline_arrow, render_original
+from inference.overlay import HEADLINES, describe_operating_point, format_probability, outline_arrow, render_original
 from inference.types import Decision, Radiograph
 
 _KIND = ResultKind.PRESENTATION_STATE
@@ -93,7 +93,9 @@ def _write(origin: Origin, image: AnalysedInstance, radiograph: Radiograph) -> T
     if analysis.fracture is not None:
         answer = f"{answer}, fracture probability {format_probability(analysis.fracture.probability)}"
     version = name_version(study) if study.version > 1 else ""
-    lines = "\r\n".join(filter(None, (answer, describe_boxes(analysis), version, DISCLAIMER)))
+    # Not in the overlay's words: few viewers draw the dashes that a presentation state may ask for.
+    point = describe_operating_point(analysis).capitalize()
+    lines = "\r\n".join(filter(None, (answer, point, version, DISCLAIMER)))
     box = (0.0, 0.0, float(radiograph.columns), max(1.0, radiograph.rows * 0.12))
     return TextObject(lines, "PIXEL", bounding_box=box, text_justification="LEFT")
 

@@ -43,7 +43,7 @@ from dicom_node.encode.versions import build_predecessor_documents
 from dicom_node.header import code
 from dicom_node.identity import DISCLAIMER, MANUFACTURER, MANUFACTURER_MODEL_NAME, derive_result_uid
 from dicom_node.values import AnalysedInstance, Instance, ResultKind
-from inference.overlay import describe_boxes, format_label, format_probability
+from inference.overlay import describe_operating_point, format_label, format_probability
 from inference.types import Decision, RadiographAnalysis, Roi, Task
 
 _KIND = ResultKind.STRUCTURED_REPORT
@@ -191,8 +191,8 @@ def _comment(analysis: RadiographAnalysis) -> str:
         said.append(f"Region: {format_label(region.region)} {format_probability(region.confidence)}.")
     if analysis.fracture is not None:
         said.append(f"{wording.describe_uncertainty(analysis)}.")
-    if boxes := describe_boxes(analysis):
-        said.append(f"{boxes}.")
+    if point := describe_operating_point(analysis):
+        said.append(f"{point.capitalize()}.")
     return " ".join(filter(None, (*said, *analysis.flags, DISCLAIMER)))
 
 

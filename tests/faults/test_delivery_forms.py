@@ -6,6 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
+from dicom_node.operate.forms import check_forms
+from dicom_node.settings import DEFAULT_ENCODINGS, Encoding
 from dicom_node.store import RevisionState
 from dicom_node.values import ResultKind
 
@@ -73,3 +75,16 @@ def test_left_out_is_no_obstacle_to_retention(archive, bench):
     _, one = make_bench(archive, bench, ResultKind.KEY_OBJECTS)
     one.attempt()
     assert [study.study_instance_uid for study in one.store.removable_studies(1e12)] == [one.study]
+
+
+@pytest.mark.parametrize(
+    ("offers", "is_well", "said"),
+    [
+        ("store", True, "accepts: secondary capture, report; not accepted, and left out: structured report"),
+        ("capture", False, "does not accept: report; they will be parked"),
+    ],
+)
+def test_the_doctor_says_beforehand_what_is_not_accepted(archive, bench, offers, is_well, said):
+    one = bench(archive(offers=(offers,)).port, results=[*DEFAULT_ENCODINGS, Encoding.STRUCTURED_REPORT])
+    finding = check_forms(one.destination, "FRACTUREAI")
+    assert (finding.ok, finding.says) == (is_well, said)
