@@ -57,7 +57,7 @@ def encode_presentation_state(origin: Origin, image: AnalysedInstance, *, number
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MANUFACTURER_MODEL_NAME,
         software_versions=__version__,
-        device_serial_number=origin.ae_title,
+        device_serial_number="0",
         content_label=_LAYER,
         content_description=f"{HEADLINES[image.analysis.decision]}.{describe_later_version(origin)}"[:64],
         graphic_annotations=[marks],
@@ -68,6 +68,7 @@ def encode_presentation_state(origin: Origin, image: AnalysedInstance, *, number
         presentation_lut_transformation=PresentationLUTTransformation("INVERSE" if is_inverted(header) else "IDENTITY"),
     )
     describe_result(ds, origin, header, _KIND, "Fracture AI marks. Research use only")
+    del ds.DeviceSerialNumber  # the constructor wants one; software has none
     _add_display(ds, origin, header)
     provenance.add_sop_common(ds, origin, header, image.analysis.models)
     return ds
