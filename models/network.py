@@ -69,7 +69,7 @@ class Network:
 
 def _stays(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return max(layer.kernel_size) > WIDE
+        return bool(max(layer.kernel_size) > WIDE)
     return isinstance(layer, keras.layers.BatchNormalization)
 
 
