@@ -18,11 +18,14 @@ from analyses import build_analysis, build_image, build_radiograph, build_study
 from builders import build_dx, phantom
 
 from dicom_node.encode.encapsulated_pdf import encode_encapsulated_pdf
+from dicom_node.encode.presentation_state import encode_presentation_state
 from dicom_node.encode.provenance import Origin
 from dicom_node.encode.report import render_report
 from dicom_node.encode.report.pictures import compress_pictures
 from dicom_node.encode.results import encode_study
 from dicom_node.encode.secondary_capture import encode_secondary_capture
+from dicom_node.encode.structured_report import encode_structured_report
+from dicom_node.encode.summary import render_summary
 from dicom_node.header import tolerate
 from dicom_node.identity import DISCLAIMER
 from dicom_node.values import AnalysedInstance
@@ -59,6 +62,10 @@ def main() -> None:
         measure("Secondary Capture, data set", lambda: encode_secondary_capture(origin, image, overlay, number=1))
         measure("Secondary Capture, to bytes", lambda: capture.save_as(BytesIO(), enforce_file_format=True))
         measure("pictures for the report", lambda: compress_pictures(radiograph, original, overlay, longest=900))
+        shown = {instance.sop_instance_uid: pictures}
+        measure("summary, picture", lambda: render_summary(origin, shown))
+        measure("structured report", lambda: encode_structured_report(origin))
+        measure("presentation state", lambda: encode_presentation_state(origin, image, number=1))
         measure("report, PDF", lambda: render_report(origin, {instance.sop_instance_uid: pictures}))
         measure("Encapsulated PDF, data set", lambda: encode_encapsulated_pdf(origin, document))
     measure("whole study of one image", lambda: encode_study(study, ae_title="FRACTUREAI"))

@@ -1,6 +1,7 @@
 """From a revision in the store to its result objects on disk: the line from assemble to encode, in one place."""
 
 import logging
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from io import BytesIO
 
@@ -15,9 +16,10 @@ from dicom_node.assemble.study import read_study
 from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.durable import write_durably
 from dicom_node.encode.results import encode_study
+from dicom_node.encode.sop_classes import list_kinds
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import tolerate
-from dicom_node.settings import ROUTINE, Action, AnalysisSettings, HeaderPolicy, NodeSettings, Rule
+from dicom_node.settings import ROUTINE, Action, AnalysisSettings, Encoding, HeaderPolicy, NodeSettings, Rule
 from dicom_node.statistics.recording import measure
 from dicom_node.store import Finding, Store, StoredResult
 from dicom_node.values import ExcludedInstance, ResultKind, ResultObject, ResultReference, Study, StudyAnalysis
@@ -37,7 +39,7 @@ class ResultSets:
         node: NodeSettings,
         store: Store,
         pipeline: RadiographPipeline,
-        destinations: tuple[str, ...],
+        profiles: Mapping[str, Collection[Encoding]],
         *,
         policy: HeaderPolicy = HeaderPolicy.TRUST_PIXELS,
         decode: Decode = load_radiograph,
@@ -45,11 +47,13 @@ class ResultSets:
         reject_superseded: bool = False,
         rules: tuple[Rule, ...] = (),
     ) -> None:
+        """`profiles` has the forms of the results that each destination gets, by its name."""
         self._node = node
         self._trail = AuditTrail(node.audit_dir, node.ae_title)
         self._store = store
         self._pipeline = pipeline
-        self._destinations = destinations
+        self._encodings = frozenset(encoding for wanted in profiles.values() for encoding in wanted)
+        self._kinds = {name: list_kinds(wanted) for name, wanted in profiles.items()}
         self._policy = policy
         self._decode = decode
         self._analysis = analysis
@@ -88,8 +92,8 @@ class ResultSets:
                 return rule
             rows, analysis = self._give_up(study, left_out or CRASHED) if cautious else self._answer(study, left_out)
         said, kept = list_findings(analysis), measure(analysis)
-        destinations = rule.destinations if rule is not None and rule.destinations else self._destinations
-        self._store.add_results(study_instance_uid, digest, rows, said, destinations, measured=kept)
+        destinations = rule.destinations if rule is not None and rule.destinations else [*self._kinds]
+        self._store.add_results(study_instance_uid, digest, rows, said, destinations, wanted=self._kinds, measured=kept)
         return None
 
     def _choose_rule(self, study: Study) -> Rule | None:
@@ -130,7 +134,12 @@ class ResultSets:
         return self._give_up(study, UNFORESEEN)
 
     def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], StudyAnalysis]:
-        objects = encode_study(analysis, ae_title=self._node.ae_title, reject_superseded=self._reject_superseded)
+        objects = encode_study(
+            analysis,
+            ae_title=self._node.ae_title,
+            encodings=self._encodings,
+            reject_superseded=self._reject_superseded,
+        )
         self._note(analysis, list_findings(analysis))
         return [self._write(analysis.study, result) for result in objects], analysis
 

@@ -128,10 +128,18 @@ class StudyAnalysis:
 class ResultKind(StrEnum):
     """What a result object is."""
 
+    SUMMARY = "summary"
+    """The answer for the study on one picture, before the overlays in their series."""
     SECONDARY_CAPTURE = "secondary capture"
     """Grad-CAM overlay on one radiograph."""
     ENCAPSULATED_PDF = "encapsulated pdf"
     """The report of the study."""
+    STRUCTURED_REPORT = "structured report"
+    """What was said of each image, for machines."""
+    PRESENTATION_STATE = "presentation state"
+    """The marks of the overlay, to be shown on the source itself."""
+    KEY_OBJECTS = "key objects"
+    """Which images have a finding."""
     REJECTION_NOTE = "rejection note"
     """Tells archives to show superseded results no longer."""
 

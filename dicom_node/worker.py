@@ -63,7 +63,7 @@ def run_worker(settings: Settings) -> int:
         settings.node,
         store,
         pipeline,
-        tuple(destination.name for destination in settings.destinations),
+        {destination.name: destination.results for destination in settings.destinations},
         policy=settings.models.when_header_disagrees,
         decode=decoder,
         analysis=settings.analysis,

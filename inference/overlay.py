@@ -4,13 +4,14 @@ The picture keeps the source's rows and columns: a box lies on the same pixels i
 stands on translucent strips inside the picture; it is set as it will be seen, then squeezed by the pixel aspect ratio.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.lettering import WHITE, set_strip, set_text
 from inference.types import Decision, Radiograph, RadiographAnalysis, Roi, UInt8Array
 
 HEADLINES: Mapping[Decision, str] = {
@@ -27,7 +28,6 @@ _COLD = 0.30
 """Heat up to which the radiograph stays as it is."""
 _OPACITY = 0.66
 """Of the colours where the heat is 1."""
-_WHITE = (255, 255, 255)
 _MARK = (90, 225, 255)
 _HALO = (0, 0, 0)
 _HEADLINE_COLOURS = {Decision.FRACTURE: (255, 150, 40), Decision.UNCERTAIN: (255, 225, 90)}
@@ -47,6 +47,24 @@ def format_label(label: str) -> str:
     return label.replace("_", " ").strip().capitalize()
 
 
+def describe_boxes(analysis: RadiographAnalysis) -> str:
+    """Say what the boxes' lines mean; empty where there is no box."""
+    if not analysis.rois or analysis.fracture is None:
+        return ""
+    line = "Solid" if analysis.decision is Decision.FRACTURE else "Dashed"
+    return f"{line} box: {describe_operating_point(analysis) or HEADLINES[analysis.decision].lower()}"
+
+
+def describe_operating_point(analysis: RadiographAnalysis) -> str:
+    """Say which operating point is reached; empty where none is, or where that is not what was decided by."""
+    if analysis.decision is Decision.FRACTURE:
+        return "the specific operating point is reached"
+    points = analysis.fracture
+    if points is not None and points.sensitive_threshold <= points.probability < points.specific_threshold:
+        return "only the sensitive operating point is reached"
+    return ""
+
+
 def render_original(radiograph: Radiograph) -> UInt8Array:
     """Render the radiograph as it is read: shape (rows, columns), 0 to 255, bone bright."""
     return np.asarray(cv2.convertScaleAbs(radiograph.pixels, alpha=255), np.uint8)
@@ -55,7 +73,8 @@ def render_original(radiograph: Radiograph) -> UInt8Array:
 def render_overlay(radiograph: Radiograph, analysis: RadiographAnalysis, *, disclaimer: str) -> UInt8Array:
     """Render heat map, boxes, arrow and legend over the radiograph: shape (rows, columns, 3), RGB, 0 to 255.
 
-    Colours lie only where the heat is above 0.3. Boxes are solid when the decision is `fracture`, dashed otherwise.
+    Colours lie only where the heat is above 0.3. Boxes are solid when the decision is `fracture`, which wants the
+    specific operating point, dashed otherwise; the legend says which.
     The arrow's tip stops just before the strongest activation, so that the pixels there stay visible; where no fracture
     was found there is no arrow, for it would point at one.
     """
@@ -68,7 +87,9 @@ def render_overlay(radiograph: Radiograph, analysis: RadiographAnalysis, *, disc
     for roi in analysis.rois:
         _draw_box(picture, roi, size, dashed=analysis.decision is not Decision.FRACTURE)
     if analysis.heatmap_peak is not None and analysis.decision is not Decision.NO_FRACTURE:
-        _draw_arrow(picture, grey, analysis.heatmap_peak, radiograph.pixel_aspect, strips)
+        covered = len(strips[0]), len(strips[1])
+        outline = outline_arrow(grey, analysis.heatmap_peak, radiograph.pixel_aspect, covered=covered)
+        _draw_arrow(picture, outline, size)
     for strip, start in zip(strips, (0, radiograph.rows - len(strips[1])), strict=True):
         under = picture[start : start + len(strip)]
         np.maximum((under * np.float32(0.35)).astype(np.uint8), strip, out=under)
@@ -126,15 +147,19 @@ def _pixel(point: Point) -> tuple[int, ...]:
     return tuple(int(value) for value in np.rint(point))
 
 
-def _draw_arrow(
-    picture: UInt8Array, grey: UInt8Array, peak: tuple[int, int], aspect: float, strips: Sequence[UInt8Array]
-) -> None:
-    """Draw an arrow whose tip stops just before `peak`, coming from where it hides the least bone."""
+def outline_arrow(
+    grey: UInt8Array, peak: tuple[int, int], aspect: float, *, covered: tuple[int, int] = (0, 0)
+) -> Point:
+    """Outline an arrow whose tip stops just before `peak`, coming from where it hides the least bone.
+
+    Shape (7, 2): x and y in source pixels, the centre of the first one at 0, the tip first. `covered` are rows at the
+    top and at the bottom into which it must not reach where it can help it.
+    """
     size = _measure(grey.shape, aspect)
     length, gap, half = 0.12 * size, 0.014 * size + 2, max(2.0, 0.011 * size)
     seen = np.array([1.0, aspect])
     tip_of = np.array(peak) * seen
-    frame = np.array([[0, len(strips[0])], [grey.shape[1] - 1, grey.shape[0] - 1 - len(strips[1])]]) * seen
+    frame = np.array([[0, covered[0]], [grey.shape[1] - 1, grey.shape[0] - 1 - covered[1]]]) * seen
     ways = [np.array([np.cos(angle), np.sin(angle)]) for angle in np.arange(8) * np.pi / 4 + np.pi / 8]
     room = [way for way in ways if np.all((frame[0] <= tip_of + way * length) & (tip_of + way * length <= frame[1]))]
 
@@ -148,7 +173,12 @@ def _draw_arrow(
     outline = [(gap, 0.0), (gap + 3 * half, 1.0), (gap + 2.6 * half, 0.35), (length, 0.35)]
     outline += [(along, -side) for along, side in reversed(outline[1:])]
     points = [tip_of + along * away + side * half * across for along, side in outline]
-    polygon = np.rint(np.array(points) / seen).astype(np.int32)[None]
+    drawn: Point = np.array(points) / seen
+    return drawn
+
+
+def _draw_arrow(picture: UInt8Array, outline: Point, size: float) -> None:
+    polygon = [np.rint(outline).astype(np.int32)]
     cv2.polylines(picture, polygon, True, _HALO, max(2, round(size * 0.004)), cv2.LINE_AA)
     cv2.fillPoly(picture, polygon, _MARK, cv2.LINE_AA)
 
@@ -163,7 +193,7 @@ def _place_strips(
     text_height = max(8.0, 0.0155 * size)
     answer, provenance = _build_legend(analysis, disclaimer, text_height)
     aspect = radiograph.pixel_aspect
-    top, bottom = (_set_strip(rows, radiograph.columns, text_height, aspect) for rows in (answer, provenance))
+    top, bottom = (set_strip(rows, radiograph.columns, text_height, aspect) for rows in (answer, provenance))
     together = len(top) + len(bottom)
     under_top = any(roi.y < len(top) for roi in analysis.rois)
     under_bottom = any(roi.y + roi.height > radiograph.rows - len(bottom) for roi in analysis.rois)
@@ -179,70 +209,34 @@ def _build_legend(
     analysis: RadiographAnalysis, disclaimer: str, height: float
 ) -> tuple[list[list[UInt8Array]], list[list[UInt8Array]]]:
     """Build the tiles of both strips, in rows of a left and a right tile: the answer, and where it comes from."""
-    headline = _set_text(
-        HEADLINES[analysis.decision], height * 1.25, _HEADLINE_COLOURS.get(analysis.decision, _WHITE), bold=True
+    headline = set_text(
+        HEADLINES[analysis.decision], height * 1.25, _HEADLINE_COLOURS.get(analysis.decision, WHITE), bold=True
     )
     answer = [[headline]]
     if analysis.fracture is not None:
         probability = format_probability(analysis.fracture.probability)
-        answer[0].append(_set_text(f"Fracture probability {probability}", height))
+        answer[0].append(set_text(f"Fracture probability {probability}", height))
     if (named := analysis.fracture_type) is not None:
         most_probable = f"Fracture type: {format_label(named.label)} {format_probability(named.confidence)}"
-        answer.append([_set_text(most_probable, height)])
+        answer.append([set_text(most_probable, height)])
+    if boxes := describe_boxes(analysis):
+        answer.append([set_text(boxes, height)])
     if analysis.region is not None:
         region = f"Region: {format_label(analysis.region.region)} {format_probability(analysis.region.confidence)}"
-        answer.append([_set_text(region, height)])
-    heat = _set_text(HEATMAP_WITHHELD, height) if analysis.heatmap is None else _set_scale(height)
+        answer.append([set_text(region, height)])
+    heat = set_text(HEATMAP_WITHHELD, height) if analysis.heatmap is None else _set_scale(height)
     if len(answer) > 1:
         answer[-1].append(heat)
     else:
         answer.append([heat])
     models = ", ".join(f"{model.name} {model.version}" for model in analysis.models)
-    return answer, [[_set_text(disclaimer, height, bold=True), *([_set_text(models, height)] if models else [])]]
-
-
-def _set_text(text: str, height: float, colour: tuple[int, int, int] = _WHITE, *, bold: bool = False) -> UInt8Array:
-    """Set one line of ASCII on black, capitals `height` pixels high; what is not ASCII becomes a question mark."""
-    face = cv2.FONT_HERSHEY_DUPLEX if bold else cv2.FONT_HERSHEY_SIMPLEX
-    line = text.encode("ascii", "replace").decode()
-    scale = height / cv2.getTextSize("H", face, 1.0, 1)[0][1]
-    weight = max(1, round(height / 18))
-    width = cv2.getTextSize(line, face, scale, weight)[0][0]
-    tile = np.zeros((round(height * 1.75), max(1, width + weight), 3), np.uint8)
-    cv2.putText(tile, line, (0, round(height * 1.35)), face, scale, colour, weight, cv2.LINE_AA)
-    return tile
+    return answer, [[set_text(disclaimer, height, bold=True), *([set_text(models, height)] if models else [])]]
 
 
 def _set_scale(height: float) -> UInt8Array:
     """Set the colour scale of the heat map, shown as it lies on mid-grey, between the words `low` and `high`."""
-    low, high = _set_text("Activation: low ", height), _set_text(" high", height)
+    low, high = set_text("Activation: low ", height), set_text(" high", height)
     heat = np.linspace(255 * _COLD, 255, round(height * 7)).astype(np.uint16)
     bar = np.zeros((len(low), len(heat), 3), np.uint8)
     bar[round(height * 0.35) : round(height * 1.35)] = _HEAT_TABLE[heat << 8 | 170]
     return np.concatenate([low, bar, high], axis=1)
-
-
-def _set_strip(rows: Sequence[Sequence[UInt8Array]], columns: int, height: float, aspect: float) -> UInt8Array:
-    """Set rows of tiles into a strip of `columns`: side by side where they fit, one below the other where not."""
-    margin = max(2, round(height * 0.6))
-    inner = max(1, columns - 2 * margin)
-    lines: list[UInt8Array] = []
-    for tiles in rows:
-        beside = sum(tile.shape[1] for tile in tiles) + 2 * margin * (len(tiles) - 1) <= inner
-        for group in [tiles] if beside else [[tile] for tile in tiles]:
-            fitted = [_shrink(tile, inner) for tile in group]
-            line = np.zeros((max(map(len, fitted)), columns, 3), np.uint8)
-            for tile, start in zip(fitted, (margin, columns - margin - fitted[-1].shape[1]), strict=False):
-                line[len(line) - len(tile) :, start : start + tile.shape[1]][:, : columns - start] = tile
-            lines.append(line)
-    strip = np.concatenate([lines[0][:0], *lines, np.zeros((round(height * 0.4), columns, 3), np.uint8)])
-    seen_rows = max(1, round(len(strip) / aspect))
-    return np.asarray(cv2.resize(strip, (columns, seen_rows), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _shrink(tile: UInt8Array, width: int) -> UInt8Array:
-    """Shrink a tile that is wider than `width`, keeping its proportions."""
-    if tile.shape[1] <= width:
-        return tile
-    height = max(1, round(len(tile) * width / tile.shape[1]))
-    return np.asarray(cv2.resize(tile, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

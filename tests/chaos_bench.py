@@ -19,7 +19,7 @@ from pathlib import Path
 
 from builders import build_dx, phantom
 from pydicom import Dataset, dcmread
-from pydicom.uid import generate_uid
+from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 from raw_peer import DX, EXPLICIT, RawPeer, status_of
 from receiving import encode
 from running import Node, children_of, results_among, wait_for
@@ -200,8 +200,10 @@ class Bench:
         assert [one.state for one in revisions] == [RevisionState.DONE] * len(revisions)
         assert not [said.reason for one in revisions for said in one.findings if said.decision == "not analysed"]
         assert sent.acknowledged <= set(members[-1]) <= sent.attempted
-        captures, reports = results_among(self.archive.instances_of(study))
-        assert len(reports) == len(revisions)
+        held = self.archive.instances_of(study)
+        captures, reports = results_among(held)
+        pictures = [ds for ds in held if ds.SOPClassUID == SecondaryCaptureImageStorage]
+        assert len(reports) == len(pictures) - len(captures) == len(revisions)  # a summary for each report
         by_series: dict[str, list[str]] = defaultdict(list)
         for ds in captures:
             by_series[ds.SeriesInstanceUID].append(ds.SourceImageSequence[0].ReferencedSOPInstanceUID)

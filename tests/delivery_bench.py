@@ -33,14 +33,14 @@ AE_TITLE = "ARCHIVE"
 class DeliveryBench:
     """A revision with two results, a Secondary Capture and a PDF, on their way to one destination."""
 
-    def __init__(self, folder, port, *, patient_id="PHANTOM-1", **options):
+    def __init__(self, folder, port, *, patient_id="PHANTOM-1", kinds=("result", "result"), **options):
         options = {"connection_timeout_s": 5, "response_timeout_s": 20, "report_wait_s": 0, **options}
         self.destination = Destination(name="archive", ae_title=AE_TITLE, host="127.0.0.1", port=port, **options)
         self.node = NodeSettings(ae_title="FRACTUREAI", data_dir=folder, grace_s=2)
         self.store = Store(f"sqlite:///{folder / 'node.sqlite'}")
         self.study = generate_uid()
         ds = [build(StudyInstanceUID=self.study, PatientID=patient_id) for build in (build_sc, build_pdf)]
-        self.results = [self._write(one) for one in ds]
+        self.results = [self._write(one, kind) for one, kind in zip(ds, kinds, strict=True)]
         self.store.add_instances([self._image()])
         self.store.close_revision(self.study, time.time())
         (unmade,) = self.store.unmade_revisions()
@@ -50,14 +50,14 @@ class DeliveryBench:
             study_instance_uid=self.study, digest=unmade.digest, destination=self.destination.name, tries=0
         )
 
-    def _write(self, ds):
+    def _write(self, ds, kind):
         path = f"{ds.SOPInstanceUID}.dcm"
         write_part10(ds, self.node.results_dir / path)
         return StoredResult(
             sop_instance_uid=ds.SOPInstanceUID,
             sop_class_uid=ds.SOPClassUID,
             series_instance_uid=ds.SeriesInstanceUID,
-            kind="result",
+            kind=kind,
             path=path,
         )
 
@@ -135,6 +135,7 @@ class ScriptedArchive:
         ae.add_supported_context(Verification)
         classes = {
             "store": [SecondaryCaptureImageStorage, EncapsulatedPDFStorage],
+            "capture": [SecondaryCaptureImageStorage],
             "commitment": [StorageCommitmentPushModel],
             "find": [StudyRootQueryRetrieveInformationModelFind, PatientRootQueryRetrieveInformationModelFind],
             "study root find": [StudyRootQueryRetrieveInformationModelFind],

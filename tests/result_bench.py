@@ -13,7 +13,7 @@ from pydicom.filewriter import write_dataset
 from dicom_node.header import tolerate
 from dicom_node.receive.part10 import encode_file_meta
 from dicom_node.result_sets import ResultSets
-from dicom_node.settings import NodeSettings
+from dicom_node.settings import DEFAULT_ENCODINGS, NodeSettings
 from dicom_node.store import InstanceRole, ReceivedInstance, Store
 
 SYNTAX = "1.2.840.10008.1.2.1"
@@ -27,7 +27,7 @@ class Bench:
         self.settings = NodeSettings(ae_title="NODE", data_dir=folder)
         self.store = Store(f"sqlite:///{folder / 'node.sqlite'}")
         self.now = 1767312000.0
-        self.results = ResultSets(self.settings, self.store, pipeline, ("archive",))
+        self.results = ResultSets(self.settings, self.store, pipeline, {"archive": DEFAULT_ENCODINGS})
 
     def receive(self, ds, written=None):
         """Keep a data set as it was sent: `written` are its bytes, where they are not simply those of `ds`."""

@@ -152,9 +152,10 @@ def dcmsend(port: int, *paths: Path, calling: str = "MODALITY", called: str = "A
 
 
 def results_among(instances: Sequence[Dataset]) -> tuple[list[Dataset], list[Dataset]]:
-    """Return the Secondary Captures and the PDFs that the node made."""
+    """Return the overlays and the PDFs that the node made; what else it made is summaries."""
     own = [ds for ds in instances if ds.get("Manufacturer") == "dicom-node"]
-    captures = [ds for ds in own if ds.SOPClassUID == SecondaryCaptureImageStorage]
+    pictures = [ds for ds in own if ds.SOPClassUID == SecondaryCaptureImageStorage]
+    captures = [ds for ds in pictures if "SourceImageSequence" in ds]
     reports = [ds for ds in own if ds.SOPClassUID == EncapsulatedPDFStorage]
-    assert len(captures) + len(reports) == len(own)
+    assert len(pictures) + len(reports) == len(own)
     return captures, reports

@@ -10,9 +10,12 @@ from dicom_node.deliver.storage_scu import Delivery, ResultFile, send_results
 from dicom_node.errors import AssociationError, RejectedError, describe_unforeseen
 from dicom_node.settings import Destination, NodeSettings
 from dicom_node.store import DeliveryState, DueDelivery, Store
+from dicom_node.values import ResultKind
 
 _LOGGER = logging.getLogger(__name__)
 
+_FURTHER_FORMS = frozenset({ResultKind.STRUCTURED_REPORT, ResultKind.PRESENTATION_STATE, ResultKind.KEY_OBJECTS})
+"""Without these a destination has the answer all the same, as captures."""
 FILE_MISSING = "could not be sent: its file is missing in the results folder"
 
 
@@ -20,7 +23,10 @@ def send_pending(destination: Destination, node: NodeSettings, store: Store, due
     """Send what is pending, and record what came of each object."""
     pending = [
         ResultFile(
-            sop_instance_uid=row.sop_instance_uid, sop_class_uid=row.sop_class_uid, path=node.results_dir / row.path
+            sop_instance_uid=row.sop_instance_uid,
+            sop_class_uid=row.sop_class_uid,
+            path=node.results_dir / row.path,
+            may_be_left_out=row.kind in _FURTHER_FORMS,
         )
         for row in store.pending_results(due.study_instance_uid, due.digest, due.destination)
     ]

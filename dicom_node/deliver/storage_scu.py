@@ -1,6 +1,6 @@
 """Storage and Verification SCU: send results, read the answer for each of them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ class ResultFile:
     sop_instance_uid: str
     sop_class_uid: str
     path: Path
+    may_be_left_out: bool = False
+    """Whether it is a further form of an answer that the destination has otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,21 @@ def verify_destination(destination: Destination, ae_title: str) -> None:
             raise AssociationError(f"{destination.name}: C-ECHO was not answered with Success")
 
 
+def find_accepted(destination: Destination, ae_title: str, sop_classes: Collection[UID]) -> frozenset[UID]:
+    """Ask a destination which of these SOP classes it accepts.
+
+    Raises
+    ------
+    AssociationError
+        No association could be had.
+    """
+    contexts = [build_context(Verification)]
+    contexts += [build_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for uid in sop_classes]
+    with request_association(destination, ae_title, contexts) as assoc:
+        accepted = {context.abstract_syntax for context in assoc.accepted_contexts}
+    return frozenset(uid for uid in sop_classes if uid in accepted)
+
+
 def classify_status(status: int | None) -> tuple[DeliveryState, str]:
     """Tell what an answer to C-STORE asks for (PS3.4 Table B.2-1, PS3.7 Annex C); None: there was no answer."""
     if status is None:
@@ -100,7 +117,10 @@ def _send(assoc: Association, file: ResultFile, refusal: int | None) -> Delivery
     if refusal is not None:
         what = "no transfer syntax that is offered for this SOP class" if refusal == 4 else "not this SOP class"
         detail = f"the destination accepts {what} (presentation context result {refusal})"
-        return Delivery(sop_instance_uid=file.sop_instance_uid, state=DeliveryState.PARKED, detail=detail)
+        state = DeliveryState.PARKED
+        if file.may_be_left_out:
+            state, detail = DeliveryState.LEFT_OUT, f"{UID(file.sop_class_uid).name}: {detail}"
+        return Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail)
     try:
         answer = assoc.send_c_store(dcmread(file.path)).get("Status")
     except RuntimeError:  # pynetdicom's way to say that the association is gone

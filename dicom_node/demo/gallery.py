@@ -35,14 +35,15 @@ class Answer:
     seconds: float
     """From the last image received to the last result that the archive took."""
     sources: tuple[Dataset, ...]
+    summaries: tuple[Dataset, ...]
     captures: tuple[Dataset, ...]
     reports: tuple[Dataset, ...]
 
     @property
     def complete(self) -> bool:
-        """Whether there is one report, and one capture for each radiograph that was analysed."""
+        """Whether there is one summary, one report, and one capture for each radiograph that was analysed."""
         analysed = sum(finding.decision != "not analysed" for finding in self.findings)
-        return len(self.reports) == 1 and len(self.captures) == analysed
+        return len(self.summaries) == len(self.reports) == 1 and len(self.captures) == analysed
 
 
 def write_gallery(out: Path, answers: list[Answer], subtitle: str) -> Path:
@@ -62,22 +63,31 @@ def _write_study(out: Path, answer: Answer) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     parts = [f"<h2>{html.escape(answer.label)}</h2>", _findings_table(answer)]
     by_uid = {str(ds.SOPInstanceUID): ds for ds in answer.sources}
-    for number, ds in enumerate(answer.captures + answer.reports, 1):
-        kind = "capture" if ds.SOPClassUID == SecondaryCaptureImageStorage else "report"
+    for number, ds in enumerate(answer.summaries + answer.captures + answer.reports, 1):
+        kind = _name_kind(ds)
         ds.save_as(folder / f"{number}-{kind}.dcm", enforce_file_format=True)
         if kind == "report":
             pdf = folder / f"{number}-report.pdf"
             pdf.write_bytes(ds.EncapsulatedDocument[: ds.get("EncapsulatedDocumentLength")])
             parts.append(f'<p><a href="{_link(out, pdf)}">Report (PDF)</a></p>')
+            continue
+        if kind == "summary":
+            picture, caption = folder / f"{number}-summary.png", "summary"
+            Image.fromarray(ds.pixel_array).save(picture)
         else:
             source = by_uid.get(str(ds.SourceImageSequence[0].ReferencedSOPInstanceUID))
-            picture = folder / f"{number}-original-and-overlay.png"
+            picture, caption = folder / f"{number}-original-and-overlay.png", "original and overlay"
             side_by_side(source, ds).save(picture)
-            caption = "original and overlay"
-            parts.append(
-                f'<figure><img src="{_link(out, picture)}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
-            )
+        parts.append(
+            f'<figure><img src="{_link(out, picture)}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
+        )
     return "".join(parts)
+
+
+def _name_kind(ds: Dataset) -> str:
+    if ds.SOPClassUID != SecondaryCaptureImageStorage:
+        return "report"
+    return "capture" if "SourceImageSequence" in ds else "summary"
 
 
 def _findings_table(answer: Answer) -> str:

@@ -177,6 +177,7 @@ def _fetch(study: DemoStudy, status: RevisionStatus, archive: Archive) -> Answer
         findings=status.findings,
         seconds=status.changed_at - status.last_received_at,
         sources=tuple(dcmread(path) for path in study.files),
-        captures=tuple(ds for ds in own if "PixelData" in ds),
+        summaries=tuple(ds for ds in own if "PixelData" in ds and "SourceImageSequence" not in ds),
+        captures=tuple(ds for ds in own if "SourceImageSequence" in ds),
         reports=tuple(ds for ds in own if "EncapsulatedDocument" in ds),
     )

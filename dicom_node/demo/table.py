@@ -29,7 +29,7 @@ def build_table(answers: Sequence[Answer]) -> Table:
     )
     for answer in answers:
         first = [answer.label, str(len(answer.sources))]
-        last = [f"{answer.seconds:.1f}", str(len(answer.captures)), str(len(answer.reports))]
+        last = [f"{answer.seconds:.1f}", str(len(answer.summaries + answer.captures)), str(len(answer.reports))]
         for finding in answer.findings:
             probability = "-" if finding.probability is None else f"{finding.probability:.0%}"
             table.add_row(*first, finding.region or "-", finding.decision, probability, *last)

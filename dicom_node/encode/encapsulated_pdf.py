@@ -50,7 +50,7 @@ def _add_encapsulated_document(ds: Dataset, origin: Origin, document: bytes) -> 
     ds.MIMETypeOfEncapsulatedDocument = "application/pdf"
     ds.EncapsulatedDocument = document + b"\0" * (len(document) % 2)  # OB is padded to even length (PS3.5 6.2)
     ds.EncapsulatedDocumentLength = len(document)
-    if predecessors := build_predecessor_documents(study):
+    if predecessors := build_predecessor_documents(study, EncapsulatedPDFStorage):
         ds.PredecessorDocumentsSequence = [predecessors]
 
 
@@ -58,5 +58,4 @@ def _add_sop_common(ds: Dataset, origin: Origin) -> None:
     """Add the SOP Common Module; contributing equipment is every model that spoke on any image."""
     ds.SOPClassUID, ds.SOPInstanceUID = EncapsulatedPDFStorage, origin.derive_uid(_KIND)
     ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
-    spoke = dict.fromkeys(model for image in origin.analysis.images for model in image.analysis.models)
-    provenance.add_sop_common(ds, origin, origin.header, spoke)
+    provenance.add_sop_common(ds, origin, origin.header, provenance.list_spoken(origin))

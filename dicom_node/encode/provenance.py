@@ -23,6 +23,15 @@ IMPLEMENTATION_CLASS_UID = derive_uid("implementation class")
 IMPLEMENTATION_VERSION_NAME = f"DICOMNODE_{__version__}"[:16]
 
 
+_FURTHER_SERIES = {
+    ResultKind.STRUCTURED_REPORT: 9200,
+    ResultKind.PRESENTATION_STATE: 9300,
+    ResultKind.KEY_OBJECTS: 9400,
+    ResultKind.REJECTION_NOTE: 9500,
+}
+"""Series numbers that follow those of pictures and reports; each version counts from here."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """What all results of one study revision share."""
@@ -62,7 +71,8 @@ def add_general_series(ds: Dataset, origin: Origin, kind: ResultKind, descriptio
     """Add the attributes of a series of its own: one for each kind and each revision (PS3.3 C.7.3.1, C.24.1)."""
     version = origin.analysis.study.version
     ds.SeriesInstanceUID = origin.derive_uid(kind, "series")
-    ds.SeriesNumber = 9000 + 2 * version - (1 if kind is ResultKind.SECONDARY_CAPTURE else 0)
+    pictures_first = 9000 + 2 * version - (1 if kind is ResultKind.SECONDARY_CAPTURE else 0)
+    ds.SeriesNumber = _FURTHER_SERIES[kind] + version if kind in _FURTHER_SERIES else pictures_first
     ds.SeriesDescription = description if version == 1 else f"{description}, version {version}"
     ds.SeriesDate = origin.created_at.strftime("%Y%m%d")
     ds.SeriesTime = origin.created_at.strftime("%H%M%S")
@@ -101,6 +111,11 @@ def add_content_time(ds: Dataset, origin: Origin) -> None:
     """Add ContentDate and ContentTime."""
     ds.ContentDate = origin.created_at.strftime("%Y%m%d")
     ds.ContentTime = origin.created_at.strftime("%H%M%S")
+
+
+def list_spoken(origin: Origin) -> tuple[ModelIdentity, ...]:
+    """List every model that spoke on any image."""
+    return tuple(dict.fromkeys(model for image in origin.analysis.images for model in image.analysis.models))
 
 
 def add_common_instance_reference(ds: Dataset, instances: Sequence[Instance]) -> None:

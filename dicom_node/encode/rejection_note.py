@@ -20,7 +20,6 @@ from dicom_node.identity import DISCLAIMER
 from dicom_node.values import ResultKind, ResultReference
 
 _KIND = ResultKind.REJECTION_NOTE
-_FIRST_SERIES_NUMBER = 9500
 
 
 def encode_rejection_note(origin: Origin) -> Dataset:
@@ -43,7 +42,6 @@ def encode_rejection_note(origin: Origin) -> Dataset:
 def _add_series(ds: Dataset, origin: Origin) -> None:
     """Add the Key Object Document Series Module (PS3.3 C.17.6.1)."""
     provenance.add_general_series(ds, origin, _KIND, "Fracture AI rejection note. Research use only")
-    ds.SeriesNumber = _FIRST_SERIES_NUMBER + origin.analysis.study.version
     ds.Modality = "KO"
     ds.ReferencedPerformedProcedureStepSequence = []
 

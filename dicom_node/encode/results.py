@@ -1,28 +1,44 @@
-"""Encode what was said about a study: an overlay for each analysed radiograph, then the report."""
+"""Encode what was said about a study, in every form that a destination wants."""
 
-from collections.abc import Collection, Iterable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
 from dicom_node.encode.encapsulated_pdf import encode_encapsulated_pdf
 from dicom_node.encode.identification import read_valid
+from dicom_node.encode.key_objects import encode_key_objects
+from dicom_node.encode.presentation_state import encode_presentation_state
 from dicom_node.encode.provenance import Origin
 from dicom_node.encode.rejection_note import encode_rejection_note
 from dicom_node.encode.report import render_report
 from dicom_node.encode.report.pictures import ImagePictures, compress_pictures
+from dicom_node.encode.report.wording import list_analysed
 from dicom_node.encode.secondary_capture import encode_secondary_capture
+from dicom_node.encode.structured_report import encode_structured_report
+from dicom_node.encode.summary import render_summary
+from dicom_node.encode.summary_capture import NUMBER, encode_summary
 from dicom_node.encode.versions import name_version
+from dicom_node.errors import describe_unforeseen
 from dicom_node.header import identifier, tolerate
 from dicom_node.identity import DISCLAIMER
+from dicom_node.settings import DEFAULT_ENCODINGS, Encoding
 from dicom_node.values import Instance, ResultKind, ResultObject, Study, StudyAnalysis
 from inference.overlay import render_original, render_overlay
-from inference.types import Decision
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def encode_study(
-    analysis: StudyAnalysis, *, ae_title: str, reject_superseded: bool = False
+    analysis: StudyAnalysis,
+    *,
+    ae_title: str,
+    encodings: Collection[Encoding] = DEFAULT_ENCODINGS,
+    reject_superseded: bool = False,
 ) -> tuple[ResultObject, ...]:
-    """Encode the results of a study: a Secondary Capture for each analysed radiograph, then one Encapsulated PDF.
+    """Encode the results of a study.
 
+    In this order, as far as `encodings` has them: the summary and an overlay for each analysed radiograph, Secondary
+    Captures of one series, which there are always; the report; structured report, presentation states, key objects.
     With `reject_superseded` a rejection note comes last, where there is something to reject.
 
     Encoding the same analysis twice gives the same data sets: UIDs are derived, dates and times are the revision's.
@@ -33,31 +49,79 @@ def encode_study(
         return tuple(
             result
             for one_patient in _split_by_patient(analysis)
-            for result in _encode_patient(one_patient, ae_title, reject_superseded=reject_superseded)
+            for result in _encode_patient(one_patient, ae_title, encodings, reject_superseded=reject_superseded)
         )
 
 
-def _encode_patient(analysis: StudyAnalysis, ae_title: str, *, reject_superseded: bool) -> Iterator[ResultObject]:
+def _encode_patient(
+    analysis: StudyAnalysis, ae_title: str, encodings: Collection[Encoding], *, reject_superseded: bool
+) -> Iterator[ResultObject]:
     origin = Origin(analysis=analysis, ae_title=ae_title, header=analysis.study.instances[0].header)
-    analysed = [image for image in analysis.images if image.analysis.decision is not Decision.NOT_ANALYSED]
-    longest = 900 if len(analysed) <= 8 else 600
     pictures: dict[str, ImagePictures] = {}
-    study = analysis.study
+    captures = list(_encode_captures(origin, pictures))
+    summary = encode_summary(origin, render_summary(origin, pictures))
+    yield ResultObject(kind=ResultKind.SUMMARY, ds=summary)
+    yield from captures
+    if Encoding.REPORT in encodings:
+        document = render_report(origin, pictures)
+        yield ResultObject(kind=ResultKind.ENCAPSULATED_PDF, ds=encode_encapsulated_pdf(origin, document))
+    for encoding, encode in _FURTHER.items():
+        if encoding in encodings:
+            yield from _try_to_encode(encode, origin)
+    if reject_superseded and _answers_again(analysis.study, pictures):
+        yield ResultObject(kind=ResultKind.REJECTION_NOTE, ds=encode_rejection_note(origin))
+
+
+def _try_to_encode(encode: Callable[[Origin], Iterator[ResultObject]], origin: Origin) -> list[ResultObject]:
+    """Encode one form of the results; where a header makes that impossible, the others are there all the same."""
+    try:
+        return list(encode(origin))
+    except Exception as error:  # noqa: BLE001  # the answer itself must not be lost with a further form of it
+        uid = origin.analysis.study.study_instance_uid
+        _LOGGER.error("study %s, %s: %s", uid, encode.__name__, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
+        return []
+
+
+def _encode_structured_report(origin: Origin) -> Iterator[ResultObject]:
+    if (ds := encode_structured_report(origin)) is not None:
+        yield ResultObject(kind=ResultKind.STRUCTURED_REPORT, ds=ds)
+
+
+def _encode_presentation_states(origin: Origin) -> Iterator[ResultObject]:
+    for number, image in enumerate(list_analysed(origin.analysis), start=1):
+        if (ds := encode_presentation_state(origin, image, number=number)) is not None:
+            source = image.instance.sop_instance_uid
+            yield ResultObject(kind=ResultKind.PRESENTATION_STATE, ds=ds, source_sop_instance_uid=source)
+
+
+def _encode_key_objects(origin: Origin) -> Iterator[ResultObject]:
+    if (ds := encode_key_objects(origin)) is not None:
+        yield ResultObject(kind=ResultKind.KEY_OBJECTS, ds=ds)
+
+
+_FURTHER = {
+    Encoding.STRUCTURED_REPORT: _encode_structured_report,
+    Encoding.PRESENTATION_STATE: _encode_presentation_states,
+    Encoding.KEY_OBJECTS: _encode_key_objects,
+}
+
+
+def _encode_captures(origin: Origin, pictures: dict[str, ImagePictures]) -> Iterator[ResultObject]:
+    """Encode the overlays, and put what summary and report show of them into `pictures`, by SOP Instance UID."""
+    study = origin.analysis.study
+    analysed = list_analysed(origin.analysis)
+    longest = 900 if len(analysed) <= 8 else 600
     disclaimer = DISCLAIMER if study.version == 1 else f"{DISCLAIMER} {name_version(study)}."
-    for number, image in enumerate(analysed, start=1):
+    for number, image in enumerate(analysed, start=NUMBER + 1):
         if image.radiograph is None:
             raise ValueError("an image with a decision has pixels")
         overlay = render_overlay(image.radiograph, image.analysis, disclaimer=disclaimer)
         ds = encode_secondary_capture(origin, image, overlay, number=number)
-        pictures[image.instance.sop_instance_uid] = compress_pictures(
+        source = image.instance.sop_instance_uid
+        pictures[source] = compress_pictures(
             image.radiograph, render_original(image.radiograph), overlay, longest=longest
         )
-        source = image.instance.sop_instance_uid
         yield ResultObject(kind=ResultKind.SECONDARY_CAPTURE, ds=ds, source_sop_instance_uid=source)
-    document = render_report(origin, pictures)
-    yield ResultObject(kind=ResultKind.ENCAPSULATED_PDF, ds=encode_encapsulated_pdf(origin, document))
-    if reject_superseded and _answers_again(study, pictures):
-        yield ResultObject(kind=ResultKind.REJECTION_NOTE, ds=encode_rejection_note(origin))
 
 
 def _answers_again(study: Study, pictures: Collection[str]) -> bool:

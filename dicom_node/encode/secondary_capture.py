@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from highdicom.sc import SCImage
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pydicom.valuerep import format_number_as_ds
 
 from dicom_node.encode import provenance
@@ -27,8 +27,22 @@ _KIND = ResultKind.SECONDARY_CAPTURE
 def encode_secondary_capture(origin: Origin, image: AnalysedInstance, overlay: UInt8Array, *, number: int) -> Dataset:
     """Encode `overlay`, shape (rows, columns, 3) RGB, as instance `number` of the revision's overlay series."""
     header = image.instance.header
+    uid = origin.derive_uid(_KIND, image.instance.sop_instance_uid)
+    ds = build_capture(origin, header, overlay, sop_instance_uid=uid, number=number)
+    _add_general_image(ds, origin, image)
+    _add_general_reference(ds, origin, image)
+    _add_geometry(ds, header)
+    provenance.add_sop_common(ds, origin, header, image.analysis.models)
+    provenance.add_common_instance_reference(ds, [image.instance])
+    return ds
+
+
+def build_capture(
+    origin: Origin, header: Dataset, pixels: UInt8Array, *, sop_instance_uid: UID, number: int
+) -> Dataset:
+    """Build what all pictures of the series have: pixels, shape (rows, columns, 3) RGB, patient, study, series."""
     ds = SCImage(
-        pixel_array=overlay,
+        pixel_array=pixels,
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
@@ -36,7 +50,7 @@ def encode_secondary_capture(origin: Origin, image: AnalysedInstance, overlay: U
         study_instance_uid=origin.analysis.study.study_instance_uid,
         series_instance_uid=origin.derive_uid(_KIND, "series"),
         series_number=1,
-        sop_instance_uid=origin.derive_uid(_KIND, image.instance.sop_instance_uid),
+        sop_instance_uid=sop_instance_uid,
         instance_number=number,
         manufacturer=MANUFACTURER,
         transfer_syntax_uid=ExplicitVRLittleEndian,
@@ -45,12 +59,10 @@ def encode_secondary_capture(origin: Origin, image: AnalysedInstance, overlay: U
     add_study_modules(ds, header, origin.analysis.study.study_instance_uid)
     _add_series(ds, origin)
     provenance.add_equipment(ds, origin)
-    _add_general_image(ds, origin, image)
-    _add_general_reference(ds, origin, image)
-    _add_geometry(ds, header)
+    provenance.add_content_time(ds, origin)
     ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
-    provenance.add_sop_common(ds, origin, header, image.analysis.models)
-    provenance.add_common_instance_reference(ds, [image.instance])
+    ds.ImageType = ["DERIVED", "SECONDARY"]
+    ds.BurnedInAnnotation, ds.RecognizableVisualFeatures = "YES", "NO"
     return ds
 
 
@@ -66,16 +78,9 @@ def _add_series(ds: Dataset, origin: Origin) -> None:
 def _add_general_image(ds: Dataset, origin: Origin, image: AnalysedInstance) -> None:
     """Add the General Image Module (PS3.3 C.7.6.1)."""
     header = image.instance.header
-    provenance.add_content_time(ds, origin)
-    ds.ImageType = ["DERIVED", "SECONDARY"]
     ds.PatientOrientation = _read_orientation(header)
-    side = code(header, "ImageLaterality") or code(header, "Laterality")
-    if side in {"R", "L", "U", "B"}:
-        ds.ImageLaterality = side
-    else:
-        ds.Laterality = ""  # type 2C: paired or not, the source does not say which side
-    ds.BurnedInAnnotation, ds.RecognizableVisualFeatures = "YES", "NO"
-    ds.ImageComments = f"{summarise(image.analysis)}.{_describe_later_version(origin)} {DISCLAIMER}"
+    add_side(ds, read_side(header))
+    ds.ImageComments = f"{summarise(image.analysis)}.{describe_later_version(origin)} {DISCLAIMER}"
     _add_lossy_compression(ds, header)
 
 
@@ -97,9 +102,11 @@ def _add_general_reference(ds: Dataset, origin: Origin, image: AnalysedInstance)
     has no purpose for it, so that the text says what it is.
     """
     models = ", ".join(f"{model.name} {model.version}" for model in image.analysis.models) or "no model"
-    said = f"{DISCLAIMER}{_describe_later_version(origin)} Grad-CAM and legend drawn on the source image; {models}."
+    said = f"{DISCLAIMER}{describe_later_version(origin)} Grad-CAM and legend drawn on the source image; {models}."
     ds.DerivationDescription = said[:1024]
-    if predecessors := list_predecessors(origin.analysis.study, image.instance.sop_instance_uid):
+    if predecessors := list_predecessors(
+        origin.analysis.study, image.instance.sop_instance_uid, SecondaryCaptureImageStorage
+    ):
         ds.ReferencedImageSequence = predecessors
     source = provenance.refer_to(image.instance, codes.DCM.SourceImageForImageProcessingOperation)
     source.SpatialLocationsPreserved = "YES"
@@ -109,17 +116,18 @@ def _add_general_reference(ds: Dataset, origin: Origin, image: AnalysedInstance)
 def _add_geometry(ds: Dataset, header: Dataset) -> None:
     """Copy spacing and aspect: the pixels are the source's (PS3.3 10.7, C.7.6.3.1.7)."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        if _is_pair(spacing := numbers(header, keyword)):
+        if is_pair(spacing := numbers(header, keyword)):
             setattr(ds, keyword, [format_number_as_ds(value) for value in spacing])
             if keyword == "PixelSpacing" and (kind := read_valid(header, "PixelSpacingCalibrationType")):
                 ds.PixelSpacingCalibrationType = kind
                 ds.PixelSpacingCalibrationDescription = read_text(header, "PixelSpacingCalibrationDescription")[:64]
     ratio = numbers(header, "PixelAspectRatio")
-    if _is_pair(ratio) and all(value.is_integer() for value in ratio) and ratio[0] != ratio[1]:
+    if is_pair(ratio) and all(value.is_integer() for value in ratio) and ratio[0] != ratio[1]:
         ds.PixelAspectRatio = [int(value) for value in ratio]
 
 
-def _describe_later_version(origin: Origin) -> str:
+def describe_later_version(origin: Origin) -> str:
+    """Say which version it is, as one more sentence; nothing of the first one."""
     study = origin.analysis.study
     return f" {describe_version(study)}." if study.version > 1 else ""
 
@@ -137,7 +145,22 @@ def summarise(analysis: RadiographAnalysis) -> str:
     return "; ".join(said)
 
 
-def _is_pair(values: Sequence[float]) -> bool:
+def read_side(header: Dataset) -> str:
+    """Return which side of the body a source shows, R, L, U (unpaired) or B (both); empty where it does not say."""
+    side = code(header, "ImageLaterality") or code(header, "Laterality")
+    return side if side in {"R", "L", "U", "B"} else ""
+
+
+def add_side(ds: Dataset, side: str) -> None:
+    """Say which side of the body a picture shows."""
+    if side:
+        ds.ImageLaterality = side
+    else:
+        ds.Laterality = ""  # type 2C: paired or not, nothing says which side
+
+
+def is_pair(values: Sequence[float]) -> bool:
+    """Tell whether a header's values are two that mean something, as spacing and aspect must be."""
     return len(values) == 2 and min(values) > 0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from pydicom import Dataset
-from pydicom.uid import UID, EncapsulatedPDFStorage
+from pydicom.uid import UID
 
 from dicom_node.values import ResultReference, Study
 
@@ -22,18 +22,18 @@ def name_version(study: Study) -> str:
     return f"Version {study.version}" + (f", supersedes {name_versions(superseded)}" if superseded else "")
 
 
-def list_predecessors(study: Study, source_sop_instance_uid: str) -> list[Dataset]:
-    """Build references to the superseded pictures of a source image (PS3.3 Table 10-3)."""
+def list_predecessors(study: Study, source_sop_instance_uid: str, sop_class_uid: UID) -> list[Dataset]:
+    """Build references to what is superseded of one SOP class and one source image, "" for the study as a whole."""
     return [
         refer_to_result(one)
         for one in study.supersedes
-        if one.source_sop_instance_uid and one.source_sop_instance_uid == source_sop_instance_uid
+        if (one.source_sop_instance_uid, one.sop_class_uid) == (source_sop_instance_uid, sop_class_uid)
     ]
 
 
-def build_predecessor_documents(study: Study) -> Dataset | None:
-    """Build references to the superseded reports (PS3.3 Table C.17-3); None where there are none."""
-    documents = [one for one in study.supersedes if one.sop_class_uid == EncapsulatedPDFStorage]
+def build_predecessor_documents(study: Study, sop_class_uid: UID) -> Dataset | None:
+    """Build references to the superseded reports of a class (PS3.3 Table C.17-3); None where there are none."""
+    documents = [one for one in study.supersedes if one.sop_class_uid == sop_class_uid]
     return refer_by_series(study, documents) if documents else None
 
 

@@ -16,6 +16,7 @@ from dicom_node.operate.alerts import check_alerts
 from dicom_node.operate.archives import check_archives
 from dicom_node.operate.certificates import check_certificates, shows_certificate
 from dicom_node.operate.finding import Finding
+from dicom_node.operate.forms import check_forms
 from dicom_node.operate.privacy import check_privacy, check_syslog
 from dicom_node.operate.terminal import print_entry
 from dicom_node.operate.web import accepts_connections
@@ -161,12 +162,14 @@ def check_destinations(settings: Settings) -> Iterator[Finding]:
         try:
             verify_destination(destination, settings.node.ae_title)
             proofs = find_offered_proofs(destination, settings.node.ae_title)
+            forms = check_forms(destination, settings.node.ae_title)
         except AssociationError as error:
             remedy = f"start it; let it know the modality {settings.node.ae_title}; check host, port and AE title"
             says = f"{where}: {str(error).removeprefix(f'{destination.name}: ')}"
             yield Finding(subject=f"destination {destination.name}", ok=False, says=says, remedy=remedy)
         else:
             yield Finding(subject=f"destination {destination.name}", ok=True, says=f"{where} answers C-ECHO")
+            yield forms
             yield from _check_proofs(destination, proofs)
 
 

@@ -140,6 +140,7 @@ def _describe_destination(destination: DestinationStatus) -> str:
         "verified": destination.verified,
         "pending": destination.pending,
         "parked": destination.parked,
+        "left out": destination.left_out,
     }
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     # What deliver says begins with the name as well.

@@ -28,6 +28,7 @@ OTHERS = (
     uid.BasicTextSRStorage,
     uid.EnhancedSRStorage,
     uid.ComprehensiveSRStorage,
+    uid.Comprehensive3DSRStorage,
     uid.EncapsulatedPDFStorage,
 )
 STORAGE_CLASSES = (*RADIOGRAPHS, *SECONDARY_CAPTURES, *OTHERS)

@@ -7,7 +7,7 @@ from dicom_node.settings.alerts import AlertSettings
 from dicom_node.settings.audit import AuditSettings
 from dicom_node.settings.configuration import Settings, load_settings
 from dicom_node.settings.node import DatabaseSettings, NodeSettings, WebSettings
-from dicom_node.settings.peers import Archive, Destination, Proof, Sender
+from dicom_node.settings.peers import DEFAULT_ENCODINGS, Archive, Destination, Encoding, Proof, Sender
 from dicom_node.settings.retention import RetentionSettings
 from dicom_node.settings.rules import ROUTINE, Action, Condition, Images, Operator, Rule
 from dicom_node.settings.stages import (
@@ -23,6 +23,7 @@ from dicom_node.settings.stages import (
 from dicom_node.settings.tls import TLSFiles, TLSSettings
 
 __all__ = [
+    "DEFAULT_ENCODINGS",
     "MOST_ASSOCIATIONS",
     "ROUTINE",
     "Action",
@@ -34,6 +35,7 @@ __all__ = [
     "Condition",
     "DatabaseSettings",
     "Destination",
+    "Encoding",
     "HeaderPolicy",
     "Images",
     "ModelSettings",

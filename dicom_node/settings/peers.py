@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, IPvAnyNetwork, StrictFloat
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, StrictFloat, field_validator
 
 from dicom_node.settings.table import AETitle, Certificate, Host, Port, Seconds, Table
 from dicom_node.settings.tls import OptionalTLS
@@ -50,9 +50,30 @@ class Proof(StrEnum):
     NEVER = "never"
 
 
+class Encoding(StrEnum):
+    """In what form a destination gets the results."""
+
+    SECONDARY_CAPTURE = "secondary capture"
+    """Summary and overlays: every viewer shows them."""
+    REPORT = "report"
+    """The PDF."""
+    STRUCTURED_REPORT = "structured report"
+    """Comprehensive 3D SR, TID 1500: for machines, and viewers that draw its boxes."""
+    PRESENTATION_STATE = "presentation state"
+    """Grayscale Softcopy Presentation States: boxes, arrow and answer on the source itself."""
+    KEY_OBJECTS = "key objects"
+    """Key Object Selection of the images with a finding."""
+
+
+DEFAULT_ENCODINGS = (Encoding.SECONDARY_CAPTURE, Encoding.REPORT)
+"""What every viewer shows. OHIF opens an SR without a box as an empty pane and no presentation state at all."""
+
+
 class Destination(Archive):
     """`[[destinations]]`: an archive that gets the results."""
 
+    results: tuple[Encoding, ...] = DEFAULT_ENCODINGS
+    """What it gets; Secondary Captures always."""
     retry_first_s: Seconds = 5
     """Wait before the first retry; doubled each time."""
     retry_longest_s: Seconds = 600
@@ -71,6 +92,13 @@ class Destination(Archive):
     """Which application entity is asked for storage commitment; None: the one that gets the results."""
     verify_at: OptionalArchive = None
     """Which one is searched; None: the one that gets the results."""
+
+    @field_validator("results")
+    @classmethod
+    def _check_results(cls, results: tuple[Encoding, ...]) -> tuple[Encoding, ...]:
+        if Encoding.SECONDARY_CAPTURE not in results:
+            raise ValueError('must hold "secondary capture": it is what every viewer shows')
+        return tuple(dict.fromkeys(results))
 
     @property
     def commitment_archive(self) -> Archive:

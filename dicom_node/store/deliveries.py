@@ -108,6 +108,7 @@ def to_destination_status(name: str, rows: Sequence[sa.RowMapping]) -> Destinati
     """Count what one destination has of a revision."""
     mine = [row for row in rows if row["destination"] == name]
     told = sorted((row for row in mine if describe(row)), key=lambda row: row["changed_at"])
+    refused = [describe(row) for row in told if row["state"] == DeliveryState.LEFT_OUT]
     return DestinationStatus(
         destination=name,
         objects=len(mine),
@@ -117,7 +118,8 @@ def to_destination_status(name: str, rows: Sequence[sa.RowMapping]) -> Destinati
         committed=sum(row["committed_at"] is not None for row in mine),
         verified=sum(row["verified_at"] is not None for row in mine),
         attempts=max(row["attempts"] for row in mine),
-        detail=describe(told[-1]) if told else "",
+        detail="; ".join(dict.fromkeys([*map(describe, told[-1:]), *refused])),
+        left_out=sum(row["state"] == DeliveryState.LEFT_OUT for row in mine),
     )
 
 

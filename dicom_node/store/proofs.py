@@ -113,12 +113,12 @@ def change_state(
     detail: str,
     values: Mapping[str, float | str | None] | None = None,
 ) -> None:
-    """Set how far a delivery has come; what is parked is an event, too."""
+    """Set how far a delivery has come; what is parked or left out is an event, too."""
     changed = {"state": state, "detail": detail, "changed_at": time.time(), **(values or {})}
     where = of_delivery(row["destination"], row["sop_instance_uid"])
     connection.execute(deliveries.update().where(*where), changed)
-    if state is DeliveryState.PARKED:
-        what = f"{row['destination']}: SOP Instance {row['sop_instance_uid']} is parked: {detail}"
+    if state in {DeliveryState.PARKED, DeliveryState.LEFT_OUT}:
+        what = f"{row['destination']}: SOP Instance {row['sop_instance_uid']} is {state}: {detail}"
         add_event(connection, row["study_instance_uid"], what)
 
 

@@ -57,6 +57,12 @@ class DeliveryState(StrEnum):
     """Proven as far as the destination's settings ask and its archive can."""
     PARKED = "parked"
     """Nothing more is tried until an operator says so: a retry alone would not change the answer. Never deleted."""
+    LEFT_OUT = "left out"
+    """The destination does not accept objects of this class, and has the answer in another form."""
+
+
+SETTLED = (DeliveryState.DELIVERED, DeliveryState.LEFT_OUT)
+"""The states in which nothing is to be done, by node or operator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +255,8 @@ class DestinationStatus:
     """Most attempts that any of its objects took."""
     detail: str
     """What was last said that is no plain success."""
+    left_out: int = 0
+    """Objects in forms that it does not accept."""
 
 
 @dataclass(frozen=True, kw_only=True)

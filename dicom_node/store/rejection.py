@@ -6,7 +6,7 @@ after its note, such as an earlier result that was parked and is retried, would 
 
 import sqlalchemy as sa
 
-from dicom_node.store.records import DeliveryState
+from dicom_node.store.records import SETTLED, DeliveryState
 from dicom_node.store.schema import deliveries, results
 from dicom_node.values import ResultKind
 
@@ -26,7 +26,7 @@ def is_held(connection: sa.Connection, study_instance_uid: str, destination: str
     query = sa.select(deliveries.c.sop_instance_uid).where(
         deliveries.c.study_instance_uid == study_instance_uid,
         deliveries.c.destination == destination,
-        deliveries.c.state != DeliveryState.DELIVERED,
+        deliveries.c.state.not_in(SETTLED),
         ~is_note(deliveries.c.sop_instance_uid),
     )
     return connection.execute(query).first() is not None

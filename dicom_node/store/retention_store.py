@@ -7,7 +7,14 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from dicom_node.store.database import Database
-from dicom_node.store.records import DeliveryState, InstanceRole, RemovableStudy, RevisionState, UndeliveredResult
+from dicom_node.store.records import (
+    SETTLED,
+    DeliveryState,
+    InstanceRole,
+    RemovableStudy,
+    RevisionState,
+    UndeliveredResult,
+)
 from dicom_node.store.schema import (
     deliveries,
     events,
@@ -71,7 +78,7 @@ class RetentionStore(Database):
                 deliveries.c.study_instance_uid, deliveries.c.destination, deliveries.c.state, revisions.c.created_at
             )
             .join(revisions, sa.and_(*same))
-            .where(deliveries.c.state != DeliveryState.DELIVERED)
+            .where(deliveries.c.state.not_in(SETTLED))
             .order_by(revisions.c.created_at)
             .limit(1)
         )
@@ -87,9 +94,7 @@ def is_proven(study: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     """
     ended = (RevisionState.DONE, RevisionState.SUPERSEDED, RevisionState.EXCLUDED)
     unfinished = sa.exists().where(revisions.c.study_instance_uid == study, revisions.c.state.not_in(ended))
-    unproven = sa.exists().where(
-        deliveries.c.study_instance_uid == study, deliveries.c.state != DeliveryState.DELIVERED
-    )
+    unproven = sa.exists().where(deliveries.c.study_instance_uid == study, deliveries.c.state.not_in(SETTLED))
     return sa.and_(~unfinished, ~unproven)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import sqlalchemy as sa
@@ -222,10 +222,12 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore,
         destinations: Sequence[str],
         *,
         measured: Sequence[ImageStatistic] = (),
+        wanted: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         """Record encoded results, what was said, and one pending delivery for each object and destination.
 
-        Saying it twice changes nothing: deliveries that have begun keep their state.
+        `wanted` has the kinds of result that each destination gets; None: all get all. Saying it twice changes nothing:
+        deliveries that have begun keep their state.
         """
         key = {"study_instance_uid": study_instance_uid, "digest": digest}
         with self._writing() as connection:
@@ -233,7 +235,10 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore,
             new = [row for row in encoded if row.sop_instance_uid not in known]
             for position, row in enumerate(new):
                 connection.execute(results.insert(), {**asdict(row), **key, "position": position})
-            plan_deliveries(connection, key, [row.sop_instance_uid for row in new], destinations)
+            for destination in destinations:
+                kinds = None if wanted is None else wanted[destination]
+                uids = [row.sop_instance_uid for row in new if kinds is None or row.kind in kinds]
+                plan_deliveries(connection, key, uids, [destination])
             connection.execute(findings.delete().where(*of_revision(findings, study_instance_uid, digest)))
             for finding in said:
                 connection.execute(findings.insert(), {**asdict(finding), **key})

@@ -123,7 +123,7 @@ def test_analyse_writes_the_result_objects(tmp_path):
     finished = run("analyse", "sample_studies/tibia_jpeg_ls", "--json", "--out", tmp_path)
     assert finished.returncode == 0, finished.stderr
     modalities = sorted(dcmread(path).Modality for path in tmp_path.rglob("*.dcm"))
-    assert modalities == ["DOC", "OT"]
+    assert modalities == ["DOC", "OT", "OT"]
 
 
 @pytest.mark.skipif(find_fracatlas() is None, reason="no FracAtlas folder: set FRACATLAS to run it")

@@ -356,6 +356,6 @@ def test_the_doctor_says_which_proof_a_destination_offers(archive, bench, offers
     """A proof that is required and not offered is found by the doctor, before any result is parked for it."""
     one = bench(archive(offers=offers).port, **settings)
     node = Settings(node=one.node, senders=(Sender(ae_title="A"),), destinations=(one.destination,))
-    _, proof = check_destinations(node)
+    *_, proof = check_destinations(node)
     assert proof.says == says
     assert proof.ok == ("required" not in says) == (not proof.remedy)

@@ -21,8 +21,9 @@ from dicom_node.demo.archives import OrthancArchive, find_free_port
 from dicom_node.encode.results import encode_study
 from dicom_node.identity import derive_result_uid, derive_uid, is_result_uid
 from dicom_node.receive.status import StoreStatus
+from dicom_node.settings import Encoding
 from dicom_node.store import InstanceRole, StoredResult
-from dicom_node.values import Instance, Study
+from dicom_node.values import Instance, ResultKind, Study
 
 pytestmark = pytest.mark.fault(42)
 
@@ -30,10 +31,12 @@ STUDY = "1.2.3"
 EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "ContributingEquipmentSequence")
 
 
-@pytest.fixture(params=["secondary capture", "encapsulated pdf"])
+@pytest.fixture(params=[str(kind) for kind in ResultKind if kind is not ResultKind.REJECTION_NOTE])
 def result(request):
     """A result as an archive has it: written and read again."""
-    encoded = encode_study(build_study([build_image(build_dx(StudyInstanceUID=STUDY))]), ae_title="FRACTUREAI")
+    encoded = encode_study(
+        build_study([build_image(build_dx(StudyInstanceUID=STUDY))]), ae_title="FRACTUREAI", encodings=tuple(Encoding)
+    )
     (ds,) = [one.ds for one in encoded if one.kind == request.param]
     file = BytesIO()
     ds.save_as(file, enforce_file_format=True)

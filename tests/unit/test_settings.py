@@ -61,6 +61,16 @@ def test_every_default_shown_in_the_shipped_configuration_is_the_default(tmp_pat
         ("# maximum_object_mb = 512", "maximum_object_mb = inf", "table [receive], key 'maximum_object_mb': must be"),
         ("quiet_s = 10 ", 'quiet_s = "10" ', "table [completion], key 'quiet_s': must be a number, without quotes"),
         ("port = 4242", 'port = "4242"', "table [[destinations]] number 1, key 'port': must be a whole number"),
+        (
+            "port = 4242",
+            'port = 4242\nresults = ["report"]',
+            "table [[destinations]] number 1, key 'results': must hold \"secondary capture\"",
+        ),
+        (
+            "port = 4242",
+            'port = 4242\nresults = ["secondary capture", "sr"]',
+            "table [[destinations]] number 1, key 'results.1'",
+        ),
         ("port = 4242", "port = true", "table [[destinations]] number 1, key 'port': must be a whole number"),
         ('# when_header_disagrees = "trust pixels"', 'when_header_disagrees = "trust me"', "'when_header_disagrees'"),
         ("# pin_to_cores = true", 'pin_to_cores = "yes"', "table [receive], key 'pin_to_cores': must be true or false"),

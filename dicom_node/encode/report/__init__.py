@@ -46,7 +46,7 @@ from dicom_node.encode.report.typesetting import (
 from dicom_node.encode.versions import describe_version
 from dicom_node.identity import DISCLAIMER, MANUFACTURER_MODEL_NAME
 from dicom_node.values import AnalysedInstance, StudyAnalysis
-from inference.overlay import HEADLINES, HEATMAP_WITHHELD, format_label, format_probability
+from inference.overlay import HEADLINES, HEATMAP_WITHHELD, describe_boxes, format_label, format_probability
 from inference.types import Decision
 
 _TITLE = "Fracture AI report"
@@ -184,7 +184,8 @@ def _lay_out_image(number: int, image: AnalysedInstance, pictures: ImagePictures
     """Lay out an image: what was found, original beside overlay, probabilities, remarks."""
     heading = f"Image {number}: {HEADLINES[image.analysis.decision]}"
     analysis = image.analysis
-    captions = ["As received", "Overlay" if analysis.heatmap is not None else HEATMAP_WITHHELD]
+    overlay = "Overlay" if analysis.heatmap is not None else HEATMAP_WITHHELD
+    captions = ["As received", ". ".join(filter(None, (overlay, describe_boxes(analysis))))]
     described = set_paragraph(wording.describe_image(image.instance.header), 8, QUIET)
     block = [_set_heading(heading, _COLOURS[analysis.decision]), described, Spacer(0, 1.5 * mm)]
     block += [_lay_out_pictures(pictures, height, captions), Spacer(0, 1 * mm)]

@@ -32,10 +32,15 @@ FLUSH = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1)
 """Of a table whose cells begin and end with their columns."""
 
 
+def find_font(name: str) -> Path:
+    """Return the file of an embedded font."""
+    return _FONTS / _FILES[name]
+
+
 @cache
 def load_font(name: str) -> TTFont:
     """Register an embedded font at its first use and return it."""
-    font = TTFont(name, str(_FONTS / _FILES[name]))
+    font = TTFont(name, str(find_font(name)))
     pdfmetrics.registerFont(font)
     return font
 

@@ -11,7 +11,7 @@ from dicom_node.encode.versions import name_versions
 from dicom_node.header import code, numbers
 from dicom_node.values import AnalysedInstance, Instance, ListedImage, StudyAnalysis
 from inference.overlay import HEADLINES
-from inference.types import Decision
+from inference.types import Decision, RadiographAnalysis
 
 NEVER_CAME = "The archive lists it, but it never came."
 _MOST_NAMED = 3
@@ -59,15 +59,32 @@ def summarise_study(analysis: StudyAnalysis) -> tuple[Decision, str]:
 
 def count_images(analysis: StudyAnalysis) -> str:
     """Say how many images of the study were analysed, and whether any never came; what has no rows is no image."""
-    received = [image.instance for image in analysis.images] + [part.instance for part in analysis.excluded]
-    others = sum(not _is_image(instance) for instance in received)
-    expected = len(received) - others + len(list_missing(analysis))
+    others = len(analysis.images) + len(analysis.excluded) - _count_received_images(analysis)
+    expected = _count_received_images(analysis) + len(list_missing(analysis))
     line = f"Analysed {len(list_analysed(analysis))} of {expected} images{_describe_expectation(analysis)}."
     if others:
         line += f" {others} other object{'s' if others != 1 else ''} in the study."
     if analysis.study.standing:
         line += f" For images that came earlier see {name_versions(analysis.study.standing)}."
     return line
+
+
+def count_not_analysed(analysis: StudyAnalysis) -> int:
+    """Count the images that were not analysed, those that never came included."""
+    return _count_received_images(analysis) - len(list_analysed(analysis)) + len(list_missing(analysis))
+
+
+def describe_uncertainty(analysis: RadiographAnalysis) -> str:
+    """Say between which probabilities the answer is left open; nothing where no fracture model spoke."""
+    if analysis.fracture is None:
+        return ""
+    points = analysis.fracture
+    return f"No fracture below {points.sensitive_threshold:.2f}, fracture from {points.specific_threshold:.2f}"
+
+
+def explain(analysis: RadiographAnalysis) -> str:
+    """Write the reason of a decision as a sentence; empty where there is none."""
+    return f"{analysis.reason[0].upper()}{analysis.reason[1:].rstrip('.')}." if analysis.reason else ""
 
 
 def list_missing(analysis: StudyAnalysis) -> tuple[ListedImage, ...]:
@@ -88,10 +105,15 @@ def _describe_expectation(analysis: StudyAnalysis) -> str:
         return " received" if analysis.study.standing else "; the archive lists no other radiograph"
     if len(missing) > _MOST_NAMED:
         return f"; {len(missing)} never came, they are named below"
-    return f"; never came: {', '.join(_name_listed(image) for image in missing)}"
+    return f"; never came: {', '.join(name_listed(image) for image in missing)}"
 
 
-def _is_image(instance: Instance) -> bool:
+def _count_received_images(analysis: StudyAnalysis) -> int:
+    received = [image.instance for image in analysis.images] + [part.instance for part in analysis.excluded]
+    return sum(is_image(instance) for instance in received)
+
+
+def is_image(instance: Instance) -> bool:
     """Tell whether an instance has rows; one that cannot be read is taken for what its SOP class says."""
     return "Rows" in instance.header or (bool(instance.defect) and "Image" in UID(instance.sop_class_uid).name)
 
@@ -109,11 +131,12 @@ def list_not_analysed(analysis: StudyAnalysis) -> list[tuple[str, str]]:
         *((image.instance.header, image.analysis.reason) for image in failed),
         *((excluded.instance.header, excluded.reason) for excluded in analysis.excluded),
     ]
-    never_came = [(f"{_name_listed(one).capitalize()}, {one.modality}", NEVER_CAME) for one in list_missing(analysis)]
+    never_came = [(f"{name_listed(one).capitalize()}, {one.modality}", NEVER_CAME) for one in list_missing(analysis)]
     return [(describe_image(header), reason or unsaid) for header, reason in parts] + never_came
 
 
-def _name_listed(image: ListedImage) -> str:
+def name_listed(image: ListedImage) -> str:
+    """Name an image that never came by its series and image number."""
     series, number = ("?" if value is None else value for value in (image.series_number, image.instance_number))
     return f"series {series}, image {number}"
 

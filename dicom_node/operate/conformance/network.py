@@ -54,7 +54,7 @@ def describe_overview(settings: Settings) -> Section:
 
 def proposals(settings: Settings) -> Iterable[tuple[str, PresentationContext]]:
     """Give every presentation context that the node proposes under this configuration, with what it is for."""
-    sent = [RESULT_SOP_CLASSES[kind] for kind in kinds_made(settings.results)]
+    sent = [RESULT_SOP_CLASSES[kind] for kind in kinds_made(settings)]
     yield from (("sending results", context) for context in propose_results(sent))
     proofs = [PUSH_MODEL] if any(one.commitment is not Proof.NEVER for one in settings.destinations) else []
     if any(one.verify is not Proof.NEVER for one in settings.destinations):

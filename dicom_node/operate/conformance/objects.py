@@ -15,7 +15,7 @@ def describe_annexes(settings: Settings) -> Section:
 
 
 def _describe_objects(settings: Settings) -> Section:
-    kinds = kinds_made(settings.results)
+    kinds = kinds_made(settings)
     rows = [(kind.value, RESULT_SOP_CLASSES[kind].name, RESULT_SOP_CLASSES[kind]) for kind in kinds]
     common = (
         ("PatientName, PatientID, IssuerOfPatientID, study attributes", "those of the source"),

@@ -10,7 +10,7 @@ from dicom_node.operate.conformance import build_statement, write_html, write_ma
 from dicom_node.operate.conformance.document import Section, Table
 from dicom_node.receive.presentation import TRANSFER_SYNTAXES
 from dicom_node.receive.status import ReportStatus, StoreStatus
-from dicom_node.settings import Action, Archive, DatabaseSettings, Proof, ResultSettings, Rule
+from dicom_node.settings import Action, Archive, DatabaseSettings, Encoding, Proof, ResultSettings, Rule
 from dicom_node.values import ResultKind
 
 
@@ -108,8 +108,10 @@ def test_who_is_asked_for_proofs_instead_is_told(build_settings):
 
 def test_every_kind_of_result_has_its_sop_class_in_the_statement(build_settings):
     assert set(RESULT_SOP_CLASSES) == set(ResultKind)
-    rejecting = build_settings().model_copy(update={"results": ResultSettings(reject_superseded=True)})
-    rows = table_below(build_statement(rejecting), "Objects that are created").rows
+    settings = build_settings()
+    everything = settings.destinations[0].model_copy(update={"results": tuple(Encoding)})
+    rejecting = {"results": ResultSettings(reject_superseded=True), "destinations": (everything,)}
+    rows = table_below(build_statement(settings.model_copy(update=rejecting)), "Objects that are created").rows
     assert {(kind, uid) for kind, _, uid in rows} == {(str(kind), uid) for kind, uid in RESULT_SOP_CLASSES.items()}
 
 

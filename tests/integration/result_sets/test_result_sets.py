@@ -5,7 +5,7 @@ from result_bench import build_small_dx, patient_id_bytes
 
 from dicom_node.assemble.study import ALTERED, MISSING, read_study
 from dicom_node.result_sets import CRASHED, UNFORESEEN, ResultSets
-from dicom_node.settings import HeaderPolicy
+from dicom_node.settings import DEFAULT_ENCODINGS, HeaderPolicy
 from inference.types import Decision
 
 
@@ -25,7 +25,7 @@ def decisions(node):
 def test_a_sound_study_is_analysed_and_made_once(node):
     first, second, *_ = two_images(node)
     made = node.make(first.StudyInstanceUID)
-    assert [ds.Modality for ds in made] == ["OT", "OT", "DOC"]
+    assert [ds.Modality for ds in made] == ["OT", "OT", "OT", "DOC"]
     assert all(decision != Decision.NOT_ANALYSED for decision, _ in decisions(node).values())
     assert set(decisions(node)) == {first.SOPInstanceUID, second.SOPInstanceUID}
 
@@ -33,8 +33,10 @@ def test_a_sound_study_is_analysed_and_made_once(node):
 def test_what_the_configuration_says_of_header_against_pixels_is_done(node, pipeline):
     ds = build_small_dx(BodyPartExamined="HAND")  # the models here see a leg in everything
     node.receive(ds)
-    node.results = ResultSets(node.settings, node.store, pipeline, ("archive",), policy=HeaderPolicy.ABSTAIN)
-    assert [made.Modality for made in node.make(ds.StudyInstanceUID)] == ["DOC"]
+    node.results = ResultSets(
+        node.settings, node.store, pipeline, {"archive": DEFAULT_ENCODINGS}, policy=HeaderPolicy.ABSTAIN
+    )
+    assert [made.Modality for made in node.make(ds.StudyInstanceUID)] == ["OT", "DOC"]
     said = "The header says HAND, but the image looks like LEG: not analysed, as configured"
     assert decisions(node) == {ds.SOPInstanceUID: ("not analysed", said)}
 
@@ -46,7 +48,7 @@ def test_a_flipped_bit_keeps_its_image_from_the_models_and_the_report_says_so(no
     spoiled[-100] ^= 0x10
     file.write_bytes(spoiled)
     made = node.make(first.StudyInstanceUID)
-    assert [ds.Modality for ds in made] == ["OT", "DOC"]
+    assert [ds.Modality for ds in made] == ["OT", "OT", "DOC"]
     assert decisions(node)[first.SOPInstanceUID] == ("not analysed", ALTERED)
     assert decisions(node)[second.SOPInstanceUID][0] != "not analysed"
 
@@ -56,7 +58,7 @@ def test_an_altered_file_that_names_another_patient_does_not_split_the_study(nod
     file.write_bytes(file.read_bytes().replace(b"JW-1", b"XX-9"))
     made = node.make(first.StudyInstanceUID)
     assert {patient_id_bytes(ds) for ds in made} == {b"JW-1"}
-    assert len(made) == 2
+    assert len(made) == 3
 
 
 @pytest.mark.fault(70)
@@ -64,7 +66,7 @@ def test_a_study_of_one_altered_file_still_gets_its_report(node):
     ds = build_small_dx()
     file = node.receive(ds)
     file.write_bytes(file.read_bytes()[:-7])
-    (report,) = node.make(ds.StudyInstanceUID)
+    (_, report) = node.make(ds.StudyInstanceUID)
     assert patient_id_bytes(report) == b"PHANTOM-1"
     assert decisions(node) == {ds.SOPInstanceUID: ("not analysed", ALTERED)}
 
@@ -79,7 +81,7 @@ def test_a_missing_file_costs_its_own_image_alone(node, loss):
     elif loss == "emptied":
         file.write_bytes(b"")
     made = node.make(first.StudyInstanceUID)
-    assert [ds.Modality for ds in made] == ["OT", "DOC"]
+    assert [ds.Modality for ds in made] == ["OT", "OT", "DOC"]
     assert {patient_id_bytes(ds) for ds in made} == {b"JW-1"}
     assert decisions(node)[first.SOPInstanceUID] == ("not analysed", ALTERED if loss == "emptied" else MISSING)
     assert decisions(node)[second.SOPInstanceUID][0] != "not analysed"
@@ -89,7 +91,7 @@ def test_a_study_of_which_no_file_is_left_still_gets_its_report(node):
     first, _, *files = two_images(node)
     for file in files:
         file.unlink()
-    (report,) = node.make(first.StudyInstanceUID)
+    (_, report) = node.make(first.StudyInstanceUID)
     assert report.StudyInstanceUID == first.StudyInstanceUID
     assert set(decisions(node).values()) == {("not analysed", MISSING)}
 
@@ -101,7 +103,7 @@ def test_what_is_unforeseen_becomes_a_report_for_every_image_and_no_text_of_it_i
         raise RuntimeError(str(first.PatientName))
 
     monkeypatch.setattr("dicom_node.result_sets.select_radiographs", fail)
-    (report,) = node.make(first.StudyInstanceUID)
+    (_, report) = node.make(first.StudyInstanceUID)
     assert (report.PatientID, str(report.PatientName), report.Modality) == ("JW-1", "Wren^Jenny", "DOC")
     assert set(decisions(node).values()) == {("not analysed", UNFORESEEN)}
     assert "RuntimeError" in caplog.text
@@ -111,7 +113,7 @@ def test_what_is_unforeseen_becomes_a_report_for_every_image_and_no_text_of_it_i
 def test_an_analysis_that_cannot_be_encoded_becomes_a_report_too(node, monkeypatch):
     first, *_ = two_images(node)
     monkeypatch.setattr("dicom_node.encode.results.render_overlay", lambda *_, **__: None)
-    (report,) = node.make(first.StudyInstanceUID)
+    (_, report) = node.make(first.StudyInstanceUID)
     assert report.Modality == "DOC"
     assert set(decisions(node).values()) == {("not analysed", UNFORESEEN)}
 
@@ -126,13 +128,13 @@ def test_a_full_disk_is_no_reason_to_give_a_study_up(node, monkeypatch):
         patch.setattr("dicom_node.result_sets.write_durably", fail)
         with pytest.raises(OSError, match="No space"):
             node.make(first.StudyInstanceUID)
-    assert [ds.Modality for ds in node.make(first.StudyInstanceUID)] == ["OT", "OT", "DOC"]
+    assert [ds.Modality for ds in node.make(first.StudyInstanceUID)] == ["OT", "OT", "OT", "DOC"]
 
 
 def test_a_study_that_took_the_process_down_is_reported_without_opening_its_images(node, monkeypatch):
     first, *_ = two_images(node)
     monkeypatch.setattr("dicom_node.result_sets.analyse_study", None)
-    (report,) = node.make(first.StudyInstanceUID, cautious=True)
+    (_, report) = node.make(first.StudyInstanceUID, cautious=True)
     assert report.PatientID == "JW-1"
     assert set(decisions(node).values()) == {("not analysed", CRASHED)}
 

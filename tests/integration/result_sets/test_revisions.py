@@ -9,6 +9,7 @@ from pypdf import PdfReader
 from result_bench import build_small_dx
 
 from dicom_node.result_sets import ResultSets
+from dicom_node.settings import DEFAULT_ENCODINGS
 from dicom_node.store import DeliveryState, RevisionState
 
 STUDY = "1.2.3"
@@ -16,7 +17,13 @@ STUDY = "1.2.3"
 
 @pytest.fixture
 def rejecting(node, pipeline):
-    node.results = ResultSets(node.settings, node.store, pipeline, ("archive", "second"), reject_superseded=True)
+    node.results = ResultSets(
+        node.settings,
+        node.store,
+        pipeline,
+        dict.fromkeys(("archive", "second"), DEFAULT_ENCODINGS),
+        reject_superseded=True,
+    )
     return node
 
 
@@ -53,9 +60,11 @@ def read_report(ds):
 
 def test_a_late_image_supersedes_picture_by_picture(node):
     first = receive(node, 1)
-    old_picture, old_report = node.make(STUDY)
+    old_summary, old_picture, old_report = node.make(STUDY)
     receive(node, 2)
-    one, two, report = node.make(STUDY)
+    summary, one, two, report = node.make(STUDY)
+    *sources, predecessor = [item.ReferencedSOPInstanceUID for item in summary.ReferencedImageSequence]
+    assert (len(sources), predecessor) == (2, old_summary.SOPInstanceUID)
     assert one.SourceImageSequence[0].ReferencedSOPInstanceUID == first.SOPInstanceUID
     assert [item.ReferencedSOPInstanceUID for item in one.ReferencedImageSequence] == [old_picture.SOPInstanceUID]
     assert "ReferencedImageSequence" not in two
@@ -76,7 +85,7 @@ def test_a_version_without_the_images_that_retention_removed_leaves_the_earlier_
         (node.settings.spool_dir / paths[0]).unlink()
     receive(node, 2)
     made = node.make(STUDY)
-    assert [ds.Modality for ds in made] == ["OT", "DOC"]
+    assert [ds.Modality for ds in made] == ["OT", "OT", "DOC"]
     text = read_report(made[-1])
     assert "Version 2, beside version 1, which stays valid" in text
     assert "For images that came earlier see version 1." in text
@@ -90,14 +99,14 @@ def test_the_old_results_are_rejected_once_the_new_ones_are_proven_and_not_befor
     old = node.make(STUDY)
     first = digest_of(node)
     mark_delivering(node)
-    assert deliver(node, "archive") == ["secondary capture", "encapsulated pdf"]
+    assert deliver(node, "archive") == ["summary", "secondary capture", "encapsulated pdf"]
     receive(node, 2)
     *_, note = node.make(STUDY)
     mark_delivering(node)
     assert note.SOPClassUID == KeyObjectSelectionDocumentStorage
     rejected = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in note.ContentSequence[1:]]
     assert rejected == [ds.SOPInstanceUID for ds in old]
-    new = ["secondary capture", "secondary capture", "encapsulated pdf"]
+    new = ["summary", "secondary capture", "secondary capture", "encapsulated pdf"]
     # Sent is not proven: nothing is rejected yet.
     assert deliver(node, "archive", state=DeliveryState.SENT) == new
     assert deliver(node, "archive") == []
@@ -109,7 +118,7 @@ def test_the_old_results_are_rejected_once_the_new_ones_are_proven_and_not_befor
     assert deliver(node, "second") == new
     assert deliver(node, "second") == []
     assert node.store.status(1)[0].state == RevisionState.DELIVERING
-    assert deliver(node, "second", first) == ["secondary capture", "encapsulated pdf"]
+    assert deliver(node, "second", first) == ["summary", "secondary capture", "encapsulated pdf"]
     assert deliver(node, "second") == ["rejection note"]
     assert [one.state for one in node.store.status(2)] == [RevisionState.DONE, RevisionState.DONE]
 
@@ -123,16 +132,16 @@ def test_a_note_whose_new_results_are_parked_is_parked_with_them_and_goes_after_
     receive(node, 2)
     node.make(STUDY)
     mark_delivering(node)
-    for destination in ("archive", "second"):
+    for destination in dict.fromkeys(("archive", "second"), DEFAULT_ENCODINGS):
         deliver(node, destination, first)
     deliver(node, "second")
     deliver(node, "second")
     deliver(node, "archive", state=DeliveryState.PARKED)
     status = node.store.status(1)[0]
     assert status.state == RevisionState.FAILED
-    assert [(one.destination, one.parked) for one in status.destinations] == [("archive", 4), ("second", 0)]
+    assert [(one.destination, one.parked) for one in status.destinations] == [("archive", 5), ("second", 0)]
     assert node.store.retry(STUDY) == 1
-    assert len(deliver(node, "archive")) == 3
+    assert len(deliver(node, "archive")) == 4
     assert deliver(node, "archive") == ["rejection note"]
     assert node.store.status(1)[0].state == RevisionState.DONE
 
@@ -155,7 +164,7 @@ def test_a_note_waits_for_an_old_result_that_is_parked_which_would_stay_in_sight
     ]
     assert node.store.retry(STUDY, "archive") == 2
     assert deliver(node, "archive") == []
-    assert deliver(node, "archive", first) == ["secondary capture", "encapsulated pdf"]
+    assert deliver(node, "archive", first) == ["summary", "secondary capture", "encapsulated pdf"]
     assert deliver(node, "archive") == ["rejection note"]
 
 

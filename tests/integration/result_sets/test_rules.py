@@ -6,9 +6,10 @@ import pytest
 from result_bench import build_small_dx
 
 from dicom_node.result_sets import ResultSets, describe_exclusion
-from dicom_node.settings import Condition, Rule
+from dicom_node.settings import DEFAULT_ENCODINGS, Condition, Rule
 from dicom_node.store import RevisionState
 
+PROFILES = dict.fromkeys(("archive", "other"), DEFAULT_ENCODINGS)
 NO_INFANTS = Condition(keyword="PatientAge", operator="below", values=("2",))
 
 
@@ -19,7 +20,7 @@ def infant(node):
 
 
 def set_rules(node, pipeline, *rules):
-    node.results = ResultSets(node.settings, node.store, pipeline, ("archive", "other"), rules=rules)
+    node.results = ResultSets(node.settings, node.store, pipeline, PROFILES, rules=rules)
 
 
 def test_an_excluded_study_gets_no_result_object_and_says_why_in_the_store(node, pipeline):
@@ -34,10 +35,10 @@ def test_an_excluded_study_gets_no_result_object_and_says_why_in_the_store(node,
     assert not node.settings.results_dir.exists()
 
 
-def test_an_excluded_study_with_say_gets_a_report_alone(node, pipeline):
+def test_an_excluded_study_with_say_gets_summary_and_report_alone(node, pipeline):
     set_rules(node, pipeline, Rule(name="no infants", when=(NO_INFANTS,), action="exclude", say=True))
     made = node.make(infant(node).StudyInstanceUID)
-    assert [ds.Modality for ds in made] == ["DOC"]
+    assert [ds.Modality for ds in made] == ["OT", "DOC"], "the summary, no overlay, the report"
     assert [one.decision for one in node.findings] == ["not analysed"]
     assert {due.destination for due in node.store.due_deliveries(time.time())} == {"archive", "other"}
 
@@ -51,14 +52,14 @@ def test_without_a_rule_that_holds_a_study_is_analysed_for_every_destination(nod
     set_rules(node, pipeline, Rule(name="no infants", when=(NO_INFANTS,), action="exclude"))
     ds = build_small_dx(PatientAge="034Y")
     node.receive(ds)
-    assert [made.Modality for made in node.make(ds.StudyInstanceUID)] == ["OT", "DOC"]
+    assert [made.Modality for made in node.make(ds.StudyInstanceUID)] == ["OT", "OT", "DOC"]
     assert {due.destination for due in node.store.due_deliveries(time.time())} == {"archive", "other"}
 
 
 def test_a_rule_names_the_destinations_and_the_priority(node, pipeline):
     set_rules(node, pipeline, Rule(name="infants", when=(NO_INFANTS,), destinations=("other",), priority=2))
     ds = infant(node)
-    assert len(node.make(ds.StudyInstanceUID)) == 2
+    assert len(node.make(ds.StudyInstanceUID)) == 3
     assert {due.destination for due in node.store.due_deliveries(time.time())} == {"other"}
     assert node.results.find_priority(ds.StudyInstanceUID, node.store.status(1)[0].digest) == 2
 
@@ -81,7 +82,7 @@ def test_rules_that_cannot_be_applied_silence_nothing(node, pipeline, monkeypatc
 
     monkeypatch.setattr("dicom_node.result_sets.choose_rule", fail)
     set_rules(node, pipeline, Rule(name="all", action="exclude"))
-    assert len(node.make(infant(node).StudyInstanceUID)) == 2
+    assert len(node.make(infant(node).StudyInstanceUID)) == 3
     assert "no rule can be applied" in caplog.text
     assert name not in caplog.text
 
@@ -97,7 +98,7 @@ def test_after_a_change_of_the_rules_a_retry_analyses_what_was_excluded(node, pi
     assert node.store.retry(uid) == 1
     set_rules(node, pipeline)
     node.results.make(uid, digest)
-    assert len(node.store.results_of(uid, digest)) == 2
+    assert len(node.store.results_of(uid, digest)) == 3
     assert [one.decision for one in node.store.status(1)[0].findings] != ["not analysed"]
 
 

@@ -4,10 +4,11 @@ from result_bench import build_small_dx
 
 from dicom_node.encode.sop_classes import RESULT_SOP_CLASSES
 from dicom_node.result_sets import ResultSets
+from dicom_node.settings import Encoding
 
 
 def test_every_object_is_of_the_sop_class_of_its_kind(node, pipeline):
-    node.results = ResultSets(node.settings, node.store, pipeline, ("archive",), reject_superseded=True)
+    node.results = ResultSets(node.settings, node.store, pipeline, {"archive": tuple(Encoding)}, reject_superseded=True)
     first = build_small_dx()
     node.receive(first)
     node.make(first.StudyInstanceUID)

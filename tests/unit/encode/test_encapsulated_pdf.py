@@ -15,7 +15,7 @@ from dicom_node.encode.encapsulated_pdf import encode_encapsulated_pdf
 from dicom_node.encode.provenance import Origin
 from dicom_node.encode.results import encode_study
 from dicom_node.identity import DISCLAIMER
-from dicom_node.values import ResultReference
+from dicom_node.values import ResultKind, ResultReference
 from inference.types import Decision
 
 
@@ -117,7 +117,7 @@ def test_what_was_not_analysed_is_listed_with_its_reason():
 def test_a_study_without_images_gets_one_page_that_says_why():
     study = build_study([], [build_excluded(build_sr(), "It is not an image.")])
     results = encode_study(study, ae_title="FRACTUREAI")
-    assert len(results) == 1
+    assert [one.kind for one in results] == [ResultKind.SUMMARY, ResultKind.ENCAPSULATED_PDF]
     assert len(open_pdf(study).pages) == 1
     assert "Not analysed: no image of this study could be analysed" in read_text(study)
     assert "It is not an image." in read_text(study)
@@ -135,6 +135,12 @@ def test_more_remarks_than_a_page_holds_go_on_to_the_next():
     text = read_text(build_study([build_image(flags=flags)], excluded))
     assert "Remark 79" in text
     assert "image 79, SR" in text
+
+
+def test_the_report_says_what_the_line_of_a_box_means():
+    said = {"fracture": "Overlay. Solid box: the specific", "uncertain": "Overlay. Dashed box: "}
+    for decision, words in said.items():
+        assert words in read_text(build_study([build_image(decision=Decision(decision))]))
 
 
 def test_the_disclaimer_is_on_every_page():

@@ -82,7 +82,7 @@ def test_a_report_with_types_says_on_its_page_what_it_is_for():
 
 
 def test_the_type_model_is_named_as_the_others_are():
-    capture, report = encode(build_image(**name_types(**TYPES)))
+    _, capture, report = encode(build_image(**name_types(**TYPES)))
     for ds in (capture, report):
         described = ds.ContributingEquipmentSequence[-1]
         assert (described.ManufacturerModelName, described.SoftwareVersions) == ("drawn-type", "0.2.0")
@@ -93,7 +93,7 @@ def test_the_type_model_is_named_as_the_others_are():
 
 
 def test_the_capture_names_the_most_probable_type_with_its_probability():
-    capture, _ = encode(build_image(**name_types(**TYPES)))
+    _, capture, _ = encode(build_image(**name_types(**TYPES)))
     assert "fracture probability 0.87; most probable type Oblique 0.61; region Lower leg 0.97" in capture.ImageComments
     assert "drawn-type 0.2.0" in capture.DerivationDescription
     assert DISCLAIMER in capture.ImageComments
@@ -123,7 +123,7 @@ def test_a_line_of_json_gives_the_most_probable_type():
 
 def test_without_a_type_model_nothing_is_said_of_types():
     image = build_image()
-    capture, report = encode(image)
+    _, capture, report = encode(image)
     text = read_words(image)
     assert "type" not in text.lower()
     assert "type" not in capture.ImageComments

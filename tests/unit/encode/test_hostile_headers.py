@@ -18,6 +18,7 @@ from pydicom.tag import Tag
 
 from dicom_node.encode.results import encode_study
 from dicom_node.header import tolerate
+from dicom_node.settings import Encoding
 from dicom_node.values import Instance
 from inference.types import Decision
 
@@ -44,7 +45,9 @@ def encode_raw(character_set=b"ISO_IR 192", **raw):
     with tolerate():
         header = read_dataset(BytesIO(written), is_implicit_VR=True, is_little_endian=True)
     image = replace(IMAGE, instance=Instance(path=Path("received.dcm"), header=header))
-    results = [result.ds for result in encode_study(build_study([image]), ae_title="FRACTUREAI")]
+    results = [
+        result.ds for result in encode_study(build_study([image]), ae_title="FRACTUREAI", encodings=tuple(Encoding))
+    ]
     return [dcmread(BytesIO(_save(ds))) for ds in results]
 
 
@@ -75,7 +78,7 @@ def test_missing_and_empty_type_2_elements_stay_empty(value):
     "character_set", [b"", b"ISO_IR 999", b"nonsense\\ISO 2022 IR 87", b"\\\\", b"ISO 2022 IR 159"]
 )
 def test_an_unknown_character_set_does_not_stop_a_result(character_set):
-    assert len(encode_raw(character_set, PatientName=b"M\xfcller^J\xf8rgen")) == 2
+    assert len(encode_raw(character_set, PatientName=b"M\xfcller^J\xf8rgen")) == 6
 
 
 @pytest.mark.fault(50)
@@ -139,7 +142,7 @@ def test_no_value_of_the_header_is_logged_on_the_way(caplog):
 )
 def test_no_bytes_in_a_header_stop_a_result(raw, character_set):
     results = encode_raw(character_set, **raw)
-    assert [ds.Modality for ds in results] == ["OT", "DOC"]
+    assert [ds.Modality for ds in results] == ["OT", "OT", "DOC", "SR", "PR", "KO"]
     assert all(ds.StudyInstanceUID == IMAGE.instance.header.StudyInstanceUID for ds in results)
 
 

@@ -5,7 +5,7 @@ import pytest
 from analyses import MODELS, build_image, build_study
 from builders import build_cr, build_dx
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node.encode.results import encode_study
 from dicom_node.identity import DISCLAIMER, MANUFACTURER_MODEL_NAME, is_own_result
@@ -26,13 +26,14 @@ def encode(*images, **attributes):
 
 
 def captures(*images, **attributes):
-    return [ds for ds in encode(*images, **attributes) if ds.SOPClassUID == SecondaryCaptureImageStorage]
+    return [ds for ds in encode(*images, **attributes) if "SourceImageSequence" in ds]
 
 
-def test_an_image_gives_a_secondary_capture_and_the_study_a_pdf_in_that_order():
+def test_a_study_gives_a_summary_a_secondary_capture_for_each_image_and_a_pdf_in_that_order():
     study = build_study([build_image(), build_image()])
     kinds = [result.kind for result in encode_study(study, ae_title="FRACTUREAI")]
-    assert kinds == [ResultKind.SECONDARY_CAPTURE, ResultKind.SECONDARY_CAPTURE, ResultKind.ENCAPSULATED_PDF]
+    capture = ResultKind.SECONDARY_CAPTURE
+    assert kinds == [ResultKind.SUMMARY, capture, capture, ResultKind.ENCAPSULATED_PDF]
 
 
 def test_the_pixels_are_the_overlay_byte_for_byte():
@@ -129,11 +130,11 @@ def test_every_model_that_spoke_is_contributing_equipment():
 
 
 def test_overlays_share_a_series_of_their_own_and_are_numbered():
-    first, second, pdf = encode(build_image(), build_image())
-    assert first.SeriesInstanceUID == second.SeriesInstanceUID != pdf.SeriesInstanceUID
-    assert (first.InstanceNumber, second.InstanceNumber) == (1, 2)
+    summary, first, second, pdf = encode(build_image(), build_image())
+    assert summary.SeriesInstanceUID == first.SeriesInstanceUID == second.SeriesInstanceUID != pdf.SeriesInstanceUID
+    assert (summary.InstanceNumber, first.InstanceNumber, second.InstanceNumber) == (1, 2, 3)
     assert (first.SeriesNumber, pdf.SeriesNumber) == (9001, 9002)
-    assert len({first.SOPInstanceUID, second.SOPInstanceUID, pdf.SOPInstanceUID}) == 3
+    assert len({ds.SOPInstanceUID for ds in (summary, first, second, pdf)}) == 4
 
 
 def test_a_late_image_gives_new_series_and_new_instances():
@@ -160,14 +161,18 @@ def test_another_model_gives_other_uids():
 
 
 def test_an_image_without_an_answer_gets_no_capture():
-    kinds = [ds.Modality for ds in encode(build_image(decision=Decision.NOT_ANALYSED, reason="outside scope"))]
-    assert kinds == ["DOC"]
+    results = encode(build_image(decision=Decision.NOT_ANALYSED, reason="outside scope"))
+    assert [ds.Modality for ds in results] == ["OT", "DOC"]
+    assert "SourceImageSequence" not in results[0]
 
 
 def test_nothing_of_the_patient_is_on_the_pixels():
     uid = build_dx().SOPInstanceUID
     pictures = [
-        captures(build_image(build_dx(PatientName=name, PatientID=number, SOPInstanceUID=uid)))[0].PixelData
+        [
+            ds.PixelData
+            for ds in encode(build_image(build_dx(PatientName=name, PatientID=number, SOPInstanceUID=uid)))[:2]
+        ]
         for name, number in (("Wren^Jenny", "1"), ("Nightingale^Florence", "999999"))
     ]
     assert pictures[0] == pictures[1]
@@ -188,13 +193,15 @@ def test_times_are_the_revisions_in_the_sources_time_zone():
 def test_instances_of_two_patients_under_one_study_are_never_mixed():
     ours, theirs = (build_image(build_dx(PatientID=number)) for number in ("1", "2"))
     results = encode(ours, theirs)
-    assert [(ds.PatientID, ds.Modality) for ds in results] == [("1", "OT"), ("1", "DOC"), ("2", "OT"), ("2", "DOC")]
+    assert [(ds.PatientID, ds.Modality) for ds in results] == [
+        (number, modality) for number in "12" for modality in ("OT", "OT", "DOC")
+    ]
     assert len({ds.SeriesInstanceUID for ds in results}) == 4
-    for pdf, image in ((results[1], ours), (results[3], theirs)):
+    for pdf, image in ((results[2], ours), (results[5], theirs)):
         sources = [item.ReferencedSOPInstanceUID for item in pdf.SourceInstanceSequence]
         assert sources == [image.instance.sop_instance_uid]
 
 
 def test_an_issuer_that_one_instance_leaves_out_does_not_split_the_study():
     results = encode(build_image(build_dx(IssuerOfPatientID="CITY")), build_image(build_dx()))
-    assert [ds.Modality for ds in results] == ["OT", "OT", "DOC"]
+    assert [ds.Modality for ds in results] == ["OT", "OT", "OT", "DOC"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from analyses import build_analysis, build_radiograph
 
-from inference.overlay import format_probability, render_original, render_overlay
+from inference.overlay import describe_boxes, format_probability, render_original, render_overlay
 from inference.types import Decision, Roi
 
 DISCLAIMER = "Research use only. Not for diagnosis."
@@ -100,6 +100,7 @@ def find_box(analysis):
     drawn = (overlay(build_radiograph(), analysis) != overlay(build_radiograph(), replace(analysis, rois=()))).any(
         axis=2
     )
+    drawn[:60] = False  # the legend, which says what the line means
     rows, columns = np.where(drawn)
     return drawn, (columns.min(), rows.min(), columns.max(), rows.max())
 
@@ -119,6 +120,26 @@ def test_the_box_is_solid_for_a_fracture_and_dashed_otherwise():
     assert solid[200, 120:200].all()
     assert not dashed[200, 120:200].all()
     assert dashed[200, 120:200].any()
+
+
+@pytest.mark.parametrize(
+    ("decision", "probability", "said"),
+    [
+        (Decision.FRACTURE, 0.87, "Solid box: the specific operating point is reached"),
+        (Decision.UNCERTAIN, 0.3, "Dashed box: only the sensitive operating point is reached"),
+        (Decision.UNCERTAIN, 0.87, "Dashed box: uncertain"),  # by conformal prediction
+        (Decision.NO_FRACTURE, 0.1, ""),
+    ],
+)
+def test_the_legend_says_what_the_line_of_a_box_means(decision, probability, said):
+    analysis = build_analysis()
+    rois = () if decision is Decision.NO_FRACTURE else analysis.rois
+    analysis = replace(
+        analysis, decision=decision, rois=rois, fracture=replace(analysis.fracture, probability=probability)
+    )
+    assert describe_boxes(analysis) == said
+    rows = [overlay(build_radiograph(), one)[34:46, :200] for one in (analysis, replace(analysis, rois=()))]
+    assert np.array_equal(*rows) is (not said)
 
 
 def test_the_legend_moves_away_from_a_box_at_the_top():

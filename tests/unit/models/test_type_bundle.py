@@ -125,7 +125,7 @@ def test_a_study_comes_back_with_the_probability_of_every_type(bundles: Path, tm
         instances=(read_instance(tmp_path / "oblique.dcm"),),
     )
     analysis = analyse_study(study, select_radiographs(study), Pipeline.load(bundles, threads=1))
-    capture, report = (result.ds for result in encode_study(analysis, ae_title="FRACTUREAI"))
+    _, capture, report = (result.ds for result in encode_study(analysis, ae_title="FRACTUREAI"))
     with BytesIO() as file:
         report.save_as(file, enforce_file_format=True)
         (page,) = open_pages(dcmread(BytesIO(file.getvalue())))
