@@ -31,6 +31,8 @@ app = typer.Typer(
     epilog="First steps: [bold]dicom-node demo[/bold] shows it at work; [bold]doctor[/bold] checks a set-up.",
 )
 
+rules = typer.Typer(no_args_is_help=True, help="Which studies are analysed: the [[rules]] of the configuration.")
+
 RUNNING = "Run the node"
 OPERATING = "Look after it"
 TRYING = "Try it"
@@ -43,6 +45,7 @@ StudyUID = Annotated[str, typer.Argument(help="Study Instance UID.", metavar="ST
 Bundles = Annotated[Path | None, typer.Option(help="Folder of model bundles; the shipped ones by default.")]
 Runtime = Annotated[Literal["onnx", "tensorflow"], typer.Option(help="What runs the models.")]
 _CONFIG = Path("config/node.toml")
+app.add_typer(rules, name="rules", rich_help_panel=OPERATING)
 
 
 @app.command(rich_help_panel=RUNNING)
@@ -202,6 +205,32 @@ def retention(config: Config = _CONFIG) -> None:
     from dicom_node.operate.status import show_removable
 
     show_removable(load_settings(config))
+
+
+@app.command(rich_help_panel=OPERATING)
+def conformance(
+    config: Config = _CONFIG,
+    html: Annotated[bool, typer.Option("--html", help="Print a page of HTML; else Markdown.")] = False,
+) -> None:
+    """Print the DICOM conformance statement of the node with this configuration."""
+    from dicom_node.operate.conformance import build_statement, write_html, write_markdown
+
+    statement = build_statement(load_settings(config))
+    typer.echo(write_html(statement) if html else write_markdown(statement))
+
+
+@rules.command("test")
+def explain_rules(
+    files: Annotated[list[Path], typer.Argument(help="DICOM files of one or more studies, or folders.", exists=True)],
+    config: Config = _CONFIG,
+) -> None:
+    """Say what the rules make of some files: which one decides and why, and why the others do not.
+
+    Shows values of the files' headers, which may be patient data.
+    """
+    from dicom_node.operate.rules import show_judgements
+
+    show_judgements(load_settings(config), files)
 
 
 @app.command(rich_help_panel=OPERATING)

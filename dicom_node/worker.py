@@ -68,6 +68,7 @@ def run_worker(settings: Settings) -> int:
         decode=decoder,
         analysis=settings.analysis,
         reject_superseded=settings.results.reject_superseded,
+        rules=settings.rules,
     )
     line, archives = schedule_line(settings, store, results), schedule_questions(settings, store)
     alerts = schedule_alerts(settings, store)

@@ -9,6 +9,7 @@ from dicom_node.settings.configuration import Settings, load_settings
 from dicom_node.settings.node import DatabaseSettings, NodeSettings, WebSettings
 from dicom_node.settings.peers import Archive, Destination, Proof, Sender
 from dicom_node.settings.retention import RetentionSettings
+from dicom_node.settings.rules import ROUTINE, Action, Condition, Images, Operator, Rule
 from dicom_node.settings.stages import (
     MOST_ASSOCIATIONS,
     AnalysisSettings,
@@ -23,21 +24,27 @@ from dicom_node.settings.tls import TLSFiles, TLSSettings
 
 __all__ = [
     "MOST_ASSOCIATIONS",
+    "ROUTINE",
+    "Action",
     "AlertSettings",
     "AnalysisSettings",
     "Archive",
     "AuditSettings",
     "CompletionSettings",
+    "Condition",
     "DatabaseSettings",
     "Destination",
     "HeaderPolicy",
+    "Images",
     "ModelSettings",
     "NodeSettings",
+    "Operator",
     "Proof",
     "ReceiveSettings",
     "ReconcileSettings",
     "ResultSettings",
     "RetentionSettings",
+    "Rule",
     "Sender",
     "Settings",
     "TLSFiles",

@@ -173,11 +173,13 @@ class DeliveryStore(Database):
     def retry(self, study_instance_uid: str | None, destination: str | None = None) -> int:
         """Try again what has failed or is parked; return how many revisions that concerns.
 
-        Of every study and destination where None. With a destination, what failed before it had results stays.
+        Of every study and destination where None. With a destination, what failed before it had results stays. What a
+        rule has excluded is looked at again, by the rules of now, where its study is named.
         """
         failed = [revisions.c.state == RevisionState.FAILED]
         if study_instance_uid is not None:
-            failed.append(revisions.c.study_instance_uid == study_instance_uid)
+            again_if = (RevisionState.FAILED, RevisionState.EXCLUDED)
+            failed = [revisions.c.state.in_(again_if), revisions.c.study_instance_uid == study_instance_uid]
         with self._writing() as connection:
             again = reopen_parked(connection, study_instance_uid, destination)
             columns = (revisions.c.study_instance_uid, revisions.c.digest)

@@ -38,6 +38,8 @@ class RevisionState(StrEnum):
     """Results are encoded and on disk."""
     DONE = "done"
     """Every destination has every result, proven as far as it can prove it."""
+    EXCLUDED = "excluded"
+    """A rule of the configuration says that it is not analysed: there are no results."""
     FAILED = "failed"
     """A step failed in a way that retries do not mend; an operator must look."""
     SUPERSEDED = "superseded"

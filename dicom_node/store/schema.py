@@ -4,6 +4,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+NUMBER = "0002"
+"""Of this schema: the last step in `migrations/versions`."""
+
 metadata = sa.MetaData()
 
 instances = sa.Table(

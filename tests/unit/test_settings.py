@@ -179,9 +179,9 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_destination_may_name_who_answers_its_questions(tmp_path):
-    shown = CONFIG.read_text().replace("#[[archives]]", "[[archives]]")
-    for key in ("name", "ae_title", "host", "port"):
-        shown = shown.replace(f"#{key} = ", f"{key} = ")
+    before, archives, after = CONFIG.read_text().partition("#[[archives]]")
+    block, end, after = after.partition("\n\n")
+    shown = before + (archives + block).replace("\n#", "\n").removeprefix("#") + end + after
     shown = shown.replace('# verify_at = ""', 'verify_at = "queries"')
     path = tmp_path / "node.toml"
     path.write_text(shown)
