@@ -1,11 +1,15 @@
 """Every accepted study ends in something visible: missing, altered and unforeseen included."""
 
+import time
+
 import pytest
 from result_bench import build_small_dx, patient_id_bytes
 
 from dicom_node.assemble.study import ALTERED, MISSING, read_study
 from dicom_node.result_sets import CRASHED, UNFORESEEN, ResultSets
 from dicom_node.settings import DEFAULT_ENCODINGS, HeaderPolicy
+from dicom_node.statistics.counting import NO_REGION, gather_statistics
+from dicom_node.statistics.recording import name_reason
 from inference.types import Decision
 
 
@@ -28,6 +32,20 @@ def test_a_sound_study_is_analysed_and_made_once(node):
     assert [ds.Modality for ds in made] == ["OT", "OT", "OT", "DOC"]
     assert all(decision != Decision.NOT_ANALYSED for decision, _ in decisions(node).values())
     assert set(decisions(node)) == {first.SOPInstanceUID, second.SOPInstanceUID}
+
+
+def test_every_image_of_a_study_is_in_the_statistics_as_the_models_said(node):
+    first, _, file, _ = two_images(node)
+    file.write_bytes(b"")
+    before = time.time()
+    node.make(first.StudyInstanceUID)
+    found = gather_statistics(node.store, weeks=2, now=time.time() + 1)
+    assert [(one.name, one.images) for one in found.regions if one.name != NO_REGION] == [("LEG", 1)]
+    assert found.total.images == 2
+    assert found.reasons == ((name_reason(ALTERED), 1),)
+    assert found.total.times.versions == 1
+    distances = node.store.scope_distances("tiny-region 0.0.1", before - 1)
+    assert (len(distances.values), distances.studies) == (1, 1)
 
 
 def test_what_the_configuration_says_of_header_against_pixels_is_done(node, pipeline):
