@@ -11,7 +11,8 @@ from dicom_node.store.records import DeliveryState, RevisionState
 from dicom_node.store.schema import deliveries, image_statistics, revisions, studies, timings
 
 _UNDELIVERED = (DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.PARKED)
-_UNFINISHED = tuple(state for state in RevisionState if state is not RevisionState.DONE)
+_ENDED = (RevisionState.DONE, RevisionState.SUPERSEDED)
+_UNFINISHED = tuple(state for state in RevisionState if state not in _ENDED)
 
 
 @dataclass(frozen=True, kw_only=True)
