@@ -13,6 +13,7 @@ from dicom_node.demo.archives import OrthancArchive
 from dicom_node.demo.viewer import NoViewerError, address_of, configure_dicomweb, fetch_viewer, running_viewer
 from dicom_node.encode.results import encode_study
 from dicom_node.result_sets import to_part10
+from dicom_node.settings import Encoding
 from inference.types import Decision, FracturePrediction
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.browser]
@@ -133,7 +134,7 @@ def viewer(tmp_path_factory):
         archive.start()
         stack.callback(archive.stop)
         for source, analysis in studies.values():
-            for ds in (source, *(result.ds for result in encode_study(analysis, ae_title="NODE"))):
+            for ds in (source, *(result.ds for result in encode_study(analysis, ae_title="NODE", encodings=tuple(Encoding)))):
                 archive.post("/instances", to_part10(ds))
         address = stack.enter_context(running_viewer(files, archive.http_port))
         browser = stack.enter_context(playwright.sync_playwright()).chromium.launch(
