@@ -25,23 +25,6 @@ from dicom_node.settings import DEFAULT_ENCODINGS, Encoding
 from dicom_node.values import Instance, ResultKind, ResultObject, Study, StudyAnalysis
 from inference.overlay import render_original, render_overlay
 
-_ENCODINGS = {
-    ResultKind.SUMMARY: Encoding.SECONDARY_CAPTURE,
-    ResultKind.SECONDARY_CAPTURE: Encoding.SECONDARY_CAPTURE,
-    ResultKind.ENCAPSULATED_PDF: Encoding.REPORT,
-    ResultKind.STRUCTURED_REPORT: Encoding.STRUCTURED_REPORT,
-    ResultKind.PRESENTATION_STATE: Encoding.PRESENTATION_STATE,
-    ResultKind.KEY_OBJECTS: Encoding.KEY_OBJECTS,
-}
-"""What an object is part of; a rejection note goes to every destination."""
-
-
-def list_kinds(encodings: Collection[Encoding]) -> frozenset[ResultKind]:
-    """List the kinds of objects that a destination gets; captures always, and what rejects them."""
-    wanted = {*encodings, Encoding.SECONDARY_CAPTURE}
-    return frozenset(kind for kind in ResultKind if kind not in _ENCODINGS or _ENCODINGS[kind] in wanted)
-
-
 _LOGGER = logging.getLogger(__name__)
 
 

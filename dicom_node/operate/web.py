@@ -12,7 +12,9 @@ import uvicorn
 from fastapi import FastAPI, Query, Response, status
 
 from dicom_node import __version__
+from dicom_node.alerts.alerting import watching_worker
 from dicom_node.durable import write_durably
+from dicom_node.operate.metrics import build_metrics
 from dicom_node.processes import wait_for_stop
 from dicom_node.receive.admission import DiskWatermark
 from dicom_node.receive.status import RefusedError
@@ -24,8 +26,9 @@ _LISTEN = "0A"
 
 
 def build_app(settings: Settings, store: Store) -> FastAPI:
-    """Build the application: `/healthz`, `/readyz`, `/studies`."""
+    """Build the application: `/healthz`, `/readyz`, `/studies`, `/metrics`."""
     app = FastAPI(title="DICOM fracture AI node", version=__version__, docs_url=None, redoc_url=None)
+    app.include_router(build_metrics(settings, store))
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
@@ -118,7 +121,8 @@ def run_web(settings: Settings) -> int:
     # In a thread of its own uvicorn leaves the signals to us, and a stop is an exit with code 0.
     thread = threading.Thread(target=server.run, name="web")
     thread.start()
-    wait_for_stop(unless=lambda: not thread.is_alive())
+    with watching_worker(settings, store):
+        wait_for_stop(unless=lambda: not thread.is_alive())
     server.should_exit = True
     thread.join()
     store.close()

@@ -4,7 +4,9 @@ One SQLAlchemy URL: SQLite with a write-ahead log by default, PostgreSQL when th
 instances can be rebuilt from the spool, which stays the truth about what was received.
 """
 
+from dicom_node.store.alert_store import AlertKey, ToldAlert
 from dicom_node.store.expectations import describe_expectation
+from dicom_node.store.gauge_store import Backlog, Durations
 from dicom_node.store.records import (
     Admission,
     Alarm,
@@ -13,6 +15,7 @@ from dicom_node.store.records import (
     DueDelivery,
     EarlierVersion,
     Finding,
+    ImageStatistic,
     InstanceRole,
     OpenStudy,
     ReceivedInstance,
@@ -26,16 +29,23 @@ from dicom_node.store.records import (
     UnmadeRevision,
     UnprovenResult,
 )
+from dicom_node.store.statistics_store import WEEK_S, ImageCount, VersionTime
 from dicom_node.store.store import Store, revision_digest
 
 __all__ = [
+    "WEEK_S",
     "Admission",
     "Alarm",
+    "AlertKey",
+    "Backlog",
     "DeliveryState",
     "DestinationStatus",
     "DueDelivery",
+    "Durations",
     "EarlierVersion",
     "Finding",
+    "ImageCount",
+    "ImageStatistic",
     "InstanceRole",
     "OpenStudy",
     "ReceivedInstance",
@@ -46,9 +56,11 @@ __all__ = [
     "RevisionStatus",
     "Store",
     "StoredResult",
+    "ToldAlert",
     "UndeliveredResult",
     "UnmadeRevision",
     "UnprovenResult",
+    "VersionTime",
     "describe_expectation",
     "revision_digest",
 ]

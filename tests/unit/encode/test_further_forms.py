@@ -10,7 +10,8 @@ from pydicom.uid import Comprehensive3DSRStorage
 
 import dicom_node.encode.results
 from dicom_node.encode.report.wording import NEVER_CAME
-from dicom_node.encode.results import encode_study, list_kinds
+from dicom_node.encode.results import encode_study
+from dicom_node.encode.sop_classes import list_kinds
 from dicom_node.identity import DISCLAIMER, is_own_result
 from dicom_node.settings import DEFAULT_ENCODINGS, Encoding
 from dicom_node.values import Expectation, ListedImage, ResultKind, ResultReference
