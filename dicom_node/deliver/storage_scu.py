@@ -92,9 +92,7 @@ def find_accepted(destination: Destination, ae_title: str, sop_classes: Collecti
     AssociationError
         No association could be had.
     """
-    contexts = [build_context(Verification)]
-    contexts += [build_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for uid in sop_classes]
-    with request_association(destination, ae_title, contexts) as assoc:
+    with request_association(destination, ae_title, propose_results(sop_classes)) as assoc:
         accepted = {context.abstract_syntax for context in assoc.accepted_contexts}
     return frozenset(uid for uid in sop_classes if uid in accepted)
 
