@@ -17,6 +17,8 @@ from dicom_node.errors import ConfigurationError, NodeError
 from dicom_node.logs import configure_logging
 from dicom_node.processes import keep_private
 from dicom_node.settings import Settings, load_settings
+from dicom_node.web.commands import tokens as web_tokens
+from dicom_node.web.commands import users as web_users
 from inference.errors import BundleError
 
 app = typer.Typer(
@@ -34,6 +36,8 @@ app = typer.Typer(
 RUNNING = "Run the node"
 OPERATING = "Look after it"
 TRYING = "Try it"
+app.add_typer(web_users, name="web-user", rich_help_panel=OPERATING)
+app.add_typer(web_tokens, name="web-token", rich_help_panel=OPERATING)
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file.", envvar="DICOM_NODE_CONFIG", show_default=True)
@@ -78,8 +82,8 @@ def worker(config: Config = _CONFIG, verbose: Verbose = False) -> None:
 
 @app.command(rich_help_panel=RUNNING)
 def web(config: Config = _CONFIG, verbose: Verbose = False) -> None:
-    """Run the web process alone: /healthz, /readyz, /studies."""
-    from dicom_node.operate.web import run_web
+    """Run the web process alone: the pages, POST /predict, /healthz, /readyz."""
+    from dicom_node.web.server import run_web
 
     settings = _prepare(config, verbose=verbose)
     with _audited(settings, "web"):

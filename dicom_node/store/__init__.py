@@ -4,6 +4,7 @@ One SQLAlchemy URL: SQLite with a write-ahead log by default, PostgreSQL when th
 instances can be rebuilt from the spool, which stays the truth about what was received.
 """
 
+from dicom_node.store.accounts import Accounts, WebToken, WebUser
 from dicom_node.store.expectations import describe_expectation
 from dicom_node.store.records import (
     Admission,
@@ -29,6 +30,7 @@ from dicom_node.store.records import (
 from dicom_node.store.store import Store, revision_digest
 
 __all__ = [
+    "Accounts",
     "Admission",
     "Alarm",
     "DeliveryState",
@@ -49,6 +51,8 @@ __all__ = [
     "UndeliveredResult",
     "UnmadeRevision",
     "UnprovenResult",
+    "WebToken",
+    "WebUser",
     "describe_expectation",
     "revision_digest",
 ]
