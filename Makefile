@@ -60,6 +60,7 @@ bench: $(DEVELOPMENT)
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/end_to_end.py
 	$(BIN)/python benchmarks/receive.py
+	$(BIN)/python benchmarks/web_pages.py
 
 clean:
 	rm -rf $(VENV) demo_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

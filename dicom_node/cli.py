@@ -194,6 +194,25 @@ def complete(study: StudyUID, config: Config = _CONFIG) -> None:
 
 
 @app.command(rich_help_panel=OPERATING)
+def send(
+    study: StudyUID,
+    destination: Annotated[str, typer.Argument(help="Name of a destination in the configuration.")],
+    config: Config = _CONFIG,
+) -> None:
+    """Send a study's results to a destination that was not to get them, such as one configured since."""
+    from dicom_node.store import Store
+
+    settings = load_settings(config)
+    if destination not in {one.name for one in settings.destinations}:
+        _fail(f"no [[destinations]] of {config} has the name {destination!r}")
+    count = Store(settings.database_url).send(study, destination)
+    if not count:
+        _fail(f"study {study} has no results that {destination} is not to get already; see `dicom-node status`")
+    _note_operator(settings, "send", study_instance_uid=study, destination=destination)
+    typer.echo(f"{count} result(s) will be sent to {destination}")
+
+
+@app.command(rich_help_panel=OPERATING)
 def retention(config: Config = _CONFIG) -> None:
     """Show which studies' files retention would remove now. Removes nothing: the worker does, by itself."""
     from dicom_node.operate.status import show_removable

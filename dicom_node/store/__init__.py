@@ -28,8 +28,10 @@ from dicom_node.store.records import (
     UnprovenResult,
 )
 from dicom_node.store.store import Store, revision_digest
+from dicom_node.store.worklist import RECEIVING, Event, WorklistEntry, WorklistQuery
 
 __all__ = [
+    "RECEIVING",
     "Accounts",
     "Admission",
     "Alarm",
@@ -37,6 +39,7 @@ __all__ = [
     "DestinationStatus",
     "DueDelivery",
     "EarlierVersion",
+    "Event",
     "Finding",
     "InstanceRole",
     "OpenStudy",
@@ -53,6 +56,8 @@ __all__ = [
     "UnprovenResult",
     "WebToken",
     "WebUser",
+    "WorklistEntry",
+    "WorklistQuery",
     "describe_expectation",
     "revision_digest",
 ]

@@ -52,6 +52,7 @@ from dicom_node.store.schema import (
     revisions,
     studies,
 )
+from dicom_node.store.worklist import WorklistStore
 
 _TIMES_OF_TRIES = (
     dispatches.c.next_try_at,
@@ -67,7 +68,7 @@ def revision_digest(sop_instance_uids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()[:32]
 
 
-class Store(DeliveryStore, ArchiveStore, RetentionStore):
+class Store(DeliveryStore, ArchiveStore, RetentionStore, WorklistStore):
     """The state of the node. Safe to use from several threads and processes."""
 
     # Receive

@@ -42,4 +42,5 @@ def run_web(settings: Settings) -> int:
         wait_for_stop(unless=lambda: not thread.is_alive())
         server.should_exit = True
         thread.join()
+        app.state.site.close()
     return 0 if server.started else 1

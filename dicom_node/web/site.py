@@ -9,6 +9,8 @@ from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.settings import Settings
 from dicom_node.store import Accounts, Store
 from dicom_node.web.first_run import FirstRun
+from dicom_node.web.identities import Identities
+from dicom_node.web.pictures import Pictures
 from dicom_node.web.sign_in import SignIn, Visitor
 
 
@@ -21,10 +23,14 @@ class Site:
     accounts: Accounts
     sign_in: SignIn
     first_run: FirstRun
+    identities: Identities
+    pictures: Pictures
     trail: AuditTrail
 
     def close(self) -> None:
-        """Nothing to close yet."""
+        """End what runs beside the pages."""
+        self.identities.close()
+        self.pictures.close()
 
     def note(self, visitor: Visitor, action: str, **facts: str | None) -> None:
         """Write a line of the audit trail: what a user has done or seen."""
@@ -40,6 +46,8 @@ def build_site(settings: Settings, store: Store, accounts: Accounts) -> Site:
         accounts=accounts,
         sign_in=SignIn(accounts, settings.web, trail),
         first_run=FirstRun(settings.node.first_run_file, accounts),
+        identities=Identities(store, settings.node.spool_dir),
+        pictures=Pictures(settings.analysis),
         trail=trail,
     )
 
