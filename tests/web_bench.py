@@ -7,7 +7,7 @@ from typing import Any, Self
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 
-from dicom_node.settings import Destination, NodeSettings, Sender, Settings, WebSettings
+from dicom_node.settings import Destination, ModelSettings, NodeSettings, Sender, Settings, WebSettings
 from dicom_node.store import Accounts, Store
 from dicom_node.store.web_schema import web_sessions
 from dicom_node.web import passwords
@@ -23,7 +23,7 @@ SLOW_HASHER = passwords._HASHER  # noqa: SLF001  # the one that is used
 FAST_HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
 
-def build_settings(folder: Path, **web: Any) -> Settings:
+def build_settings(folder: Path, *, bundles: Path | None = None, **web: Any) -> Settings:
     """Build the configuration of a node with two destinations; keywords are those of `[web]`."""
     return Settings(
         node=NodeSettings(ae_title="FRACTUREAI", data_dir=folder),
@@ -32,6 +32,7 @@ def build_settings(folder: Path, **web: Any) -> Settings:
             Destination(name=name, ae_title="ORTHANC", host="127.0.0.1", port=4242) for name in ("archive", "second")
         ),
         web=WebSettings(**web),
+        models=ModelSettings(bundles=bundles) if bundles else ModelSettings(),
     )
 
 

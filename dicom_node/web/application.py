@@ -14,7 +14,7 @@ from dicom_node.settings import Settings
 from dicom_node.store import Accounts, Store
 from dicom_node.web import health, programs
 from dicom_node.web.access import LIVE, ForbiddenError, SignInRequiredError, TokenRequiredError, cookie_name
-from dicom_node.web.pages import account, signing_in, study, users, worklist
+from dicom_node.web.pages import account, signing_in, study, upload, users, worklist
 from dicom_node.web.protection import Protection
 from dicom_node.web.site import build_site
 from dicom_node.web.templating import FOLDER, render
@@ -26,7 +26,7 @@ def build_app(settings: Settings, store: Store, accounts: Accounts) -> FastAPI:
     """Build the application."""
     app = FastAPI(title="DICOM fracture AI node", version=__version__, docs_url=None, redoc_url=None)
     app.state.site = build_site(settings, store, accounts)
-    for module in (health, programs, signing_in, worklist, study, account, users):
+    for module in (health, programs, signing_in, worklist, study, upload, account, users):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     for kind, handler in _HANDLERS.items():

@@ -16,6 +16,7 @@ class Entry:
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(path="/", label="Worklist"),
+    Entry(path="/upload", label="Upload", permission=Permission.SEE_PATIENTS),
     Entry(path="/account", label="Account"),
     Entry(path="/users", label="Users", permission=Permission.ADMINISTER),
 )

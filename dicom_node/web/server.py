@@ -19,6 +19,7 @@ def run_web(settings: Settings) -> int:
     web = settings.web
     with closing(Store(settings.database_url)) as store, closing(Accounts(settings.database_url)) as accounts:
         app = build_app(settings, store, accounts)
+        app.state.site.predictions.remove_left_behind()
         if app.state.site.first_run.prepare():
             where = f"http://{web.host}:{web.port}/first-run"
             _LOGGER.warning("nobody can sign in yet: %s, with the token in %s", where, settings.node.first_run_file)

@@ -11,6 +11,7 @@ from dicom_node.store import Accounts, Store
 from dicom_node.web.first_run import FirstRun
 from dicom_node.web.identities import Identities
 from dicom_node.web.pictures import Pictures
+from dicom_node.web.predictions import Predictions
 from dicom_node.web.sign_in import SignIn, Visitor
 
 
@@ -25,12 +26,14 @@ class Site:
     first_run: FirstRun
     identities: Identities
     pictures: Pictures
+    predictions: Predictions
     trail: AuditTrail
 
     def close(self) -> None:
         """End what runs beside the pages."""
         self.identities.close()
         self.pictures.close()
+        self.predictions.close()
 
     def note(self, visitor: Visitor, action: str, **facts: str | None) -> None:
         """Write a line of the audit trail: what a user has done or seen."""
@@ -48,6 +51,7 @@ def build_site(settings: Settings, store: Store, accounts: Accounts) -> Site:
         first_run=FirstRun(settings.node.first_run_file, accounts),
         identities=Identities(store, settings.node.spool_dir),
         pictures=Pictures(settings.analysis),
+        predictions=Predictions(settings),
         trail=trail,
     )
 
