@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
-.PHONY: demo test check format faults chaos fuzz bench clean
+.PHONY: demo test check format faults chaos load fuzz bench clean
 
 demo: $(RUNTIME)
 	$(BIN)/dicom-node demo
@@ -49,6 +49,10 @@ ASSOCIATIONS ?= 10000
 chaos: $(DEVELOPMENT)
 	CHAOS_KILLS=$(KILLS) $(BIN)/pytest -s tests/chaos
 	SOAK_ASSOCIATIONS=$(ASSOCIATIONS) $(BIN)/pytest -s tests/faults/test_resources_limits.py -k associations
+
+STUDIES ?= 2000
+load: $(DEVELOPMENT)
+	LOAD_STUDIES=$(STUDIES) $(BIN)/pytest -s tests/load
 
 CASES ?= 20000
 fuzz: $(DEVELOPMENT)

@@ -68,9 +68,19 @@ def contradicts(header: Dataset, region: str) -> str | None:
 
 def name_region(header: Dataset) -> str | None:
     """Return the region that the header names; None when it names none, several, or what is no single region."""
-    whole, *words = _terms(header)
-    named = {_OWN[term] for term in ([whole] if whole in _OWN else words) if term in _OWN}
+    named = _named(header)
     return (named.pop() or None) if len(named) == 1 else None
+
+
+def name_several(header: Dataset) -> tuple[str, ...]:
+    """Return the regions that the header names, sorted, where they are more than one."""
+    named = sorted(_named(header) - {""})
+    return tuple(named) if len(named) > 1 else ()
+
+
+def _named(header: Dataset) -> set[str]:
+    whole, *words = _terms(header)
+    return {_OWN[term] for term in ([whole] if whole in _OWN else words) if term in _OWN}
 
 
 def _terms(header: Dataset) -> tuple[str, ...]:

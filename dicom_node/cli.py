@@ -130,6 +130,12 @@ def demo(
     archive: Annotated[
         Literal["auto", "orthanc", "builtin"], typer.Option(help="Archive to show it with; auto: Orthanc if installed.")
     ] = "auto",
+    viewer: Annotated[
+        bool | None,
+        typer.Option(
+            help="End in a viewer (OHIF, fetched with npm) until interrupted; by default where a person looks on."
+        ),
+    ] = None,
 ) -> None:
     """Show the main job: an archive, the node, studies sent as a PACS would, and what comes back.
 
@@ -137,7 +143,8 @@ def demo(
     """
     from dicom_node.demo.run import run_demo
 
-    raise typer.Exit(run_demo(paths or [], out=out, archive=archive))
+    looked_at = sys.stdout.isatty() if viewer is None else viewer
+    raise typer.Exit(run_demo(paths or [], out=out, archive=archive, viewer=looked_at))
 
 
 @app.command(rich_help_panel=OPERATING)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, SetWorkflowID
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSConfiguredInstance, SetWorkflowID
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.deliver import Prover, send_pending
@@ -104,6 +104,11 @@ class StudyWorkflow(DBOSConfiguredInstance):
         A study that has taken the worker down too often gets that report without being opened; one that takes it down
         even so is left to an operator, for no other study would get its turn.
         """
+        newer = self._store.superseding_version(study_instance_uid, digest)
+        if newer is not None:
+            reason = f"version {newer}, which holds all its images, was made before it and is the one to go by"
+            self._store.set_revision_state(study_instance_uid, digest, RevisionState.SUPERSEDED, reason=reason)
+            return
         self._store.set_revision_state(study_instance_uid, digest, RevisionState.ANALYSING)
         state, reason = RevisionState.DELIVERING, ""
         crashes, most = _count_crashes(), self._settings.analysis.crashes_per_study
@@ -198,7 +203,8 @@ def _delivery_queue(destination: str) -> str:
 def running_workflows(settings: Settings) -> Iterator[None]:
     """Run the workflow engine: recovers what a crash left behind, drains within the node's grace period on leaving.
 
-    A `StudyWorkflow` must have been made before.
+    An analysis that takes longer than that ends there, and the next start makes another attempt. A `StudyWorkflow` must
+    have been made before.
     """
     DBOS.launch()
     DBOS.register_queue(_ANALYSIS_QUEUE, worker_concurrency=1, polling_interval_sec=_POLLING_S)
@@ -209,6 +215,19 @@ def running_workflows(settings: Settings) -> Iterator[None]:
         yield
     finally:
         DBOS.destroy(workflow_completion_timeout_sec=math.ceil(settings.node.grace_s))
+        _end_analyses(settings)
+
+
+def _end_analyses(settings: Settings) -> None:
+    """End what is still analysed when the node stops in order: taken up again, it would count as a crash."""
+    engine = DBOSClient(system_database_url=settings.workflow_url)
+    try:
+        begun = engine.list_workflows(status="PENDING", queue_name=_ANALYSIS_QUEUE, load_input=False, load_output=False)
+        engine.cancel_workflows([workflow.workflow_id for workflow in begun])
+    except SQLAlchemyError as error:
+        _LOGGER.warning("what was analysed will count as a crash of its study: %s", type(error).__name__)
+    finally:
+        engine.destroy()
 
 
 def configure_workflows(settings: Settings) -> None:

@@ -69,9 +69,23 @@ def _protocol(metrics: Mapping[str, Any]) -> str:
 and patients kept together, stratified by region and label, seed {recipe["seed"]}. Every figure below comes from
 predictions on radiographs that the fold's model did not see (`out_of_fold.csv`; `fracture-models verify` computes them
 again); calibration and operating points behind a figure come from the other folds. Intervals: 95 %, bootstrap over
-blocks. {frozen} were trained for {recipe["epochs"]} epochs at a learning rate of {recipe["learning_rate"]:g} on random
-variations, each drawn once; batch normalisation keeps its statistics.
+blocks. {frozen} were trained for {_describe_stages(recipe)} at a learning rate of
+{recipe["learning_rate"]:g} on random variations, each drawn once; batch normalisation keeps its statistics.
 """
+
+
+def _describe_stages(recipe: Mapping[str, Any]) -> str:
+    """Say how long it learned from squares of which size, and which size it reads where that is another one."""
+    stages: list[Mapping[str, Any]] = []
+    stage: Mapping[str, Any] | None = recipe
+    while stage is not None:
+        stages.insert(0, stage)
+        stage = stage.get("first")
+    said = ", then ".join(
+        f"{one['epochs']} epochs on squares of {one['image_size']} pixels" for one in stages if one["epochs"]
+    )
+    read = "" if recipe["epochs"] else f" (it reads squares of {recipe['image_size']}, and finds finer detail so)"
+    return said + read
 
 
 def _show(figure: Mapping[str, float | None]) -> str:

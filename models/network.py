@@ -37,9 +37,9 @@ class Network:
         """Return the part up to a layer (the input alone when empty) and the trainable rest.
 
         The rest answers a dictionary: for each task its logits, and with `taught_cells` the cells of the fracture head,
-        if it has any, under `CELLS`. What a `pretrained` network has learned from a million pictures stays where training
-        could hardly better it: the statistics of batch normalisation (batches are small and much alike), and wide
-        depthwise kernels (few weights, whose gradient takes a fifth to a half of the time on processors).
+        if it has any, under `CELLS`. What a `pretrained` network has learned from a million pictures stays where
+        training could hardly better it: batch normalisation (batches are small and much alike), and wide depthwise
+        kernels (few weights, whose gradient takes a fifth of the time on processors).
         """
         start, cut = self._cut(frozen_until)
         outputs = {}
@@ -69,7 +69,7 @@ class Network:
 
 def _stays(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return max(layer.kernel_size) > WIDE
+        return bool(max(layer.kernel_size) > WIDE)
     return isinstance(layer, keras.layers.BatchNormalization)
 
 

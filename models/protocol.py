@@ -165,8 +165,9 @@ class Experiment:
             history = self.read_history(name)
         else:
             history = self._begin(network, chosen, name)
-            epochs = fit(top, self._features, self.lessons, chosen, self.recipe, state=self._store / name)
-            history += [{**epoch, "epoch": epoch["epoch"] + len(history)} for epoch in epochs]
+            if self.recipe.epochs:
+                epochs = fit(top, self._features, self.lessons, chosen, self.recipe, state=self._store / name)
+                history += [{**epoch, "epoch": epoch["epoch"] + len(history)} for epoch in epochs]
             top.save_weights(weights)
             curve.write_text(json.dumps(history), encoding="utf-8")
         if fold is not None:

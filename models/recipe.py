@@ -21,6 +21,7 @@ class Recipe:
     frozen_until: str = ""
     """The last layer that keeps the weights it starts with; none when empty."""
     epochs: int
+    """0 after a stage that came before: nothing more is learned, the model only reads squares of another size."""
     batch_size: int
     learning_rate: float
     localisation: float = 0.0

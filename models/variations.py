@@ -50,7 +50,8 @@ def schedule(samples: Sequence[Sample], recipe: Recipe) -> IntArray:
     Every fracture in every epoch, and negatives drawn so that scarce regions are seen more often than they occur
     (inversely to the square root of their number).
     """
-    return np.stack([_draw(samples, recipe, epoch) for epoch in range(recipe.epochs)])
+    epochs = [_draw(samples, recipe, epoch) for epoch in range(recipe.epochs)]
+    return np.stack(epochs) if epochs else np.empty((0, 0), np.int64)
 
 
 def _draw(samples: Sequence[Sample], recipe: Recipe, epoch: int) -> IntArray:

@@ -15,6 +15,7 @@ QUOTED = "Unmistakable^Patient"
 """What an exception may quote, and no log may."""
 HANGING, CRASHING, EATING, SOUND = 101, 102, 103, 104
 """Rows of the radiographs that `answer` treats so."""
+HOARDED: list[bytearray] = []
 
 
 def prepare() -> None:
@@ -59,6 +60,17 @@ def measure_growth_mb(_prepared: None, path: Path) -> float:
     before = _largest_mb()
     load_radiograph(path)
     return _largest_mb() - before
+
+
+def hoard(_prepared: None, count: int) -> None:
+    """Keep so many 10**6 bytes for ever, as a decoder with a leak does."""
+    HOARDED.append(bytearray(count * 10**6))
+
+
+def need(_prepared: None, count: int) -> int:
+    """Take so many 10**6 bytes for a moment; return the number of the child."""
+    bytearray(count * 10**6)
+    return os.getpid()
 
 
 def decode_whatever_it_is(_prepared: None, path: Path) -> None:

@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -26,12 +26,18 @@ from running import Node, children_of, results_among, wait_for
 
 from dicom_node.demo.archives import OrthancArchive, find_free_port
 from dicom_node.result_sets import to_part10
-from dicom_node.store import RevisionState, Store
+from dicom_node.store import RevisionState, RevisionStatus
 from inference.testing import build_tiny_bundles
 
 PIXELS = phantom(128, 100)
 PATIENCE_S = 240
 """How long the node may take for whatever is waited for, on a machine that is busy with other things."""
+_UNDONE = """
+SELECT (SELECT COUNT(*) FROM studies WHERE first_open_at IS NOT NULL),
+       (SELECT COUNT(*) FROM revisions WHERE state IN ('queued', 'analysing')),
+       (SELECT COUNT(*) FROM revisions WHERE state = 'delivering')
+     + (SELECT COUNT(*) FROM deliveries WHERE state IN ('pending', 'sent'))
+"""
 
 
 @dataclass
@@ -156,18 +162,36 @@ class Bench:
 
     # Counting
 
-    def wait_until_done(self, studies: set[str]) -> None:
-        """Wait until nothing of these studies is open or under way."""
-        with closing(self.node.store()) as store:
-            wait_for("every study is done", lambda: _is_done(store, studies), within_s=PATIENCE_S, poll_s=0.5)
+    def wait_until_done(self) -> None:
+        """Wait until nothing is open or under way; not longer than PATIENCE_S for the next change of anything."""
+        left, deadline = self._count_undone(), time.monotonic() + PATIENCE_S
+        while sum(left) > 0:
+            assert time.monotonic() < deadline, f"for {PATIENCE_S} s nothing has changed: {left}"
+            time.sleep(0.5)
+            if (now := self._count_undone()) != left:
+                left, deadline = now, time.monotonic() + PATIENCE_S
 
-    def check(self, study: str) -> int:
+    def _count_undone(self) -> tuple[int, int, int]:
+        """Count open studies, revisions without results, and results on their way."""
+        database = f"file:{self.node.settings.node.data_dir / 'node.sqlite'}?mode=ro"
+        with closing(sqlite3.connect(database, uri=True, timeout=PATIENCE_S)) as connection:
+            open_studies, unmade, on_their_way = connection.execute(_UNDONE).fetchone()
+        return open_studies, unmade, on_their_way
+
+    def list_revisions(self) -> dict[str, list[RevisionStatus]]:
+        """List what became of every study, version by version."""
+        found: dict[str, list[RevisionStatus]] = defaultdict(list)
+        with closing(self.node.store()) as store:
+            for one in sorted(store.status(1_000_000), key=lambda one: one.version):
+                found[one.study_instance_uid].append(one)
+        return found
+
+    def check(self, study: str, revisions: Sequence[RevisionStatus] | None = None) -> int:
         """Assert that a study was analysed once for each of its revisions; return how many there are."""
         sent = self.sent[study]
+        if revisions is None:
+            revisions = self.list_revisions()[study]
         with closing(self.node.store()) as store:
-            revisions = sorted(
-                (one for one in store.status(1_000_000) if one.study_instance_uid == study), key=lambda one: one.version
-            )
             members = [
                 sorted(row.sop_instance_uid for row in store.revision(study, one.digest).instances) for one in revisions
             ]
@@ -213,8 +237,9 @@ class Bench:
 
     def check_all(self) -> str:
         """Wait until all is done, assert that nothing is lost, doubled or left over; say in a line what there was."""
-        self.wait_until_done(set(self.sent))
-        revisions = sum(self.check(study) for study in self.sent)
+        self.wait_until_done()
+        known = self.list_revisions()
+        revisions = sum(self.check(study, known[study]) for study in self.sent)
         self.check_files()
         acknowledged = sum(len(one.acknowledged) for one in self.sent.values())
         return (
@@ -225,13 +250,6 @@ class Bench:
 def say(line: str) -> None:
     """Print a line of the count: what a long run is for."""
     print(line, flush=True)  # noqa: T201  # as its docstring says
-
-
-def _is_done(store: Store, studies: set[str]) -> bool:
-    if any(one.study_instance_uid in studies for one in store.open_studies()):
-        return False
-    ended = {RevisionState.DONE, RevisionState.FAILED}
-    return all(one.state in ended for one in store.status(1_000_000) if one.study_instance_uid in studies)
 
 
 def _command_of(process: int) -> list[str]:

@@ -12,13 +12,20 @@ pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
 
 PROGRAMS = {
     "orthanc": ("Orthanc",),
+    "browser": ("chromium", "npm"),
     "dcmtk": ("dcmsend", "storescp", "dcmcjpeg"),
     "dicom3tools": ("dciodvfy", "dcentvfy"),
 }
 EVERYTHING = os.environ.get("DICOM_NODE_TEST_EVERYTHING") == "1"
 """Whether a skipped test is a failure: continuous integration has every program."""
-OPTIONAL = ("no FracAtlas folder", "torch is not installed", "the package with the weights")
-"""Reasons that are good ones even there: what neither Debian nor the development set-up installs."""
+OPTIONAL = (
+    "no FracAtlas folder",
+    "torch is not installed",
+    "the package with the weights",
+    "no file system may be mounted",
+)
+"""Reasons that are good ones even there: what neither Debian nor the development set-up installs, nor a kernel allows.
+"""
 
 
 def pytest_collection_modifyitems(items):

@@ -139,7 +139,11 @@ CONTENT = (
     ),
     Row(51, "missing identifiers, wrong VRs, malformed dates and numbers", "read tolerantly, copied as they are"),
     Row(52, "a preamble that is a program or a script", "written as zeros"),
-    Row(53, "chest, side views, burned-in annotation, two bones in one image", "not applicable, and said to be"),
+    Row(
+        53,
+        "chest, side views, burned-in annotation, two bones in one image",
+        "outside scope: not analysed, and said to be; else analysed, and the report says what the header tells",
+    ),
 )
 
 RESOURCES = (

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -26,7 +27,7 @@ host = "127.0.0.1"
 port = 4242
 [receive]
 processes = 2
-minimum_free_mb = 1
+minimum_free_mb = {minimum_free_mb}
 {limits}
 """
 IDLE_THREADS = 3
@@ -34,15 +35,18 @@ IDLE_THREADS = 3
 
 
 class ReceiverProcess:
-    """A receiver of two processes; `limits` are lines of `[receive]`."""
+    """A receiver of two processes; `limits` are lines of `[receive]`, `within` is a command that executes its own."""
 
-    def __init__(self, folder: Path, *, limits: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, limits: str = "", minimum_free_mb: float = 1, within: Sequence[str | Path] = ()
+    ) -> None:
         self.port, self.folder = find_free_port(), folder
         configuration = folder / "node.toml"
-        configuration.write_text(CONFIGURATION.format(port=self.port, folder=folder, limits=limits))
+        values = {"port": self.port, "folder": folder, "limits": limits, "minimum_free_mb": minimum_free_mb}
+        configuration.write_text(CONFIGURATION.format(**values))
         self.settings = load_settings(configuration)
         with (folder / "log").open("wb") as log:
-            command = [sys.executable, "-m", "dicom_node", "receiver", "--config", str(configuration)]
+            command = [*within, sys.executable, "-m", "dicom_node", "receiver", "--config", str(configuration)]
             # As `serve` starts it.
             environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)

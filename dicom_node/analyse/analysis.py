@@ -13,7 +13,12 @@ from typing import Protocol
 from pydicom import Dataset
 
 from dicom_node.analyse.grayscale import contradicts_itself
-from dicom_node.analyse.header_check import analyse_by_policy, describe_laterality_conflict
+from dicom_node.analyse.header_check import (
+    analyse_by_policy,
+    describe_burned_in_annotation,
+    describe_laterality_conflict,
+    describe_several_parts,
+)
 from dicom_node.analyse.patience import Patience
 from dicom_node.analyse.pixels import load_radiograph
 from dicom_node.errors import StudyError, describe_unforeseen
@@ -131,6 +136,12 @@ def _not_analysed(reason: str) -> RadiographAnalysis:
 
 
 def _header_flags(header: Dataset) -> tuple[str, ...]:
-    """List where the header contradicts itself."""
+    """List where the header contradicts itself, and what it says of the image that the answer is to be read with."""
     grey = "The header contradicts itself about black and white: this may be the negative of the image."
-    return tuple(filter(None, [describe_laterality_conflict(header), grey if contradicts_itself(header) else None]))
+    remarks = (
+        describe_laterality_conflict(header),
+        grey if contradicts_itself(header) else None,
+        describe_several_parts(header),
+        describe_burned_in_annotation(header),
+    )
+    return tuple(filter(None, remarks))

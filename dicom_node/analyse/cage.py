@@ -72,7 +72,7 @@ class Cage:
         Raises
         ------
         CageError
-            The child crashed, or was stopped at a limit; it is replaced.
+            The child crashed, was stopped at a limit, or ran out of memory; it is replaced.
         StudyError, InferenceError
             As raised by the function, or for what else it raised; the child lives on.
         ChildProcessError
@@ -135,7 +135,11 @@ class Cage:
         assert self._child is not None  # noqa: S101 - its callers have seen to that
         said = ""
         try:
-            return self._child.receive(limit_s)
+            outcome, payload = self._child.receive(limit_s)
+            if outcome != "memory":
+                return outcome, payload
+            # Nobody knows what it still holds: neither another try nor the next image should have to do without.
+            said = f"needed more than {self._memory_mb:g} MB of memory" if self._memory_mb else "ran out of memory"
         except TimeoutError:
             said = f"took longer than {limit_s:g} s"
         except OSError:
@@ -151,9 +155,6 @@ class Cage:
                 return payload
             case "refused", Exception():
                 raise payload
-            case "memory", _:
-                limit = f"needed more than {self._memory_mb:g} MB of memory" if self._memory_mb else "ran out of memory"
-                raise StudyError(f"{self._name} {limit}")
             case "failed", (str(kind), str(where)):
                 _LOGGER.error("%s failed: %s", self._name, where)
                 raise StudyError(f"{self._name} failed ({kind})")

@@ -24,9 +24,7 @@ class Decoder:
         UndecodableImageError
             Whatever is wrong with the file or its pixels.
         CageError
-            The decoder crashed or ran out of time over it.
-        StudyError
-            It needed too much memory.
+            The decoder crashed over it, or ran out of time or memory.
         ChildProcessError
             No decoder can be started.
         """

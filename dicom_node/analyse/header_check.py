@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pydicom import Dataset
 
-from dicom_node.body_part import contradicts, name_region
+from dicom_node.body_part import contradicts, name_region, name_several
 from dicom_node.header import code, items, texts
 from dicom_node.settings import HeaderPolicy
 from inference.types import Decision, RadiographAnalysis, Task
@@ -86,15 +86,45 @@ def describe_laterality_conflict(header: Dataset) -> str | None:
     return f"The header contradicts itself about the side: {listed}. The pixels do not tell it."
 
 
+def describe_several_parts(header: Dataset) -> str | None:
+    """Return a remark where the header says that one image shows several limbs or regions, else None.
+
+    Image Laterality B is "both left and right" (PS3.3 C.8.11.2). Exposures on Plate (C.8.1.2) says nothing of it: it
+    counts the exposures of the plate's life.
+    """
+    shown = [", ".join(name_several(header))]
+    shown += ["both sides"] if any(side == "B" for _, side in _coded_sides(header)) else []
+    said = " and ".join(filter(None, shown))
+    return f"The header says that the image shows {said}: the answer is one for the whole image." if said else None
+
+
+def describe_burned_in_annotation(header: Dataset) -> str | None:
+    """Return a remark where the header says that the image shows who the patient is and when it was taken, else None.
+
+    That is what Burned In Annotation means (PS3.3 C.7.6.1); marks of the side are none.
+    """
+    if code(header, "BurnedInAnnotation") != "YES":
+        return None
+    return "The header says that annotation is burned into the image: a hot area on it is no finding."
+
+
 def _name_sides(header: Dataset) -> Iterator[tuple[str, str]]:
-    groups = items(header, "SharedFunctionalGroupsSequence")
-    frames = [frame for group in groups for frame in items(group, "FrameAnatomySequence")]
-    coded = [(header, "Laterality"), (header, "ImageLaterality"), *((frame, "FrameLaterality") for frame in frames)]
-    for ds, keyword in coded:
-        if side := _SIDES.get(code(ds, keyword)):
+    for keyword, coded in _coded_sides(header):
+        if side := _SIDES.get(coded):
             yield keyword, side
     for keyword in ("SeriesDescription", "ProtocolName"):
         words = re.findall("[A-Z]+", " ".join(texts(header, keyword)).upper())
         sides = {_WORDS[word] for word in words if word in _WORDS}
         if len(sides) == 1:
             yield keyword, sides.pop()
+
+
+def _coded_sides(header: Dataset) -> Iterator[tuple[str, str]]:
+    groups = items(header, "SharedFunctionalGroupsSequence")
+    frames = [frame for group in groups for frame in items(group, "FrameAnatomySequence")]
+    for ds, keyword in [
+        (header, "Laterality"),
+        (header, "ImageLaterality"),
+        *((one, "FrameLaterality") for one in frames),
+    ]:
+        yield keyword, code(ds, keyword)

@@ -170,11 +170,10 @@ def _identified(digest: str, study_instance_uid: str | None, instance_number: in
 def _add_cr(ds: Dataset) -> None:
     # General Equipment, CR Series (C.8.1.1)
     ds.Manufacturer = ds.BodyPartExamined = ds.ViewPosition = ds.Laterality = ""
-    # General Image (C.7.6.1), CR Image (C.8.1.2): a picture may show a name, so it says that it does
+    # General Image (C.7.6.1), CR Image (C.8.1.2). No Burned In Annotation: without it the image may show a name or not
     ds.ContentDate = ds.ContentTime = ds.PatientOrientation = ""
     ds.ImageType = ["DERIVED", "PRIMARY"]
     ds.DerivationDescription = "Wrapped from a picture file"
-    ds.BurnedInAnnotation = "YES"
     ds.LossyImageCompression = "00"
 
 

@@ -1,6 +1,7 @@
-"""From the trail's files to the syslog server: the files are the queue, and a place in them says how far it has come.
+"""From the trail's files to the syslog server: the files are the queue, and a place in each says how far it has come.
 
-What waits survives restarts and any time without the server. A message may come twice after a crash, and the one that
+In each, because the clock may be set back over midnight: then lines are added to the file of a day that was over. What
+waits survives restarts and any time without the server. A message may come twice after a crash, and the one that
 was on its way when a connection broke may be lost, for syslog acknowledges nothing.
 """
 
@@ -34,9 +35,8 @@ _UDP_PORT, _TLS_PORT = 514, 6514
 class Place:
     """How far the trail has been forwarded."""
 
-    file: str = ""
-    """Name of the file that is read; empty: none yet."""
-    offset: int = 0
+    offsets: dict[str, int]
+    """Bytes of each file that are done with, by its name; a file without is one that has come since."""
     sent: int = 0
     """Messages sent since the trail began."""
     unreadable: int = 0
@@ -51,7 +51,7 @@ class Forwarder:
     def __init__(self, trail: AuditTrail, sender: SyslogSender) -> None:
         self._trail = trail
         self._sender = sender
-        self._place = read_place(trail.folder) or _beginning()
+        self._place = read_place(trail.folder) or _beginning(trail)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
@@ -91,24 +91,17 @@ class Forwarder:
         return not problem
 
     def _forward_batch(self) -> bool:
-        """Send some lines; tell whether there were any."""
-        if self._is_at_end_of_day():
-            return True
-        lines = list(_whole_lines(self._trail.folder / self._place.file, self._place.offset))
-        for line in lines:
-            self._send(line)
-            self._place = replace(self._place, offset=self._place.offset + len(line))
-        return bool(lines)
-
-    def _is_at_end_of_day(self) -> bool:
-        """Go on to the next file where this one has been sent to its end and a newer one is there."""
-        later = [path for path in self._trail.files() if path.name > self._place.file]
-        path = self._trail.folder / self._place.file
-        unsent = path.is_file() and any(_whole_lines(path, self._place.offset))
-        if not later or unsent:
-            return False
-        self._place = replace(self._place, file=later[0].name, offset=0)
-        return True
+        """Send some lines of the oldest file that has any; tell whether there were any."""
+        for path in self._trail.files():
+            offset = self._place.offsets.get(path.name, 0)
+            lines = list(_whole_lines(path, offset))
+            for line in lines:
+                self._send(line)
+                offset += len(line)
+                self._place = replace(self._place, offsets={**self._place.offsets, path.name: offset})
+            if lines:
+                return True
+        return False
 
     def _send(self, line: bytes) -> None:
         try:
@@ -184,7 +177,7 @@ class TrailStatus:
 
 def read_status(trail: AuditTrail, settings: AuditSettings) -> TrailStatus:
     """Read how far a trail has been forwarded."""
-    place = read_place(trail.folder) or _beginning()
+    place = read_place(trail.folder) or _beginning(trail)
     host, port = settings.syslog_host, settings.syslog_port or (_TLS_PORT if settings.tls else _UDP_PORT)
     return TrailStatus(
         folder=str(trail.folder),
@@ -207,16 +200,14 @@ def read_place(folder: Path) -> Place | None:
 def count_waiting(trail: AuditTrail, place: Place) -> int:
     """Count the lines that have not been looked at for the syslog server."""
     return sum(
-        sum(1 for _ in _whole_lines(path, place.offset if path.name == place.file else 0, most=10**9))
-        for path in trail.files()
-        if path.name >= place.file
+        sum(1 for _ in _whole_lines(path, place.offsets.get(path.name, 0), most=10**9)) for path in trail.files()
     )
 
 
-def _beginning() -> Place:
+def _beginning(trail: AuditTrail) -> Place:
     """Begin with today's file: what was before forwarding was switched on is not sent."""
     today = time.strftime("%Y-%m-%d.jsonl", time.gmtime())
-    return Place(file=today)
+    return Place(offsets={path.name: path.stat().st_size for path in trail.files() if path.name != today})
 
 
 def _place_of(folder: Path) -> Path:
@@ -226,6 +217,8 @@ def _place_of(folder: Path) -> Path:
 def _whole_lines(path: Path, offset: int, *, most: int = _LINES_A_BATCH) -> Iterator[bytes]:
     """Read lines that end from a place on; nothing where there is no file."""
     try:
+        if path.stat().st_size <= offset:
+            return  # as nearly every file of a past day
         file = path.open("rb")
     except FileNotFoundError:
         return

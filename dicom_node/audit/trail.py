@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class AuditTrail:
             self.note(event, **facts, **({"unwritten": unwritten} if unwritten else {}))
 
     def _append(self, now: datetime, line: str) -> None:
-        path = self.folder / f"{now:%Y-%m-%d}.jsonl"
+        path = self._file_of(now)
         try:
             descriptor = _open(path)
         except FileNotFoundError:
@@ -94,14 +94,24 @@ class AuditTrail:
         finally:
             os.close(descriptor)
 
+    def _file_of(self, day: datetime) -> Path:
+        return self.folder / f"{day:%Y-%m-%d}.jsonl"
+
     def files(self) -> list[Path]:
         """List the files, oldest first."""
         return sorted(self.folder.glob("????-??-??.jsonl"))
 
     def sync(self) -> None:
-        """Flush to the disk what all processes have written to the newest file."""
-        for path in self.files()[-1:]:
-            descriptor = os.open(path, os.O_WRONLY)
+        """Flush to the disk what all processes have written lately: to today's file, or just before midnight.
+
+        Not to the newest: where the clock was set back over midnight, that is another one.
+        """
+        now = datetime.now(UTC)
+        for day in (now - timedelta(days=1), now):
+            try:
+                descriptor = os.open(self._file_of(day), os.O_WRONLY)
+            except FileNotFoundError:
+                continue
             try:
                 os.fsync(descriptor)
             finally:

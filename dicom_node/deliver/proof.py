@@ -20,7 +20,7 @@ from dicom_node.deliver.verdict import Verdict, judge, may_be_asked
 from dicom_node.deliver.verification import FindError, Place, SilenceError, Sought, locate
 from dicom_node.errors import AssociationError
 from dicom_node.header import identifier, tolerate
-from dicom_node.settings import Destination, NodeSettings, Proof
+from dicom_node.settings import Archive, Destination, NodeSettings, Proof
 from dicom_node.storage_commitment import PUSH_MODEL
 from dicom_node.store import DeliveryState, DueDelivery, Store, UnprovenResult
 
@@ -39,7 +39,8 @@ class Prover:
         self._node = node
         self._store = store
         self._due = due
-        self._offered: frozenset[str] | None = None
+        self._missing: frozenset[str] = frozenset()
+        """SOP classes that were asked for and are not offered."""
         self._troubles: dict[str, str] = {}
         """Why an answer is still to be had, by SOP Instance UID."""
 
@@ -52,11 +53,12 @@ class Prover:
         unproven = self._unproven()
         to_find = [one for one in unproven if self._destination.verify is not Proof.NEVER and one.verified_at is None]
         to_ask = [one for one in unproven if may_be_asked(self._destination, one, now)]
-        if to_find or to_ask:
-            try:
-                self._ask(to_find, to_ask)
-            except AssociationError as error:
-                self._note_trouble([*to_find, *to_ask], str(error))
+        asked, searched = self._destination.commitment_archive, self._destination.verify_archive
+        if asked == searched:
+            self._try_to_ask(asked, to_find, to_ask)
+        else:
+            self._try_to_ask(searched, to_find, [])
+            self._try_to_ask(asked, [], to_ask)
         waits_until = [
             verdict.until for verdict in map(self._settle, self._unproven()) if verdict.state is DeliveryState.SENT
         ]
@@ -73,7 +75,7 @@ class Prover:
         return self._store.unproven_results(due.study_instance_uid, due.digest, due.destination)
 
     def _settle(self, sent: UnprovenResult) -> Verdict:
-        verdict = judge(self._destination, sent, self._offered, time.time())
+        verdict = judge(self._destination, sent, self._missing, time.time())
         trouble = self._troubles.get(sent.sop_instance_uid, "")
         if verdict.state is DeliveryState.SENT and trouble:
             verdict = Verdict(state=verdict.state, detail=trouble)
@@ -97,14 +99,21 @@ class Prover:
             if reason not in noted:
                 self._troubles[one.sop_instance_uid] = f"{noted}; {reason}" if noted else reason
 
-    def _ask(self, to_find: list[UnprovenResult], to_ask: list[UnprovenResult]) -> None:
+    def _try_to_ask(self, archive: Archive, to_find: list[UnprovenResult], to_ask: list[UnprovenResult]) -> None:
+        if not (to_find or to_ask):
+            return
+        try:
+            self._ask(archive, to_find, to_ask)
+        except AssociationError as error:
+            self._note_trouble([*to_find, *to_ask], str(error))
+
+    def _ask(self, archive: Archive, to_find: list[UnprovenResult], to_ask: list[UnprovenResult]) -> None:
         classes = ([STUDY_ROOT_FIND, PATIENT_ROOT_FIND] if to_find else []) + ([PUSH_MODEL] if to_ask else [])
         # Verification too: an archive that offers none of the others would look like one that is away.
         contexts = [build_context(Verification), *(build_context(one, _SYNTAXES) for one in classes)]
-        with request_association(self._destination, self._node.ae_title, contexts) as assoc:
+        with request_association(archive, self._node.ae_title, contexts) as assoc:
             accepted = {str(context.abstract_syntax) for context in assoc.accepted_contexts}
-            # What was not proposed now is not known to be missing.
-            self._offered = frozenset(accepted | ({STUDY_ROOT_FIND, PUSH_MODEL} - {*classes}))
+            self._missing |= {*classes} - accepted
             if to_find and STUDY_ROOT_FIND in accepted:
                 self._look_for(assoc, to_find)
             still = {one.sop_instance_uid for one in self._unproven()}
@@ -119,8 +128,8 @@ class Prover:
         sought = [read_sought(self._node.results_dir / one.path, one) for one in sent]
         self._note(
             AuditEvent.QUERY_SENT,
-            peer_ae_title=self._destination.ae_title,
-            host=self._destination.host,
+            peer_ae_title=self._destination.verify_archive.ae_title,
+            host=self._destination.verify_archive.host,
             sop_class_uid=STUDY_ROOT_FIND,
             keys={"QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": self._due.study_instance_uid},
         )
@@ -178,11 +187,16 @@ def find_offered_proofs(destination: Destination, ae_title: str) -> dict[str, bo
     AssociationError
         No association could be had.
     """
-    proofs = {"commitment": PUSH_MODEL, "verify": STUDY_ROOT_FIND}
-    contexts = [build_context(Verification), *(build_context(one, _SYNTAXES) for one in proofs.values())]
-    with request_association(destination, ae_title, contexts) as assoc:
-        accepted = {context.abstract_syntax for context in assoc.accepted_contexts}
-    return {key: sop_class in accepted for key, sop_class in proofs.items()}
+    return {
+        "commitment": _is_offered(destination.commitment_archive, ae_title, PUSH_MODEL),
+        "verify": _is_offered(destination.verify_archive, ae_title, STUDY_ROOT_FIND),
+    }
+
+
+def _is_offered(archive: Archive, ae_title: str, sop_class: UID) -> bool:
+    contexts = [build_context(Verification), build_context(sop_class, _SYNTAXES)]
+    with request_association(archive, ae_title, contexts) as assoc:
+        return sop_class in {context.abstract_syntax for context in assoc.accepted_contexts}
 
 
 def read_sought(path: Path, sent: UnprovenResult) -> Sought:

@@ -39,10 +39,10 @@ def may_be_asked(destination: Destination, sent: UnprovenResult, now: float) -> 
     return not _is_waited_for(destination, sent, now)
 
 
-def judge(destination: Destination, sent: UnprovenResult, offered: frozenset[str] | None, now: float) -> Verdict:
-    """Judge one object; `offered` are the SOP classes that its archive accepts, None where it was not asked now."""
-    commitment = _judge_commitment(destination, sent, offered, now)
-    finding = _judge_finding(destination, sent, offered)
+def judge(destination: Destination, sent: UnprovenResult, missing: frozenset[str], now: float) -> Verdict:
+    """Judge one object; `missing` are the SOP classes that its archive was asked for now and does not accept."""
+    commitment = _judge_commitment(destination, sent, missing, now)
+    finding = _judge_finding(destination, sent, missing)
     for wanted, claim in ((destination.commitment, commitment), (destination.verify, finding)):
         if claim.missing and wanted is Proof.REQUIRED:
             return Verdict(state=DeliveryState.PARKED, detail=f"{claim.missing}, which is required")
@@ -58,12 +58,10 @@ def judge(destination: Destination, sent: UnprovenResult, offered: frozenset[str
     return Verdict(state=DeliveryState.DELIVERED, detail="; ".join(remarks))
 
 
-def _judge_commitment(
-    destination: Destination, sent: UnprovenResult, offered: frozenset[str] | None, now: float
-) -> _Claim:
+def _judge_commitment(destination: Destination, sent: UnprovenResult, missing: frozenset[str], now: float) -> _Claim:
     if destination.commitment is Proof.NEVER or sent.committed_at is not None:
         return _Claim()
-    if offered is not None and PUSH_MODEL not in offered:
+    if PUSH_MODEL in missing:
         return _Claim(missing="storage commitment is not offered")
     if _is_waited_for(destination, sent, now):
         return _Claim(waits=True, until=_deadline(destination, sent))
@@ -72,10 +70,10 @@ def _judge_commitment(
     return _Claim(waits=True)
 
 
-def _judge_finding(destination: Destination, sent: UnprovenResult, offered: frozenset[str] | None) -> _Claim:
+def _judge_finding(destination: Destination, sent: UnprovenResult, missing: frozenset[str]) -> _Claim:
     if destination.verify is Proof.NEVER or sent.verified_at is not None:
         return _Claim()
-    if offered is not None and STUDY_ROOT_FIND not in offered:
+    if STUDY_ROOT_FIND in missing:
         return _Claim(missing="C-FIND is not offered")
     return _Claim(waits=True)
 

@@ -1,9 +1,10 @@
 """`dicom-node demo`: from an empty machine to results in an archive, with nothing simulated but the hospital."""
 
 import shutil
+import signal
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pydicom import dcmread
@@ -24,6 +25,14 @@ from dicom_node.demo.gallery import Answer, write_gallery
 from dicom_node.demo.node import RunningNode, running_node
 from dicom_node.demo.studies import SAMPLES, DemoStudy, gather_studies
 from dicom_node.demo.table import build_table
+from dicom_node.demo.viewer import (
+    NoViewerError,
+    address_of,
+    configure_dicomweb,
+    fetch_viewer,
+    name_missing,
+    running_viewer,
+)
 from dicom_node.errors import NodeError
 from dicom_node.identity import MANUFACTURER
 from dicom_node.operate.terminal import print_entry
@@ -33,37 +42,69 @@ _PATIENCE_S = 120
 """How long one more study may take before the demonstration gives up on it."""
 
 
-def run_demo(paths: Sequence[Path], *, out: Path, archive: str) -> int:
-    """Run the demonstration; returns 0 only if every study got its answer."""
+def run_demo(paths: Sequence[Path], *, out: Path, archive: str, viewer: bool) -> int:
+    """Run the demonstration; returns 0 only if every study got its answer.
+
+    With `viewer` it ends in one: OHIF shows what Orthanc has, until the demonstration is interrupted.
+    """
     console = Console()
     work = _empty_folder(out) / "work"
     work.mkdir()
+    files = _prepare_viewer(console, archive) if viewer else None
     studies = gather_studies(list(paths) or [SAMPLES], work / "sent", console)
     if not studies:
         console.print("[red]no images found[/red]")
         return 1
     with ExitStack() as stack:
         node_port = find_free_port()
-        beside = _choose_archive(archive, work, node_port)
+        beside = _choose_archive(archive, work, node_port, viewed=files is not None)
         stack.callback(beside.stop)
         beside.start()
         console.print(f"{beside.name} listens on 127.0.0.1:{beside.port} as {ARCHIVE_AE_TITLE}")
         node = stack.enter_context(running_node(work, node_port, beside.port))
         console.print(f"the node listens on 127.0.0.1:{node_port} as {NODE_AE_TITLE}")
         answers, reasons = send_and_wait(studies, beside, node, console)
-    console.print(build_table(answers))
-    complete = {one.label for one in answers if one.complete}
-    missing = [study.label for study in studies if study.label not in complete]
-    page = write_gallery(out, answers, f"{len(answers)} of {len(studies)} studies, by way of {beside.name}")
-    for label in missing:
-        reason = reasons.get(label, "not every result came back")
-        print_entry(console, "no answer", [f"{label}: {reason}"], style="red", column=11)
-    if missing:
-        console.print(f"the log is {work / 'node.log'}", soft_wrap=True)
-        return 1
+        console.print(build_table(answers))
+        complete = {one.label for one in answers if one.complete}
+        missing = [study.label for study in studies if study.label not in complete]
+        page = write_gallery(out, answers, f"{len(answers)} of {len(studies)} studies, by way of {beside.name}")
+        for label in missing:
+            reason = reasons.get(label, "not every result came back")
+            print_entry(console, "no answer", [f"{label}: {reason}"], style="red", column=11)
+        if missing:
+            console.print(f"the log is {work / 'node.log'}", soft_wrap=True)
+            return 1
+        console.print(f"look at it: {page.resolve().as_uri()}", soft_wrap=True)
+        if files is not None and isinstance(beside, OrthancArchive):
+            show_until_interrupted(files, beside, answers, console)
     shutil.rmtree(work)
-    console.print(f"look at it: {page.resolve().as_uri()}", soft_wrap=True)
     return 0
+
+
+def _prepare_viewer(console: Console, archive: str) -> Path | None:
+    """Return the viewer's files, or None and say why it cannot be shown."""
+    if archive == "builtin":
+        return None
+    missing = name_missing()
+    if missing:
+        console.print(f"no viewer at the end, for lack of: {missing}")
+        return None
+    try:
+        with console.status("getting the viewer (50 MB, once)"):
+            return fetch_viewer()
+    except NoViewerError as error:
+        console.print(f"no viewer at the end: {error}")
+        return None
+
+
+def show_until_interrupted(files: Path, archive: OrthancArchive, answers: Sequence[Answer], console: Console) -> None:
+    """Serve the viewer on what the archive holds, and print where each study is open."""
+    with running_viewer(files, archive.http_port) as viewer:
+        console.print("\nin a viewer, until you press Ctrl+C:")
+        for answer in answers:
+            console.print(f"  {answer.label}: {address_of(viewer, answer.study_instance_uid)}", soft_wrap=True)
+        with suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 def _empty_folder(out: Path) -> Path:
@@ -78,9 +119,9 @@ def _empty_folder(out: Path) -> Path:
     return out
 
 
-def _choose_archive(wish: str, work: Path, node_port: int) -> Archive:
+def _choose_archive(wish: str, work: Path, node_port: int, *, viewed: bool) -> Archive:
     if wish == "orthanc" or (wish == "auto" and find_program("Orthanc")):
-        return OrthancArchive(work.resolve() / "orthanc", node_port)
+        return OrthancArchive(work.resolve() / "orthanc", node_port, extra=configure_dicomweb() if viewed else None)
     return BuiltinArchive()
 
 

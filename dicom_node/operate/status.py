@@ -22,7 +22,7 @@ from dicom_node.store import (
 )
 
 _COLUMN = 12
-_COLOURS = {RevisionState.DONE: "green", RevisionState.FAILED: "red"}
+_COLOURS = {RevisionState.DONE: "green", RevisionState.SUPERSEDED: "green", RevisionState.FAILED: "red"}
 
 
 def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:

@@ -75,6 +75,7 @@ class Receiver:
         for assoc in self._listener.connections:
             assoc.join(_IDLE_S)
         self._listener.association_limit.close()
+        self.archive.reporters.stop()
         self.archive.registry.close()
         self.archive.store.close()
 
@@ -90,6 +91,7 @@ class Receiver:
 def start_receiver(settings: Settings, *, channel: socket.socket | None = None) -> Receiver:
     """Receive in threads of this process: on the configured host and port (0: a free one), or through a channel."""
     archive = _open_archive(settings)
+    archive.reporters.follow_names()
     limits = settings.receive
     options: dict[str, Any] = {
         "archive": archive,
@@ -137,7 +139,8 @@ def build_ae(settings: Settings) -> AE:
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.require_called_aet = True
     senders = {sender.ae_title for sender in settings.senders}
-    ae.require_calling_aet = sorted(senders | {destination.ae_title for destination in settings.destinations})
+    destinations = {destination.ae_title for destination in settings.destinations}
+    ae.require_calling_aet = sorted(senders | destinations | Reporters(settings.destinations).ae_titles)
     # pynetdicom would count connections; the listener counts associations.
     ae.maximum_associations = 1_000_000
     ae.maximum_pdu_size = settings.receive.maximum_pdu_bytes
@@ -165,6 +168,7 @@ def run_receiver(settings: Settings) -> int:
     senders, reporters = SenderList(settings.senders), Reporters(settings.destinations)
     trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
 
+    # It forks, so it looks up no names in a thread: what may come from one is left to the processes that serve.
     def may_connect(host: str) -> bool:
         is_known = senders.may_connect(host) or reporters.may_connect(host)
         if not is_known:

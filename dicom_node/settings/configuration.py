@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from dicom_node.errors import ConfigurationError
 from dicom_node.settings.audit import AuditSettings
 from dicom_node.settings.node import DatabaseSettings, NodeSettings, WebSettings
-from dicom_node.settings.peers import Archive, Destination, Sender
+from dicom_node.settings.peers import Archive, Destination, Sender, give_archives_to_destinations
 from dicom_node.settings.retention import RetentionSettings
 from dicom_node.settings.stages import (
     AnalysisSettings,
@@ -48,8 +48,8 @@ class Settings(Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _give_files_to_archives(cls, tables: object) -> object:
-        return give_files_to_archives(tables)
+    def _give_what_is_named(cls, tables: object) -> object:
+        return give_archives_to_destinations(give_files_to_archives(tables))
 
     @model_validator(mode="after")
     def _check_senders(self) -> "Settings":

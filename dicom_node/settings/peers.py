@@ -1,9 +1,9 @@
 """Who sends to this node, and whom it asks and sends to: `[[senders]]`, `[[archives]]`, `[[destinations]]`."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, IPvAnyNetwork, StrictFloat
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, StrictFloat
 
 from dicom_node.settings.table import AETitle, Certificate, Host, Port, Seconds, Table
 from dicom_node.settings.tls import OptionalTLS
@@ -36,6 +36,10 @@ class Archive(Table):
     """Name that the archive's certificate must hold; empty: `host`."""
 
 
+OptionalArchive = Annotated[Archive | None, BeforeValidator(lambda value: value or None)]
+"""In the configuration file the name of one of `[[archives]]`, or an empty text for None."""
+
+
 class Proof(StrEnum):
     """Whether a destination must prove in one way that it keeps what it was sent."""
 
@@ -63,3 +67,40 @@ class Destination(Archive):
     """C-FIND: the result is found in the right study of the right patient."""
     verify_deadline_s: Seconds = 600
     """How long after sending a result may be looked for in vain before it counts as lost."""
+    commitment_at: OptionalArchive = None
+    """Which application entity is asked for storage commitment; None: the one that gets the results."""
+    verify_at: OptionalArchive = None
+    """Which one is searched; None: the one that gets the results."""
+
+    @property
+    def commitment_archive(self) -> Archive:
+        """Who is asked for storage commitment."""
+        return self.commitment_at or self
+
+    @property
+    def verify_archive(self) -> Archive:
+        """Who is searched for results."""
+        return self.verify_at or self
+
+
+def give_archives_to_destinations(tables: Any) -> Any:
+    """Put the archive itself where a destination names one of `[[archives]]`, so that it carries all that is asked.
+
+    Raises
+    ------
+    ValueError
+        Where none has that name.
+    """
+    if not isinstance(tables, dict) or not isinstance(tables.get("destinations"), list | tuple):
+        return tables
+    archives = {one.get("name"): one for one in tables.get("archives", ()) if isinstance(one, dict)}
+    return {**tables, "destinations": [_with_archives(one, archives) for one in tables["destinations"]]}
+
+
+def _with_archives(table: Any, archives: dict[Any, Any]) -> Any:
+    keys = ("commitment_at", "verify_at")
+    named = {key: table[key] for key in keys if table.get(key)} if isinstance(table, dict) else {}
+    for key, name in named.items():
+        if name not in archives:
+            raise ValueError(f"table [[destinations]], key {key!r}: no [[archives]] has the name {name!r}")
+    return {**table, **{key: archives[name] for key, name in named.items()}} if named else table

@@ -92,7 +92,7 @@ class AnalysisSettings(Table):
     models_limit_s: Seconds = 120
     """How long the models may take over one image."""
     tries_per_image: Annotated[StrictInt, Field(ge=1, le=10)] = 2
-    """How often an image is tried that crashes the process working on it, or keeps it longer than its limit."""
+    """How often an image is tried that crashes the process working on it, or takes it over its time or memory."""
     crashes_per_study: Annotated[StrictInt, Field(ge=1, le=20)] = 4
     """How often one study may do so, or take the worker itself down, before the rest of it is left alone."""
 

@@ -40,6 +40,8 @@ class RevisionState(StrEnum):
     """Every destination has every result, proven as far as it can prove it."""
     FAILED = "failed"
     """A step failed in a way that retries do not mend; an operator must look."""
+    SUPERSEDED = "superseded"
+    """Never made: a later version that holds all its images was made before it, and is the one to go by."""
 
 
 class DeliveryState(StrEnum):

@@ -82,7 +82,8 @@ class RetentionStore(Database):
 
 def is_proven(study: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     """Tell of a study whether every destination provably has every result: the one place that says so."""
-    unfinished = sa.exists().where(revisions.c.study_instance_uid == study, revisions.c.state != RevisionState.DONE)
+    ended = (RevisionState.DONE, RevisionState.SUPERSEDED)
+    unfinished = sa.exists().where(revisions.c.study_instance_uid == study, revisions.c.state.not_in(ended))
     unproven = sa.exists().where(
         deliveries.c.study_instance_uid == study, deliveries.c.state != DeliveryState.DELIVERED
     )

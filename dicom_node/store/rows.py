@@ -141,6 +141,23 @@ def list_earlier(connection: sa.Connection, study_instance_uid: str, digest: str
     return tuple(earlier)
 
 
+def find_superseding(connection: sa.Connection, study_instance_uid: str, digest: str) -> int | None:
+    """Find the newest later version that has results and all images of a revision: see `Store.superseding_version`."""
+    of_study = sa.select(revisions.c.digest, revisions.c.version).where(
+        revisions.c.study_instance_uid == study_instance_uid
+    )
+    versions = {row.digest: row.version for row in connection.execute(of_study)}
+    images = _list_images(connection, study_instance_uid, digest)
+    later = (
+        version
+        for other, version in versions.items()
+        if version > versions[digest]
+        and list_results(connection, study_instance_uid, other)
+        and images <= _list_images(connection, study_instance_uid, other)
+    )
+    return max(later, default=None)
+
+
 def _list_images(connection: sa.Connection, study_instance_uid: str, digest: str) -> set[str]:
     """Return the SOP Instance UIDs of a revision's images."""
     query = (

@@ -33,6 +33,7 @@ from dicom_node.store.rows import (
     find_instance,
     find_open_study,
     find_revision,
+    find_superseding,
     list_earlier,
     list_received,
     list_results,
@@ -197,6 +198,16 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore, WorklistStore):
         """
         with self._reading() as connection:
             return list_earlier(connection, study_instance_uid, digest)
+
+    def superseding_version(self, study_instance_uid: str, digest: str) -> int | None:
+        """Return the newest later version that has results and all images of a revision without any; else None.
+
+        It was made while the revision had failed. Results that came after it would be taken for the newest.
+        """
+        with self._reading() as connection:
+            if list_results(connection, study_instance_uid, digest):
+                return None
+            return find_superseding(connection, study_instance_uid, digest)
 
     def add_results(
         self,

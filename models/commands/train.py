@@ -41,8 +41,12 @@ def train(
     layout: LayoutOption = FRACATLAS,
     model: Annotated[str, typer.Option(help="Architecture by name.")] = "efficientnet_lite1",
     weights: Annotated[str, typer.Option(help="imagenet, random, or a weights file to start from.")] = "imagenet",
-    image_size: Annotated[int, typer.Option(min=SMALLEST, help="Side of the square the model reads, pixels.")] = 320,
-    epochs: Annotated[int, typer.Option(min=1)] = 16,
+    image_size: Annotated[
+        int, typer.Option(min=SMALLEST, help="Side of the square that the model reads, pixels.")
+    ] = 320,
+    epochs: Annotated[
+        int, typer.Option(min=0, help="0, after --first: learn no more, and read squares of --image-size.")
+    ] = 16,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     learning_rate: Annotated[float, typer.Option(min=0)] = 4e-4,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
@@ -123,6 +127,8 @@ def put_first(stages: list[str], recipe: Recipe) -> Recipe:
         if not (size.isdigit() and epochs.isdigit() and int(size) >= SMALLEST and int(epochs)):
             raise typer.BadParameter(f"{stage}: write the side of the square and the epochs, as in 320:12")
         earlier = replace(recipe, image_size=int(size), epochs=int(epochs), first=earlier)
+    if not recipe.epochs and earlier is None:
+        raise typer.BadParameter("--epochs 0 learns nothing: it needs a stage before it, as in --first 320:12")
     return replace(recipe, first=earlier)
 
 

@@ -51,7 +51,7 @@ class Killed:
             self.studies[name] = self._kill_at(name)
             # One death is an accident. A study that takes the worker down again and again would be made without its
             # images, and that is right.
-            bench.wait_until_done(set(bench.sent))
+            bench.wait_until_done()
 
     def _kill_at(self, name):
         point = POINTS[name]

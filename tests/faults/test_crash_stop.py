@@ -18,7 +18,7 @@ def test_a_node_that_is_told_to_stop_while_it_works_exits_with_0_and_goes_on_at_
         assert bench.node.stop() == 0
         assert "killed" not in bench.node.log
         bench.node.start()
-        bench.wait_until_done({study})
+        bench.wait_until_done()
         assert bench.check(study) == 1
         bench.check_files()
     finally:

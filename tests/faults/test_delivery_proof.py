@@ -7,7 +7,7 @@ from running import wait_for
 
 from dicom_node.deliver.verdict import MOST_ASKS
 from dicom_node.operate.doctor import check_destinations
-from dicom_node.settings import Sender, Settings
+from dicom_node.settings import Archive, Sender, Settings
 from dicom_node.store import RevisionState
 
 pytestmark = pytest.mark.fault(63)
@@ -286,7 +286,59 @@ def test_an_archive_that_goes_away_before_the_proof_is_asked_when_it_is_back(arc
     assert counts(one.attempt()) == (2, 0, 2, 0, 0)
 
 
+# Another address for the questions
+
+
+@pytest.fixture
+def elsewhere(archive):
+    """A PACS that takes results at one port and answers each question at another one."""
+    ports = [archive(offers=("store",)), archive(offers=("find",)), archive(offers=("commitment",), report="same")]
+    for one in ports[1:]:
+        one.kept = ports[0].kept
+    taking, found, committing = ports
+    ask = {"name": "ask", "ae_title": "ARCHIVE", "host": "127.0.0.1"}
+    at = {"verify_at": Archive(**ask, port=found.port), "commitment_at": Archive(**ask, port=committing.port)}
+    return taking, {"report_wait_s": 60, **at}
+
+
+def test_proofs_are_asked_for_where_the_destination_says(elsewhere, bench):
+    """Query and storage commitment at other ports than the results: committed and verified in one try."""
+    taking, options = elsewhere
+    one = bench(taking.port, **options)
+    assert counts(one.attempt()) == (2, 2, 2, 0, 0)
+    assert (one.state, one.now.detail) == (RevisionState.DONE, "")
+
+
+def test_without_saying_so_they_are_not_offered(elsewhere, bench):
+    """The negative control: the port that takes results offers no proof."""
+    taking, _ = elsewhere
+    one = bench(taking.port)
+    assert counts(one.attempt()) == (2, 0, 0, 0, 0)
+    assert "not offered" in one.now.detail
+
+
+@pytest.mark.parametrize(("away", "got"), [("verify_at", (2, 2, 0, 0, 0)), ("commitment_at", (2, 0, 2, 0, 0))])
+def test_one_that_is_away_keeps_no_proof_from_the_other(elsewhere, bench, away, got):
+    """The one that is searched, or asked for commitment, is down: the other proof comes, and it is asked again."""
+    taking, options = elsewhere
+    one = bench(taking.port, **{**options, away: options[away].model_copy(update={"port": 1})})
+    assert counts(one.attempt()) == got
+    assert one.state is RevisionState.DELIVERING
+    assert "ask: " in one.now.detail
+    one.destination = one.destination.model_copy(update={away: options[away]})
+    assert counts(one.attempt()) == (2, 2, 2, 0, 0)
+    assert one.state is RevisionState.DONE
+
+
 # The doctor
+
+
+def test_the_doctor_asks_where_the_destination_says(elsewhere, bench):
+    taking, options = elsewhere
+    one = bench(taking.port, **options)
+    node = Settings(node=one.node, senders=(Sender(ae_title="A"),), destinations=(one.destination,))
+    _, proof = check_destinations(node)
+    assert proof.says == "by storage commitment and C-FIND"
 
 
 @pytest.mark.parametrize(

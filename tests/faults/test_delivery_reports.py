@@ -1,5 +1,9 @@
 """Storage commitment reports as archives send them to the node, on associations of their own."""
 
+import socket
+import threading
+import time
+
 import pytest
 from pydicom import Dataset
 from pynetdicom import AE, build_role
@@ -9,14 +13,17 @@ from pynetdicom.sop_class import (
     StorageCommitmentPushModelInstance,
     Verification,
 )
+from running import wait_for
 from stored_rows import build_row
 
+from dicom_node.receive import commitment
 from dicom_node.receive.storage_scp import start_receiver
-from dicom_node.settings import Destination, NodeSettings, ReceiveSettings, Sender, Settings
+from dicom_node.settings import Archive, Destination, NodeSettings, ReceiveSettings, Sender, Settings
 from dicom_node.store import DeliveryState, DueDelivery, StoredResult
 
 STUDY = "1.2.3"
 TRANSACTION = "2.25.7"
+PATIENCE_S = 60
 DUE = DueDelivery(study_instance_uid=STUDY, digest="", destination="archive", tries=0)
 
 
@@ -24,8 +31,8 @@ DUE = DueDelivery(study_instance_uid=STUDY, digest="", destination="archive", tr
 def start(tmp_path):
     running = []
 
-    def start_one(*, senders=("ORTHANC",), commitment="when offered", host="127.0.0.1"):
-        destination = {"name": "archive", "ae_title": "ARCHIVE", "host": host, "port": 4242, "commitment": commitment}
+    def start_one(*, senders=("ORTHANC",), host="127.0.0.1", **options):
+        destination = {"name": "archive", "ae_title": "ARCHIVE", "host": host, "port": 4242, **options}
         settings = Settings(
             node=NodeSettings(ae_title="NODE", data_dir=tmp_path / "data", grace_s=2),
             senders=tuple(Sender(ae_title=one) for one in senders),
@@ -181,6 +188,61 @@ def test_who_is_not_asked_and_who_comes_from_elsewhere_is_rejected(start, option
     receiver = start(**options)
     assoc = associate(receiver.port, "ARCHIVE")
     assert assoc.is_rejected
+
+
+@pytest.mark.parametrize("calling", ["PACS_SC", "ARCHIVE"])
+def test_a_report_may_come_from_whoever_was_asked_in_the_place_of_the_destination(start, calling):
+    asked = Archive(name="asked", ae_title="PACS_SC", host="127.0.0.1", port=4243)
+    receiver = start(commitment_at=asked)
+    plan(receiver.archive.store, "5.1")
+    assert report(receiver.port, build_report(TRANSACTION, ["5.1"]), calling=calling) == 0x0000
+    assert state_of(receiver.archive.store).committed == 1
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """Names of hosts and their addresses; None where the name server is away, an event where it is waited for."""
+    known, real = {}, socket.getaddrinfo
+
+    def look_up(host, *arguments, **options):
+        if host not in known:
+            return real(host, *arguments, **options)
+        if isinstance(known[host], threading.Event):
+            assert known[host].wait(PATIENCE_S)
+        if not isinstance(known[host], str):
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real(known[host], *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(commitment, "_LOOK_UP_S", 0.01)
+    return known
+
+
+@pytest.mark.fault(63)
+def test_an_archive_whose_address_changes_reports_from_the_new_one(start, names):
+    """The name of an archive gets another address: reports are taken from there without a restart."""
+    names["pacs.example"] = "127.0.0.2"
+    receiver = start(host="pacs.example")
+    plan(receiver.archive.store, "5.1")
+    assert associate(receiver.port, "ARCHIVE").is_rejected
+    names["pacs.example"] = "127.0.0.1"
+    wait_for("the new address is known", lambda: receiver.archive.reporters.may_report("ARCHIVE", "127.0.0.1"))
+    assert report(receiver.port, build_report(TRANSACTION, ["5.1"])) == 0x0000
+    # Its name server is away: it keeps the address it had.
+    names["pacs.example"] = None
+    time.sleep(0.1)
+    assert report(receiver.port, build_report(TRANSACTION, ["5.1"])) == 0x0000
+
+
+def test_no_connection_waits_for_a_name_server(start, names):
+    names["pacs.example"] = hanging = threading.Event()
+    before = time.monotonic()
+    receiver = start(host="pacs.example")
+    # It may be any address: only its association is rejected, until the name is known.
+    assert associate(receiver.port, "ARCHIVE").is_rejected
+    assert time.monotonic() - before < PATIENCE_S
+    hanging.set()
+    wait_for("it has no address", lambda: not receiver.archive.reporters.may_connect("127.0.0.2"))
 
 
 def test_a_destination_that_also_sends_may_report_from_any_address_it_sends_from(start):

@@ -18,6 +18,7 @@ from running import wait_for
 from dicom_node.analyse.analysis import LEFT_ALONE, analyse_study
 from dicom_node.analyse.cage import Cage
 from dicom_node.analyse.decoder import Decoder
+from dicom_node.analyse.patience import Patience
 from dicom_node.analyse.pixels import load_radiograph
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.errors import CageError, StudyError, UndecodableImageError
@@ -113,15 +114,27 @@ def test_without_the_check_of_sizes_the_cage_still_holds_a_bomb(cage, tmp_path):
 
 @pytest.mark.fault(38)
 def test_an_image_of_sound_size_that_needs_too_much_memory_is_given_up(decoder, sound, tmp_path):
-    """1 MB that decoding would make 600 MB is given up at the limit; this process does not grow, the child lives on."""
+    """1 MB that decoding would make 600 MB is given up at the limit; this process does not grow, the child goes."""
     path = write_part10(build_bloating_rle(), tmp_path / "image.dcm")
     assert path.stat().st_size < 1_100_000
     before, child = psutil.Process().memory_info().rss, decoder.pid
-    with pytest.raises(StudyError, match="the decoder needed more than 400 MB of memory"):
+    with pytest.raises(CageError, match="the decoder needed more than 400 MB of memory"):
         decoder(path)
     assert grown_mb(before) < 30
     assert decoder(sound).rows == 96
-    assert decoder.pid == child
+    assert decoder.pid != child
+
+
+@pytest.mark.fault(38)
+def test_an_image_pays_for_no_memory_that_others_have_left_behind(cage):
+    """A child whose memory earlier images have used up is replaced, and the image that met its end is tried again."""
+    child = cage.pid
+    assert cage.call(caged_work.need, 300) == child
+    cage.call(caged_work.hoard, 300)
+    assert Patience(AnalysisSettings()).insist(lambda: cage.call(caged_work.need, 300)) != child
+    cage.call(caged_work.hoard, 300)
+    with pytest.raises(CageError, match="needed more than 500 MB"):  # the control: one try alone
+        Patience(AnalysisSettings(tries_per_image=1)).insist(lambda: cage.call(caged_work.need, 300))
 
 
 @pytest.mark.fault(38)

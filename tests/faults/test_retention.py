@@ -20,6 +20,7 @@ from dicom_node.store import DeliveryState, RevisionState, StoredResult
 
 DAY_S = 86_400
 LATER = 31 * DAY_S
+ENDED = {RevisionState.DONE, RevisionState.SUPERSEDED}
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_a_study_of_which_anything_is_unproven_keeps_its_files_for_ever(receiver
     assert retention.remove_files(time.time() + LATER) == 1
 
 
-@pytest.mark.parametrize("state", [state for state in RevisionState if state is not RevisionState.DONE])
+@pytest.mark.parametrize("state", [state for state in RevisionState if state not in ENDED])
 def test_a_study_with_a_revision_that_is_not_done_keeps_its_files(receiver, store, node, retention, state):
     """Files of a study that is queued, analysed, in delivery or has failed are never removed."""
     ds = small_dx()
@@ -121,6 +122,18 @@ def test_a_study_with_a_revision_that_is_not_done_keeps_its_files(receiver, stor
     store.set_revision_state(ds.StudyInstanceUID, digest, state)
     assert retention.remove_files(time.time() + 1000 * LATER) == 0
     assert len(kept_files(receiver)) == 1
+
+
+def test_a_version_that_a_later_one_took_the_place_of_keeps_no_files(receiver, store, node, retention):
+    ds = small_dx()
+    study = ds.StudyInstanceUID
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    first = close(store, study)
+    assert status(receiver, small_dx(StudyInstanceUID=study)) == StoreStatus.SUCCESS
+    finish(store, node, study)
+    assert retention.remove_files(time.time() + LATER) == 0
+    store.set_revision_state(study, first, RevisionState.SUPERSEDED)
+    assert retention.remove_files(time.time() + LATER) == 1
 
 
 def test_a_study_that_waits_for_images_keeps_its_files(receiver, store, node, retention):

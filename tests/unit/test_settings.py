@@ -162,3 +162,18 @@ def test_an_empty_list_is_refused(tmp_path, table):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r"absent.toml: cannot be read"):
         load_settings(tmp_path / "absent.toml")
+
+
+def test_a_destination_may_name_who_answers_its_questions(tmp_path):
+    shown = CONFIG.read_text().replace("#[[archives]]", "[[archives]]")
+    for key in ("name", "ae_title", "host", "port"):
+        shown = shown.replace(f"#{key} = ", f"{key} = ")
+    shown = shown.replace('# verify_at = ""', 'verify_at = "queries"')
+    path = tmp_path / "node.toml"
+    path.write_text(shown)
+    (destination,) = load_settings(path).destinations
+    assert (destination.verify_archive.ae_title, destination.verify_archive.name) == ("PACS_QR", "queries")
+    assert destination.commitment_archive is destination
+    path.write_text(shown.replace('verify_at = "queries"', 'verify_at = "query"'))
+    with pytest.raises(ConfigurationError, match="key 'verify_at': no \\[\\[archives\\]\\] has the name 'query'"):
+        load_settings(path)

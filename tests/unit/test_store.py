@@ -207,6 +207,31 @@ def test_a_later_version_supersedes_the_results_of_the_one_before(store):
     assert [(one.version, one.superseded) for one in store.earlier_versions(study, third)] == [(2, True)]
 
 
+def test_a_version_without_results_is_superseded_by_a_later_one_that_has_them_and_all_its_images(store):
+    store.add_instances([row("1.1")])
+    study, first, _ = close(store)[0]
+    store.add_instances([row("1.2")])
+    second = close(store)[-1][1]
+    assert store.superseding_version(study, first) is None  # neither has any
+    store.add_results(study, second, [result("5.2")], [], ["a"])
+    assert store.superseding_version(study, first) == 2
+    assert store.superseding_version(study, second) is None
+    store.add_results(study, first, [result("5.1")], [], ["a"])
+    assert store.superseding_version(study, first) is None
+
+
+def test_a_version_without_results_is_not_superseded_by_a_later_one_that_lacks_an_image_of_it(store):
+    store.add_instances([row("1.1")])
+    study, first, _ = close(store)[0]
+    store.set_revision_state(study, first, RevisionState.DONE)
+    with store.removal(study, time.time() + 1):
+        pass
+    store.add_instances([row("1.2")])
+    second = close(store)[-1][1]
+    store.add_results(study, second, [result("5.2")], [], ["a"])
+    assert store.superseding_version(study, first) is None
+
+
 def test_a_version_stays_valid_beside_a_later_one_that_lacks_its_images(store):
     store.add_instances([row("1.1")])
     study, first, _ = close(store)[0]

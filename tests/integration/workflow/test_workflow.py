@@ -33,7 +33,9 @@ store = Store(settings.database_url)
 class Results:
     def make(self, study, digest, *, cautious):
         with open(settings.node.data_dir / "made", "a") as file:
-            file.write("made\\n")
+            file.write("made without images\\n" if cautious else "made\\n")
+        if behaviour == "slow":
+            time.sleep(600)
         if behaviour in ("die", "deadly") or (behaviour == "poison" and not cautious):
             os.kill(os.getpid(), signal.SIGKILL)
         if behaviour == "unreadable":
@@ -67,9 +69,10 @@ until = time.monotonic() + float(sys.argv[3])
 with running_workflows(settings):
     while time.monotonic() < until:
         workflow.start_due(time.time())
-        if all(one.state in ("done", "failed") for one in store.status(10)):
+        if all(one.state in ("done", "failed", "superseded") for one in store.status(10)):
             break
         time.sleep(0.1)
+os._exit(0)  # as the worker does
 """
 
 
@@ -189,6 +192,24 @@ def test_a_defect_leaves_a_failed_study_that_can_be_seen_and_retried(archive, be
     assert len(received) == 1
 
 
+@pytest.mark.fault(60)
+def test_a_version_that_failed_is_not_made_after_the_one_that_holds_all_its_images(archive, bench):
+    """Version 1 failed, version 2 was made: a retry makes no version 1 that would pass for the newest answer."""
+    port, received = archive()
+    one = bench(a=port)
+    assert one.start("fail").wait(150) == 0
+    one.store.add_instances([build_row("1.2", STUDY)])
+    one.store.close_revision(STUDY, time.time())
+    assert one.start().wait(150) == 0
+    assert one.store.retry(STUDY) == 1
+    assert one.start(for_s=20).wait(150) == 0
+    newest, first = one.store.status(10)
+    assert (newest.state, first.state) == (RevisionState.DONE, RevisionState.SUPERSEDED)
+    assert "version 2" in first.reason
+    assert (len(received), one.times_made) == (1, 2)
+    assert one.store.retry(STUDY) == 0
+
+
 def start_until_it_ends(one, behaviour):
     """Start the worker until it ends in order, as a supervisor does; return how often it was killed."""
     codes = [one.start(behaviour).wait(100)]
@@ -208,6 +229,24 @@ def test_a_study_that_takes_the_worker_down_again_and_again_is_made_without_its_
     assert start_until_it_ends(one, "poison") == crashes
     assert one.status.state is RevisionState.DONE
     assert len(received) == 1
+
+
+@pytest.mark.fault(65)
+def test_a_stop_in_order_while_a_study_is_analysed_is_no_crash_of_that_study(archive, bench):
+    """Stopped in order again and again while an analysis outlasts the grace period: in the end analysed in full."""
+    port, received = archive()
+    one = bench(a=port)
+    one.config.write_text(
+        one.config.read_text().replace("grace_s = 5", "grace_s = 1") + "\n[analysis]\ncrashes_per_study = 1"
+    )
+    for number in (1, 2):
+        process = one.start("slow", for_s=10)
+        wait_for("its analysis has begun", lambda number=number: one.times_made == number, within_s=60)
+        assert process.wait(150) == 0
+        assert one.status.state is RevisionState.ANALYSING
+    assert one.start().wait(150) == 0
+    assert (one.status.state, len(received)) == (RevisionState.DONE, 1)
+    assert "without" not in (one.folder / "made").read_text()
 
 
 @pytest.mark.fault(64)

@@ -9,7 +9,12 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 
 from dicom_node.analyse.analysis import analyse_instance
-from dicom_node.analyse.header_check import analyse_by_policy, describe_laterality_conflict
+from dicom_node.analyse.header_check import (
+    analyse_by_policy,
+    describe_burned_in_annotation,
+    describe_laterality_conflict,
+    describe_several_parts,
+)
 from dicom_node.assemble.study import read_instance
 from dicom_node.body_part import name_region
 from dicom_node.settings import HeaderPolicy
@@ -206,3 +211,35 @@ def test_two_sides_are_flagged_on_the_image(bundles: Path, tmp_path: Path) -> No
     ds = build_dx(phantom(200, 160), BodyPartExamined="HAND", ImageLaterality="R", SeriesDescription="HAND LEFT")
     analysis = analyse_with(bundles, ds, tmp_path, HeaderPolicy.TRUST_PIXELS)
     assert analysis.flags[-1].startswith("The header contradicts itself about the side")
+
+
+@pytest.mark.fault(53)
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        ({"ImageLaterality": "B"}, "both sides"),
+        ({"Laterality": "B"}, "both sides"),
+        ({"BodyPartExamined": "KNEE ANKLE"}, "ANKLE_FOOT, KNEE"),
+        ({"BodyPartExamined": "HAND FOOT", "ImageLaterality": "B"}, "ANKLE_FOOT, HAND and both sides"),
+        ({"BodyPartExamined": "TIBIA FIBULA", "ImageLaterality": "L"}, None),
+        ({"BodyPartExamined": "HAND WRIST", "ImageLaterality": "U"}, None),
+        ({"BodyPartExamined": "HAND", "ExposuresOnPlate": 4000}, None),
+    ],
+)
+def test_a_header_that_names_several_limbs_or_regions_is_flagged(elements: dict[str, object], said: str | None) -> None:
+    """Both sides, or several regions, in one image: the report says that the answer is one for the whole image."""
+    remark = describe_several_parts(build_cr(**elements))
+    assert remark == (said and f"The header says that the image shows {said}: the answer is one for the whole image.")
+
+
+@pytest.mark.fault(53)
+@pytest.mark.parametrize(("value", "is_said"), [("YES", True), ("NO", False), ("", False), ("SOME", False)])
+def test_burned_in_annotation_keeps_no_image_from_the_models_and_is_said(
+    bundles: Path, tmp_path: Path, value: str, is_said: bool
+) -> None:
+    """Annotation that identifies the patient keeps no image from the models; the report warns of hot areas on it."""
+    ds = build_dx(phantom(200, 160), BodyPartExamined="KNEE", BurnedInAnnotation=value)
+    analysis = analyse_with(bundles, ds, tmp_path, HeaderPolicy.TRUST_HEADER)
+    assert analysis.fracture is not None
+    assert any("burned into the image" in flag for flag in analysis.flags) is is_said
+    assert (describe_burned_in_annotation(ds) is not None) is is_said

@@ -183,7 +183,31 @@ def test_the_next_day_s_file_follows_when_the_last_is_sent(audit):
         tomorrow.write_bytes(today.read_bytes() * 2)
         assert forwarder.forward()
         assert len(server.wait_for(3)) == 3
-    assert read_place(audit.folder).file == tomorrow.name
+    assert read_place(audit.folder).offsets == {path.name: path.stat().st_size for path in (today, tomorrow)}
+
+
+@pytest.mark.fault(24)
+def test_lines_of_a_day_that_the_clock_was_set_back_to_are_sent(audit):
+    """The clock is set back over midnight: lines of the day before are sent, also where the node began on the later."""
+    tomorrow = audit.folder / "9999-12-31.jsonl"
+    with SyslogServer() as server:
+        forwarder = forwarder_over_udp(audit, server.port)  # nothing is there yet
+        audit.note(AuditEvent.APPLICATION_START, role="worker")
+        today = audit.files()[0].rename(tomorrow)
+        line = today.read_bytes()
+        assert forwarder.forward()
+        assert len(server.wait_for(1)) == 1
+        for number in (2, 3):
+            audit.note(AuditEvent.APPLICATION_STOP, role="worker")
+            assert audit.files()[-1] == tomorrow
+            assert count_waiting(audit, read_place(audit.folder)) == 1
+            assert forwarder.forward()
+            assert len(server.wait_for(number)) == number
+        tomorrow.write_bytes(line * 2)
+        # Also by a process that was started in between.
+        assert forwarder_over_udp(audit, server.port).forward()
+        assert len(server.wait_for(4)) == 4
+    assert count_waiting(audit, read_place(audit.folder)) == 0
 
 
 def test_what_was_before_it_was_switched_on_is_not_sent(audit):

@@ -131,3 +131,15 @@ def test_an_association_makes_a_line_for_each_study_and_outcome(audit):
     said = [(line["study_instance_uid"], line["success"], line["sop_classes"]) for line in lines(audit)]
     cr = "1.2.840.10008.5.1.4.1.1.1"
     assert said == [("1.1", True, {cr: 2}), ("1.1", False, {cr: 1}), ("1.2", True, {cr: 1})]
+
+
+def test_what_is_flushed_is_the_file_that_is_written_also_where_the_clock_was_set_back_over_midnight(
+    audit, monkeypatch
+):
+    audit.note(AuditEvent.APPLICATION_START, role="worker")
+    (today,) = audit.files()
+    (audit.folder / "9999-12-31.jsonl").touch()
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.path.realpath(f"/proc/self/fd/{descriptor}")))
+    audit.sync()
+    assert flushed == [str(today)]

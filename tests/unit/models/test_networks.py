@@ -20,8 +20,7 @@ pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type
 SIZE = 96
 
 
-@pytest.fixture(scope="module")
-def network() -> Any:
+def build() -> Any:
     """Build a network of which every weight matters: nothing is left at zero or one."""
     from inference.types import Task
     from models.architectures.head import tie_cam
@@ -34,6 +33,11 @@ def network() -> Any:
         layer.set_weights([draw(weights, layer.name, rng) for weights in layer.get_weights()])
     tie_cam(model)
     return built
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    return build()
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,21 @@ def draw(weights: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray
 @pytest.fixture(scope="module")
 def image() -> np.ndarray:
     return np.random.default_rng(1).normal(size=(1, SIZE, SIZE, 1)).astype(np.float32)
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_training_leaves_normalisation_and_wide_depthwise_kernels_of_a_pretrained_network(pretrained: bool) -> None:
+    import keras
+
+    _, top = build().split("block3_out", pretrained=pretrained)
+    top.compile(optimizer=keras.optimizers.SGD(0.1), loss={"fracture": "mse"})
+    watched = [top.get_layer(name) for name in ("block5b_depthwise", "top_bn", "block4b_depthwise", "merge_last")]
+    before = [layer.get_weights()[0] for layer in watched]
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(4, *top.input.shape[1:])).astype(np.float32)
+    top.train_on_batch(maps, {"fracture": rng.normal(size=(4, 3)).astype(np.float32)})
+    changed = [not np.array_equal(layer.get_weights()[0], first) for layer, first in zip(watched, before, strict=True)]
+    assert changed == [not pretrained, not pretrained, True, True]
 
 
 def test_the_map_of_log_sum_exp_pooling_is_grad_cam_by_gradient_tape(model: Any, image: np.ndarray) -> None:

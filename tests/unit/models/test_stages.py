@@ -13,6 +13,7 @@ from models.cli import app
 from models.commands.train import put_first
 from models.datasets import Sample
 from models.recipe import Recipe
+from models.variations import schedule
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -82,6 +83,28 @@ def test_without_a_stage_before_it_training_starts_from_the_weights_that_the_rec
 ) -> None:
     _experiment(tmp_path, RECIPE).train(np.ones(4, bool))
     assert [(side, round(weight)) for side, _, weight in runs] == [(96, 0)]
+
+
+def test_a_last_stage_without_epochs_only_reads_larger_squares(
+    tmp_path: Path, runs: list[tuple[int, list[int], float]]
+) -> None:
+    recipe = put_first(["64:1"], replace(RECIPE, epochs=0))
+    experiment = _experiment(tmp_path, recipe)
+    network = experiment.train(np.ones(4, bool), name="fold0", fold=0)
+    assert [side for side, _, _ in runs] == [64]
+    model = network.models[Task.TYPE]
+    assert model.input.shape[1] == 96
+    first = next(layer for layer in model.layers if layer.weights)
+    assert np.all(first.get_weights()[0] == 1), "what was learned on the smaller squares"
+    assert [epoch["epoch"] for epoch in experiment.read_history("fold0")] == [1]
+    assert schedule(experiment.samples, recipe).size == 0
+
+
+def test_no_epochs_and_nothing_before_is_refused(tmp_path: Path) -> None:
+    options = ["--data", str(tmp_path), "--task", "region", "--out", str(tmp_path / "out"), "--epochs", "0"]
+    result = CliRunner().invoke(app, ["train", *options])
+    assert result.exit_code == 2
+    assert "it needs a stage before it" in " ".join(result.output.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("stage", ["320", "320:", "32:4", "320:0", "wide:4", "320:four"])
