@@ -65,6 +65,7 @@ bench: $(DEVELOPMENT)
 	$(BIN)/python benchmarks/end_to_end.py
 	$(BIN)/python benchmarks/receive.py
 	$(BIN)/python benchmarks/web_pages.py
+	$(BIN)/python benchmarks/scrape.py
 
 clean:
 	rm -rf $(VENV) demo_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

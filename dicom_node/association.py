@@ -19,6 +19,8 @@ from dicom_node.tls import tls_args
 _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
 
+MAXIMUM_PDU_BYTES = 131_072
+"""Of a PDU that this node takes where it has requested the association."""
 _PERMANENT = 1
 """Result of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
 
@@ -39,7 +41,7 @@ def request_association(
     ae.acse_timeout = archive.response_timeout_s
     ae.dimse_timeout = archive.response_timeout_s
     ae.network_timeout = archive.response_timeout_s
-    ae.maximum_pdu_size = 131_072
+    ae.maximum_pdu_size = MAXIMUM_PDU_BYTES
     try:
         assoc = ae.associate(
             archive.host,

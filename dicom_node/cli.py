@@ -33,6 +33,8 @@ app = typer.Typer(
     epilog="First steps: [bold]dicom-node demo[/bold] shows it at work; [bold]doctor[/bold] checks a set-up.",
 )
 
+rules = typer.Typer(no_args_is_help=True, help="Which studies are analysed: the [[rules]] of the configuration.")
+
 RUNNING = "Run the node"
 OPERATING = "Look after it"
 TRYING = "Try it"
@@ -47,6 +49,7 @@ StudyUID = Annotated[str, typer.Argument(help="Study Instance UID.", metavar="ST
 Bundles = Annotated[Path | None, typer.Option(help="Folder of model bundles; the shipped ones by default.")]
 Runtime = Annotated[Literal["onnx", "tensorflow"], typer.Option(help="What runs the models.")]
 _CONFIG = Path("config/node.toml")
+app.add_typer(rules, name="rules", rich_help_panel=OPERATING)
 
 
 @app.command(rich_help_panel=RUNNING)
@@ -82,7 +85,7 @@ def worker(config: Config = _CONFIG, verbose: Verbose = False) -> None:
 
 @app.command(rich_help_panel=RUNNING)
 def web(config: Config = _CONFIG, verbose: Verbose = False) -> None:
-    """Run the web process alone: the pages, POST /predict, /healthz, /readyz."""
+    """Run the web process alone: the pages, POST /predict, /healthz, /readyz, /metrics."""
     from dicom_node.web.server import run_web
 
     settings = _prepare(config, verbose=verbose)
@@ -225,6 +228,77 @@ def retention(config: Config = _CONFIG) -> None:
     from dicom_node.operate.status import show_removable
 
     show_removable(load_settings(config))
+
+
+@app.command(rich_help_panel=OPERATING)
+def conformance(
+    config: Config = _CONFIG,
+    html: Annotated[bool, typer.Option("--html", help="Print a page of HTML; else Markdown.")] = False,
+) -> None:
+    """Print the DICOM conformance statement of the node with this configuration."""
+    from dicom_node.operate.conformance import build_statement, write_html, write_markdown
+
+    statement = build_statement(load_settings(config))
+    typer.echo(write_html(statement) if html else write_markdown(statement))
+
+
+@rules.command("test")
+def explain_rules(
+    files: Annotated[list[Path], typer.Argument(help="DICOM files of one or more studies, or folders.", exists=True)],
+    config: Config = _CONFIG,
+) -> None:
+    """Say what the rules make of some files: which one decides and why, and why the others do not.
+
+    Shows values of the files' headers, which may be patient data.
+    """
+    from dicom_node.operate.rules import show_judgements
+
+    show_judgements(load_settings(config), files)
+
+
+@app.command(rich_help_panel=OPERATING)
+def statistics(
+    config: Config = _CONFIG,
+    weeks: Annotated[int, typer.Option(help="How many weeks, the present one included.", min=1, max=520)] = 12,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    charts: Annotated[Path | None, typer.Option(help="Also write charts (SVG) into this folder.")] = None,
+) -> None:
+    """Show how many images came, what was said of them and how fast: by week, region and sender."""
+    from dicom_node.operate.statistics import show_statistics
+
+    show_statistics(load_settings(config), weeks=weeks, as_json=json, charts=charts)
+
+
+alerts_app = typer.Typer(invoke_without_command=True)
+app.add_typer(alerts_app, name="alerts", rich_help_panel=OPERATING)
+
+
+@alerts_app.callback()
+def alerts(
+    context: typer.Context,
+    config: Config = _CONFIG,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what is wrong now, and who was told of it; `alerts test` tries webhook and e-mail.
+
+    Exit code 0 only if nothing is wrong.
+    """
+    from dicom_node.operate.alerts import show_alerts
+
+    context.obj = config
+    if context.invoked_subcommand is None:
+        raise typer.Exit(show_alerts(load_settings(config), as_json=json))
+
+
+@alerts_app.command("test")
+def alerts_test(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file.")] = None,
+) -> None:
+    """Send a message to the webhook and by e-mail, as far as they are configured."""
+    from dicom_node.operate.alerts import try_channels
+
+    raise typer.Exit(try_channels(load_settings(config or context.obj)))
 
 
 @app.callback(invoke_without_command=True)

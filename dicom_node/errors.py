@@ -9,6 +9,7 @@ NodeError
         AssociationError
             RejectedError           park: a person must look
     QueryError                  ask again later; the study goes on without the answer
+    AlertError                  tell again later, by this channel alone
 """
 
 import re
@@ -51,6 +52,10 @@ class RejectedError(AssociationError):
 
 class QueryError(NodeError):
     """An archive did not answer a question, or did not send what it was asked to send."""
+
+
+class AlertError(NodeError):
+    """A webhook or mail server did not take an alert."""
 
 
 def describe_unforeseen(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from types import FrameType
 
 from dicom_node.durable import PRIVATE_FILE, make_private_folder
 from dicom_node.settings import Settings
+from dicom_node.store import Store
 from dicom_node.store.integrity import set_aside_if_corrupt
 
 _LOGGER = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ def supervise(settings: Settings, config: Path, *, verbose: bool) -> int:
     stop = install_stop_signals()
     for url in (settings.database_url, settings.workflow_url):
         set_aside_if_corrupt(url)
+    Store(settings.database_url).close()  # brought up to date before any of them works with it
     options = ["--config", str(config), *(["--verbose"] if verbose else [])]
     children = [_Child(role, [sys.executable, "-m", "dicom_node", role, *options]) for role in ROLES]
     for child in children:

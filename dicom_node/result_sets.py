@@ -9,14 +9,16 @@ from pydicom import Dataset, dcmwrite
 from dicom_node.analyse.analysis import Decode, RadiographPipeline, analyse_study
 from dicom_node.analyse.pixels import load_radiograph
 from dicom_node.assemble.reduction import reduce_study
-from dicom_node.assemble.selection import select_radiographs
+from dicom_node.assemble.rules import choose_rule
+from dicom_node.assemble.selection import exclude_all, select_radiographs
 from dicom_node.assemble.study import read_study
 from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.durable import write_durably
 from dicom_node.encode.results import encode_study
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import tolerate
-from dicom_node.settings import AnalysisSettings, HeaderPolicy, NodeSettings
+from dicom_node.settings import ROUTINE, Action, AnalysisSettings, HeaderPolicy, NodeSettings, Rule
+from dicom_node.statistics.recording import measure
 from dicom_node.store import Finding, Store, StoredResult
 from dicom_node.values import ExcludedInstance, ResultKind, ResultObject, ResultReference, Study, StudyAnalysis
 
@@ -41,6 +43,7 @@ class ResultSets:
         decode: Decode = load_radiograph,
         analysis: AnalysisSettings = _DEFAULTS,
         reject_superseded: bool = False,
+        rules: tuple[Rule, ...] = (),
     ) -> None:
         self._node = node
         self._trail = AuditTrail(node.audit_dir, node.ae_title)
@@ -51,25 +54,66 @@ class ResultSets:
         self._decode = decode
         self._analysis = analysis
         self._reject_superseded = reject_superseded
+        self._rules = rules
 
-    def make(self, study_instance_uid: str, digest: str, *, cautious: bool = False) -> None:
+    def find_priority(self, study_instance_uid: str, digest: str) -> int:
+        """Return the priority of a revision by the rules, 1 for what is analysed first."""
+        if not self._rules:
+            return ROUTINE
+        with tolerate():
+            revision = self._store.revision(study_instance_uid, digest)
+            rule = self._choose_rule(read_study(revision, self._node.spool_dir, check_files=False))
+        return ROUTINE if rule is None else rule.priority
+
+    def make(self, study_instance_uid: str, digest: str, *, cautious: bool = False) -> Rule | None:
         """Analyse a revision; write its result objects durably, then record them.
+
+        Returned is the rule by which it gets no results at all; else None.
 
         Results that are recorded already stay as they are, whatever models are loaded now. A study that cannot be
         processed gets a report that says "not analysed" of every image; a cautious node gives it that report at once,
         because earlier attempts took the process down. Raises where not even the report can be made.
         """
         if self._store.results_of(study_instance_uid, digest):
-            return
+            return None
         revision = self._store.revision(study_instance_uid, digest)
         with tolerate():
             study = self._place(read_study(revision, self._node.spool_dir))
-            rows, said = self._give_up(study, CRASHED) if cautious else self._answer(study)
-        self._store.add_results(study_instance_uid, digest, rows, said, self._destinations)
+            rule = self._choose_rule(study)
+            left_out = describe_exclusion(rule) if rule is not None and rule.action is Action.EXCLUDE else ""
+            if rule is not None and left_out and not rule.say:
+                analysis = self._leave_out(study, left_out)
+                said, kept = list_findings(analysis), measure(analysis)
+                self._store.add_results(study_instance_uid, digest, [], said, (), measured=kept)
+                return rule
+            rows, analysis = self._give_up(study, left_out or CRASHED) if cautious else self._answer(study, left_out)
+        said, kept = list_findings(analysis), measure(analysis)
+        destinations = rule.destinations if rule is not None and rule.destinations else self._destinations
+        self._store.add_results(study_instance_uid, digest, rows, said, destinations, measured=kept)
+        return None
 
-    def _answer(self, study: Study) -> tuple[list[StoredResult], list[Finding]]:
+    def _choose_rule(self, study: Study) -> Rule | None:
+        """Choose the rule for a study; where that fails, it is analysed as if there were none: visibly."""
+        try:
+            return choose_rule(self._rules, study)
+        except Exception as error:  # noqa: BLE001 - the edge to foreign headers: what they say must silence nothing
+            uid = study.study_instance_uid
+            _LOGGER.error("no rule can be applied to study %s: %s", uid, describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
+            return None
+
+    def _leave_out(self, study: Study, reason: str) -> StudyAnalysis:
+        """Note what a rule leaves out, for whoever looks at the node; no archive hears of it."""
+        excluded = tuple(ExcludedInstance(instance=one, reason=reason) for one in study.instances)
+        analysis = StudyAnalysis(study=study, images=(), excluded=excluded, models=())
+        self._note(analysis, list_findings(analysis))
+        return analysis
+
+    def _answer(self, study: Study, left_out: str) -> tuple[list[StoredResult], StudyAnalysis]:
+        """Analyse and encode; with `left_out`, the reason, encode a report that says that nothing was analysed."""
         try:
             selection = select_radiographs(study)
+            if left_out:
+                selection = exclude_all(selection, left_out)
             analysis = analyse_study(
                 study,
                 selection,
@@ -85,11 +129,10 @@ class ResultSets:
             _LOGGER.error("study %s cannot be processed: %s", study.study_instance_uid, describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
         return self._give_up(study, UNFORESEEN)
 
-    def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], list[Finding]]:
+    def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], StudyAnalysis]:
         objects = encode_study(analysis, ae_title=self._node.ae_title, reject_superseded=self._reject_superseded)
-        said = list_findings(analysis)
-        self._note(analysis, said)
-        return [self._write(analysis.study, result) for result in objects], said
+        self._note(analysis, list_findings(analysis))
+        return [self._write(analysis.study, result) for result in objects], analysis
 
     def _note(self, analysis: StudyAnalysis, said: list[Finding]) -> None:
         """Write a line of the audit trail: what was said of which image, and by which models."""
@@ -103,7 +146,7 @@ class ResultSets:
             images=[{"sop_instance_uid": one.sop_instance_uid, "decision": one.decision} for one in said],
         )
 
-    def _give_up(self, study: Study, reason: str) -> tuple[list[StoredResult], list[Finding]]:
+    def _give_up(self, study: Study, reason: str) -> tuple[list[StoredResult], StudyAnalysis]:
         """Say of every image that it was not analysed, by nothing but plain values of its header."""
         reduced = reduce_study(study, reason)
         excluded = tuple(ExcludedInstance(instance=one, reason=one.defect) for one in reduced.instances)
@@ -136,6 +179,11 @@ class ResultSets:
             path=path,
             source_sop_instance_uid=result.source_sop_instance_uid,
         )
+
+
+def describe_exclusion(rule: Rule) -> str:
+    """Say by which rule a study is not analysed."""
+    return f"Not analysed by rule {rule.name!r} of this site."
 
 
 def _refer_to(row: StoredResult, version: int) -> ResultReference:

@@ -17,7 +17,7 @@ SUCCESSFUL, FAILURES_EXIST = 1, 2
 """Event types of a report (PS3.4 Table J.3-2)."""
 
 _PROCESSING_FAILURE = 0x0110
-_REASONS = {
+FAILURE_REASONS = {
     _PROCESSING_FAILURE: "processing failure",
     0x0112: "it does not have the object",
     0x0119: "it has another SOP class for the object",
@@ -71,5 +71,5 @@ def _uid(ds: Dataset, keyword: str) -> str:
 
 def _describe(reason: float | None) -> str:
     code = _PROCESSING_FAILURE if reason is None else int(reason)
-    known = f" ({_REASONS[code]})" if code in _REASONS else ""
+    known = f" ({FAILURE_REASONS[code]})" if code in FAILURE_REASONS else ""
     return f"storage commitment failed: 0x{code:04X}{known}"

@@ -13,6 +13,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from dicom_node.alerts.alerting import list_alerting
 from dicom_node.analyse.caged_pipeline import CagedPipeline
 from dicom_node.analyse.decoder import Decoder
 from dicom_node.assemble.completeness import close_complete_studies
@@ -67,15 +68,19 @@ def run_worker(settings: Settings) -> int:
         decode=decoder,
         analysis=settings.analysis,
         reject_superseded=settings.results.reject_superseded,
+        rules=settings.rules,
     )
     line, archives = schedule_line(settings, store, results), schedule_questions(settings, store)
+    alerts = schedule_alerts(settings, store)
     trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
     with forwarding(trail, settings.audit), running_application(trail, "worker"), running_workflows(settings):
         line.start()
         archives.start()
+        alerts.start()
         _LOGGER.info("worker ready, models: %s", ", ".join(f"{one.name} {one.version}" for one in pipeline.models))
-        keep_time(stop, (line, archives))
-        archives.shutdown(wait=False)  # it may be waiting for a silent archive
+        keep_time(stop, (line, archives, alerts))
+        for scheduler in (archives, alerts):
+            scheduler.shutdown(wait=False)  # it may be waiting for a silent archive or mail server
         line.shutdown()
     logging.shutdown()
     # The interpreter would wait for threads that wait for a silent archive, however long. What they do is
@@ -143,6 +148,15 @@ def schedule_questions(settings: Settings, store: Store) -> BackgroundScheduler:
         for name in reconcile.archives:
             search = Reconciliation(settings, reconcile, store, archives[name])
             scheduler.add_job(search, seconds=reconcile.every_s, next_run_time=datetime.now(UTC), **_EVERY_TICK)
+    return scheduler
+
+
+def schedule_alerts(settings: Settings, store: Store) -> BackgroundScheduler:
+    """Schedule what each channel of alerts is told, each by itself: a dead one delays nothing else."""
+    ticks = list_alerting(settings, store)
+    scheduler = BackgroundScheduler(timezone="UTC", executors={"default": ThreadPoolExecutor(len(ticks))})
+    for tick in ticks:
+        scheduler.add_job(tick, seconds=settings.alerts.every_s, **_EVERY_TICK)
     return scheduler
 
 

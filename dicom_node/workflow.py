@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from dbos import DBOS, DBOSClient, DBOSConfig, DBOSConfiguredInstance, SetWorkflowID
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSConfiguredInstance, SetEnqueueOptions, SetWorkflowID
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.deliver import Prover, send_pending
 from dicom_node.errors import describe_unforeseen
-from dicom_node.result_sets import ResultSets
-from dicom_node.settings import Destination, Settings
+from dicom_node.result_sets import ResultSets, describe_exclusion
+from dicom_node.settings import ROUTINE, Destination, Settings
 from dicom_node.store import DueDelivery, RevisionState, Store, UnmadeRevision
 
 _LOGGER = logging.getLogger(__name__)
@@ -89,7 +89,10 @@ class StudyWorkflow(DBOSConfiguredInstance):
             if now < revision.changed_at + min(2.0**revision.attempt, 60):
                 return  # it ended by a fault such as a full disk: not again at once
             revision = self._store.begin_attempt(revision)
-        with SetWorkflowID(_revision_id(revision)):
+        priority = ROUTINE
+        if self._settings.rules:
+            priority = self._result_sets.find_priority(revision.study_instance_uid, revision.digest)
+        with SetWorkflowID(_revision_id(revision)), SetEnqueueOptions(priority=priority):
             DBOS.enqueue_workflow(_ANALYSIS_QUEUE, self.process_revision, revision.study_instance_uid, revision.digest)
 
     @DBOS.workflow(max_recovery_attempts=None)  # it counts them itself
@@ -117,7 +120,9 @@ class StudyWorkflow(DBOSConfiguredInstance):
             self._store.set_revision_state(study_instance_uid, digest, RevisionState.FAILED, reason=reason)
             return
         try:
-            self._result_sets.make(study_instance_uid, digest, cautious=crashes >= most)
+            rule = self._result_sets.make(study_instance_uid, digest, cautious=crashes >= most)
+            if rule is not None:
+                state, reason = RevisionState.EXCLUDED, describe_exclusion(rule)
         except (OSError, SQLAlchemyError):
             raise  # a full disk, a locked database: a later attempt finds them mended
         except Exception as error:  # noqa: BLE001  # the edge of a step: the study must show as failed, not vanish
@@ -220,7 +225,8 @@ def running_workflows(settings: Settings) -> Iterator[None]:
 
 def _end_analyses(settings: Settings) -> None:
     """End what is still analysed when the node stops in order: taken up again, it would count as a crash."""
-    engine = DBOSClient(system_database_url=settings.workflow_url)
+    # It connects when it is asked, and waits for no database that is away: the end is near.
+    engine = DBOSClient(system_database_url=settings.workflow_url, lazy=True, retry_connection_errors=False)
     try:
         begun = engine.list_workflows(status="PENDING", queue_name=_ANALYSIS_QUEUE, load_input=False, load_output=False)
         engine.cancel_workflows([workflow.workflow_id for workflow in begun])

@@ -1,7 +1,8 @@
 """A model bundle: a folder with a manifest, the exported model, its Keras original, and its card.
 
 ```
-<name>/ manifest.toml   model.onnx   model.keras   scope.npz (region bundles)   card.md   metrics.json   figures/
+<name>/ manifest.toml   model.onnx   model.keras   scope.npz (region bundles)   reference.json
+        card.md   metrics.json   figures/
 ```
 
 Every file that takes part in an answer has its SHA-256 in the manifest, and is refused when it differs.
@@ -26,6 +27,7 @@ MANIFEST = "manifest.toml"
 ONNX = "model.onnx"
 KERAS = "model.keras"
 SCOPE = "scope.npz"
+REFERENCE = "reference.json"
 
 
 class _Table(BaseModel):
@@ -137,7 +139,7 @@ class Manifest(_Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A manifest and the folder it was read from, every digest verified."""
+    """A manifest and the folder it was read from; every digest verified where `load_bundle` made it."""
 
     folder: Path
     manifest: Manifest
@@ -162,6 +164,20 @@ def load_bundle(folder: Path) -> Bundle:
     BundleError
         The manifest or a file is missing, malformed, or differs from its digest; the message names the file.
     """
+    bundle = read_bundle(folder)
+    for name, digest in bundle.manifest.digests.items():
+        verify_file(folder / name, digest)
+    return bundle
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read the manifest alone: enough to say which models there are, too little to run one.
+
+    Raises
+    ------
+    BundleError
+        It is missing or malformed.
+    """
     path = folder / MANIFEST
     try:
         manifest = Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -173,8 +189,6 @@ def load_bundle(folder: Path) -> Bundle:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the manifest"
         raise BundleError(f"{folder.name}/{MANIFEST}: {where}: {first['msg']}") from error
-    for name, digest in manifest.digests.items():
-        _verify(folder / name, digest)
     return Bundle(folder=folder, manifest=manifest)
 
 
@@ -186,10 +200,19 @@ def load_bundles(folder: Path) -> tuple[Bundle, ...]:
     BundleError
         There is none, or one of them is refused.
     """
+    return tuple(load_bundle(path) for path in _find_bundles(folder))
+
+
+def read_bundles(folder: Path) -> tuple[Bundle, ...]:
+    """Read the manifests of every bundle below `folder`, in order of their names; raises BundleError as above."""
+    return tuple(read_bundle(path) for path in _find_bundles(folder))
+
+
+def _find_bundles(folder: Path) -> list[Path]:
     found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
     if not found:
         raise BundleError(f"no bundle in {folder}: a bundle is a folder with a {MANIFEST}")
-    return tuple(load_bundle(path) for path in found)
+    return found
 
 
 def digest_file(path: Path) -> str:
@@ -207,7 +230,8 @@ def write_manifest(folder: Path, fields: Mapping[str, Any], files: tuple[str, ..
     return manifest
 
 
-def _verify(path: Path, digest: str) -> None:
+def verify_file(path: Path, digest: str) -> None:
+    """Raise BundleError unless the file is the one with this SHA-256."""
     named = f"{path.parent.name}/{path.name}"
     try:
         found = digest_file(path)

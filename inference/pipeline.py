@@ -101,10 +101,11 @@ class Pipeline:
         look, _ = self.region_model.run(radiograph)
         spoke = (self.region_model.bundle.identity,)
         seen = self._name_region(look)
-        if objection := self._objection(look, seen, told=region is not None):
-            reason = f"outside scope: {objection}"
-            return RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=reason, models=spoke)
-        found = RadiographAnalysis(decision=Decision.NOT_ANALYSED, region=seen, models=spoke, flags=_doubts(seen))
+        distance = self._scope.distance(look.embedding)
+        found = RadiographAnalysis(decision=Decision.NOT_ANALYSED, models=spoke, scope_distance=distance)
+        if objection := self._objection(look, seen, distance, told=region is not None):
+            return replace(found, reason=f"outside scope: {objection}")
+        found = replace(found, region=seen, flags=_doubts(seen))
         region = region or seen.region
         if region not in self._serving:
             return replace(found, reason=f"no validated model for region {region}")
@@ -130,11 +131,11 @@ class Pipeline:
         if region not in self.region_model.bundle.manifest.labels:
             raise BundleError(f"{model.bundle.folder.name} serves {region}, which the region model never names")
 
-    def _objection(self, look: Look, seen: RegionPrediction, *, told: bool) -> str:
+    def _objection(self, look: Look, seen: RegionPrediction, distance: float, *, told: bool) -> str:
         """Return why the radiograph is outside scope, or nothing; a region that was `told` need not be recognised."""
         table = self.region_model.bundle.manifest.region
         assert table is not None  # noqa: S101 - the manifest of a region bundle always has its table
-        distance, limit = self._scope.distance(look.embedding), table.scope_threshold
+        limit = table.scope_threshold
         if not distance <= limit:  # so that a distance that is no number refuses too
             return f"{self._scope.explain(look.embedding)} (distance {distance:.2f}, limit {limit:.2f})"
         if not told and seen.confidence < table.least_confidence:

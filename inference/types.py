@@ -149,5 +149,7 @@ class RadiographAnalysis:
     """(x, y) of the strongest activation; None where there is no heat or the heat map is withheld."""
     models: tuple[ModelIdentity, ...] = ()
     """The models that spoke, in order."""
+    scope_distance: float | None = None
+    """How far the radiograph lies from those the models know, see `inference.scope`; None where it was not measured."""
     flags: tuple[str, ...] = ()
     """Remarks for the reader, one sentence each (quality, scope, header against pixels)."""

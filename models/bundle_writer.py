@@ -9,11 +9,12 @@ from typing import Any
 
 import keras
 
-from inference.bundle import KERAS, ONNX, SCOPE, Manifest, write_manifest
+from inference.bundle import KERAS, ONNX, REFERENCE, SCOPE, Answer, Manifest, write_manifest
 from inference.scope import Scope
 from models.card import render_card
 from models.export import export_onnx
 from models.predictions import TABLE, Predictions, write_predictions
+from models.reference import build_reference, write_reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Made:
 
 
 def write_bundle(folder: Path, made: Made, fields: Mapping[str, Any], metrics: Mapping[str, Any]) -> Manifest:
-    """Write model, scope, manifest, predictions, metrics and card; the pictures are drawn by the caller."""
+    """Write model, scope, reference, manifest, predictions, metrics and card; the pictures are drawn by the caller."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ONNX).write_bytes(export_onnx(made.model).SerializeToString(deterministic=True))
     made.model.save(folder / KERAS)
@@ -41,6 +42,10 @@ def write_bundle(folder: Path, made: Made, fields: Mapping[str, Any], metrics: M
     if made.scope is not None:
         made.scope.save(folder / SCOPE)
         files.append(SCOPE)
+    answers = [Answer.model_validate(answer) for answer in made.fields.get("answers", ())]
+    if (reference := build_reference(made.predictions, answers)) is not None:
+        write_reference(folder, reference)
+        files.append(REFERENCE)
     manifest = write_manifest(folder, {**fields, **made.fields}, tuple(files))
     write_predictions(folder / TABLE, made.predictions)
     metrics = {**metrics, "figures": made.figures}

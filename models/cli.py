@@ -2,7 +2,7 @@
 
 import typer
 
-from models.commands import calibrate, card, evaluate, export, train, verify
+from models.commands import calibrate, card, evaluate, export, reference, train, verify
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +16,7 @@ app.command(epilog=calibrate.EXAMPLES)(calibrate.calibrate)
 app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=verify.EXAMPLES)(verify.verify)
 app.command(epilog=card.EXAMPLES)(card.card)
+app.command(epilog=reference.EXAMPLES)(reference.reference)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from dicom_node.values import ExcludedInstance, Instance, Selection, Study
 Rule = Callable[[Dataset], str | None]
 """Returns the reason to leave an instance out, one sentence without patient data; None when it has none."""
 
-_RADIOGRAPHS = frozenset({ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, *GREY_CLASSES})
+RADIOGRAPHS = frozenset({ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, *GREY_CLASSES})
 _MAMMOGRAMS = frozenset(
     {DigitalMammographyXRayImageStorageForPresentation, DigitalMammographyXRayImageStorageForProcessing}
 )
@@ -55,7 +55,7 @@ def for_processing(header: Dataset) -> str | None:
 def not_a_radiograph(header: Dataset) -> str | None:
     """Leave out every SOP class that is not CR, DX or Secondary Capture."""
     sop_class = _sop_class(header)
-    if sop_class in _RADIOGRAPHS:
+    if sop_class in RADIOGRAPHS:
         return None
     what = f": it is of the class {sop_class.name}" if sop_class.name != sop_class else ""
     return f"It is not a radiograph{what}."
@@ -129,6 +129,12 @@ def select_radiographs(study: Study) -> Selection:
         radiographs=tuple(instance for instance, reason in pairs if not reason),
         excluded=tuple(ExcludedInstance(instance=instance, reason=reason) for instance, reason in pairs if reason),
     )
+
+
+def exclude_all(selection: Selection, reason: str) -> Selection:
+    """Leave out the radiographs of a selection too, for one reason; the others keep theirs."""
+    left_out = tuple(ExcludedInstance(instance=instance, reason=reason) for instance in selection.radiographs)
+    return Selection(radiographs=(), excluded=left_out + selection.excluded)
 
 
 def _reason(header: Dataset) -> str | None:

@@ -25,9 +25,9 @@ def read_instance(path: Path) -> Instance:
     return Instance(path=path, header=read_header(path))
 
 
-def read_study(revision: Revision, spool_dir: Path) -> Study:
+def read_study(revision: Revision, spool_dir: Path, *, check_files: bool = True) -> Study:
     """Read the headers of all instances of a revision, and check that their files are what was received."""
-    instances = [_read_received(row, spool_dir / row.path) for row in revision.instances]
+    instances = [_read_received(row, spool_dir / row.path, check=check_files) for row in revision.instances]
     sound = next((instance.header for instance in instances if not instance.defect), None)
     # A file that is not what was received may name anyone: the patient is the one that the others name.
     instances = [
@@ -49,11 +49,11 @@ def reading_order(instance: Instance) -> tuple[float, float, str]:
     return number(header, "SeriesNumber") or 0, number(header, "InstanceNumber") or 0, instance.sop_instance_uid
 
 
-def _read_received(row: ReceivedInstance, path: Path) -> Instance:
+def _read_received(row: ReceivedInstance, path: Path, *, check: bool) -> Instance:
     header, defect = Dataset(), ""
     try:
         header = read_header(path)
-        defect = "" if hash_data_set(path)[0] == row.sha256 else ALTERED
+        defect = "" if not check or hash_data_set(path)[0] == row.sha256 else ALTERED
     except OSError:
         defect = MISSING
     checked = {

@@ -1,14 +1,24 @@
 """Last stage: bring the results to every destination, and prove that they are there."""
 
-from dicom_node.deliver.proof import Prover, find_offered_proofs
+from dicom_node.deliver.proof import Prover, find_offered_proofs, propose_proofs
 from dicom_node.deliver.sending import send_pending
-from dicom_node.deliver.storage_scu import Delivery, ResultFile, send_results, verify_destination
+from dicom_node.deliver.storage_scu import (
+    Delivery,
+    ResultFile,
+    classify_status,
+    propose_results,
+    send_results,
+    verify_destination,
+)
 
 __all__ = [
     "Delivery",
     "Prover",
     "ResultFile",
+    "classify_status",
     "find_offered_proofs",
+    "propose_proofs",
+    "propose_results",
     "send_pending",
     "send_results",
     "verify_destination",

@@ -3,13 +3,13 @@
 import logging
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
-from pynetdicom.presentation import build_context
+from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
 
 from dicom_node.association import request_association
@@ -109,9 +109,7 @@ class Prover:
 
     def _ask(self, archive: Archive, to_find: list[UnprovenResult], to_ask: list[UnprovenResult]) -> None:
         classes = ([STUDY_ROOT_FIND, PATIENT_ROOT_FIND] if to_find else []) + ([PUSH_MODEL] if to_ask else [])
-        # Verification too: an archive that offers none of the others would look like one that is away.
-        contexts = [build_context(Verification), *(build_context(one, _SYNTAXES) for one in classes)]
-        with request_association(archive, self._node.ae_title, contexts) as assoc:
+        with request_association(archive, self._node.ae_title, propose_proofs(classes)) as assoc:
             accepted = {str(context.abstract_syntax) for context in assoc.accepted_contexts}
             self._missing |= {*classes} - accepted
             if to_find and STUDY_ROOT_FIND in accepted:
@@ -179,6 +177,14 @@ class Prover:
             wait_for_report(assoc, lambda: is_open(transaction_uid), self._destination.report_wait_s)
 
 
+def propose_proofs(
+    classes: Iterable[UID],
+) -> list[PresentationContext]:
+    """Build what is proposed to a destination that is asked for proofs."""
+    # Verification too: an archive that offers none of the others would look like one that is away.
+    return [build_context(Verification), *(build_context(one, _SYNTAXES) for one in classes)]
+
+
 def find_offered_proofs(destination: Destination, ae_title: str) -> dict[str, bool]:
     """Ask a destination which proofs it offers; by the key of its settings.
 
@@ -194,8 +200,7 @@ def find_offered_proofs(destination: Destination, ae_title: str) -> dict[str, bo
 
 
 def _is_offered(archive: Archive, ae_title: str, sop_class: UID) -> bool:
-    contexts = [build_context(Verification), build_context(sop_class, _SYNTAXES)]
-    with request_association(archive, ae_title, contexts) as assoc:
+    with request_association(archive, ae_title, propose_proofs([sop_class])) as assoc:
         return sop_class in {context.abstract_syntax for context in assoc.accepted_contexts}
 
 

@@ -1,13 +1,13 @@
 """Storage and Verification SCU: send results, read the answer for each of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
-from pynetdicom.presentation import build_context
+from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
 
 from dicom_node.association import request_association
@@ -51,16 +51,21 @@ def send_results(
     AssociationError
         No association could be had: refused, rejected, aborted or timed out.
     """
-    # Verification too: an archive that accepts none of the SOP classes would otherwise look like one that is away.
-    contexts = [build_context(Verification)]
-    contexts += [
-        build_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-        for uid in dict.fromkeys(file.sop_class_uid for file in files)
-    ]
+    contexts = propose_results(file.sop_class_uid for file in files)
     with request_association(destination, ae_title, contexts) as assoc:
         begin()
         refusals = {context.abstract_syntax: context.result for context in assoc.rejected_contexts}
         return [_send(assoc, file, refusals.get(UID(file.sop_class_uid))) for file in files]
+
+
+def propose_results(sop_class_uids: Iterable[str]) -> list[PresentationContext]:
+    """Build what is proposed to a destination that is sent results of these SOP classes."""
+    # Verification too: an archive that accepts none of the SOP classes would otherwise look like one that is away.
+    contexts = [build_context(Verification)]
+    contexts += [
+        build_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for uid in dict.fromkeys(sop_class_uids)
+    ]
+    return contexts
 
 
 def verify_destination(destination: Destination, ae_title: str) -> None:

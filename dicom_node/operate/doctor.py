@@ -12,6 +12,7 @@ from rich.console import Console
 
 from dicom_node.deliver import find_offered_proofs, verify_destination
 from dicom_node.errors import AssociationError, ConfigurationError
+from dicom_node.operate.alerts import check_alerts
 from dicom_node.operate.archives import check_archives
 from dicom_node.operate.certificates import check_certificates, shows_certificate
 from dicom_node.operate.finding import Finding
@@ -194,4 +195,5 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     check_destinations,
     check_archives,
     check_syslog,
+    check_alerts,
 )

@@ -6,13 +6,13 @@ from dataclasses import asdict
 
 from rich.console import Console
 
+from dicom_node.alerts.conditions import Condition, find_conditions
 from dicom_node.audit import AuditTrail
 from dicom_node.audit.forwarder import TrailStatus, read_status
 from dicom_node.operate.terminal import print_entry
 from dicom_node.retention import DiskUse, Retention, measure_disk
 from dicom_node.settings import Settings
 from dicom_node.store import (
-    Alarm,
     DestinationStatus,
     Finding,
     RevisionState,
@@ -22,7 +22,12 @@ from dicom_node.store import (
 )
 
 _COLUMN = 12
-_COLOURS = {RevisionState.DONE: "green", RevisionState.SUPERSEDED: "green", RevisionState.FAILED: "red"}
+_COLOURS = {
+    RevisionState.DONE: "green",
+    RevisionState.SUPERSEDED: "green",
+    RevisionState.EXCLUDED: "cyan",
+    RevisionState.FAILED: "red",
+}
 
 
 def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
@@ -30,16 +35,14 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
     store = Store(settings.database_url)
     waiting, revisions = store.open_studies(), store.status(limit)
     undelivered, disk = store.oldest_undelivered(), measure_disk(settings.node)
-    alarms = store.alarms()
-    given_up = store.given_up_retrievals(settings.reconcile.tries) if settings.reconcile else []
+    conditions = find_conditions(settings, store, time.time())
     store.close()
     trail = read_status(AuditTrail(settings.node.audit_dir, settings.node.ae_title), settings.audit)
     if as_json:
         content = {
             "open": [asdict(study) for study in waiting],
             "revisions": [asdict(one) for one in revisions],
-            "alarms": [asdict(alarm) for alarm in alarms],
-            "never_came": [asdict(one) for one in given_up],
+            "alarms": [asdict(condition) for condition in conditions],
             "oldest_undelivered": undelivered and asdict(undelivered),
             "disk": asdict(disk),
             "audit": asdict(trail),
@@ -63,14 +66,8 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
         print_entry(console, "delivery", lines, style="yellow", column=_COLUMN)
     print_entry(console, "disk", [_describe_disk(disk)], style="", column=_COLUMN)
     print_entry(console, "audit", _describe_trail(trail), style="yellow" if trail.problem else "", column=_COLUMN)
-    for alarm in alarms:
-        print_entry(console, "ALARM", describe_alarm(alarm), style="bold red", column=_COLUMN)
-    for lacking in given_up:
-        lines = [
-            lacking.study_instance_uid,
-            f"lacks images that {lacking.archive} lists and does not send: forward it by hand",
-        ]
-        print_entry(console, "ALARM", lines, style="bold red", column=_COLUMN)
+    for condition in conditions:
+        print_entry(console, "ALARM", describe_condition(condition), style="bold red", column=_COLUMN)
 
 
 def show_removable(settings: Settings) -> None:
@@ -130,15 +127,10 @@ def describe_finding(finding: Finding) -> str:
     return f"{said}: {finding.reason}" if finding.reason else said
 
 
-def describe_alarm(alarm: Alarm) -> list[str]:
-    """Say which results are parked, since when and why, and what to do."""
-    results = "1 result is" if alarm.objects == 1 else f"{alarm.objects} results are"
-    studies = "1 study" if alarm.studies == 1 else f"{alarm.studies} studies"
-    reason = alarm.detail.removeprefix(f"{alarm.destination}: ")
-    return [
-        f"{alarm.destination}: {results} parked, of {studies}, since {_ago(alarm.since)}: {reason}",
-        f"mend that, then: dicom-node retry --destination {alarm.destination}",
-    ]
+def describe_condition(condition: Condition) -> list[str]:
+    """Say what is wrong, since when, the details that stay here, and what to do."""
+    since = f", since {_ago(condition.since)}" if condition.since else ""
+    return [f"{condition.says}{since}", *condition.details, condition.remedy]
 
 
 def _describe_destination(destination: DestinationStatus) -> str:

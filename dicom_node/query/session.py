@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
-from pynetdicom.presentation import build_context
+from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at run time
     StudyRootQueryRetrieveInformationModelMove,
     Verification,
@@ -20,7 +20,7 @@ from dicom_node.identity import derive_uid
 from dicom_node.settings import Archive, NodeSettings
 
 _SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-_REFUSALS = {
+REFUSALS = {
     0xA701: "out of resources to count the matches",
     0xA702: "out of resources to send",
     0xA801: "it does not know this node's AE title as a destination",
@@ -39,11 +39,15 @@ def open_session(archive: Archive, ae_title: str) -> Iterator["QuerySession"]:
     AssociationError
         No association could be had: refused, rejected, aborted or timed out.
     """
+    with request_association(archive, ae_title, propose_questions()) as assoc:
+        yield QuerySession(assoc, archive, ae_title)
+
+
+def propose_questions() -> list[PresentationContext]:
+    """Build what is proposed to an archive that is asked and fetched from."""
     # Verification too: an archive that offers none of the others would otherwise look like one that is away.
     classes = (STUDY_ROOT_FIND, StudyRootQueryRetrieveInformationModelMove, Verification)
-    contexts = [build_context(sop_class, list(_SYNTAXES)) for sop_class in classes]
-    with request_association(archive, ae_title, contexts) as assoc:
-        yield QuerySession(assoc, archive, ae_title)
+    return [build_context(sop_class, list(_SYNTAXES)) for sop_class in classes]
 
 
 def note_query(node: NodeSettings, archive: Archive, **keys: str) -> None:
@@ -107,7 +111,7 @@ class QuerySession:
         if status is None:
             raise self._error(f"{what} was not answered in time, or the association broke")
         if status != 0x0000:
-            meaning = f": {_REFUSALS[status]}" if status in _REFUSALS else ""
+            meaning = f": {REFUSALS[status]}" if status in REFUSALS else ""
             raise self._error(f"{what} was answered with status 0x{status:04X}{meaning}")
 
     def _error(self, reason: str) -> QueryError:

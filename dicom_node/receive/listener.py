@@ -34,10 +34,10 @@ from dicom_node.tls import PeerCertificate, ServerTLS, read_peer_certificate
 _LOGGER = logging.getLogger("dicom_node.receive")
 
 BACKLOG = 128
-_REJECTED_PERMANENTLY, _REJECTED_FOR_NOW = 1, 2
-_BY_USER, _BY_PRESENTATION = 1, 3
-_CALLING_AE_TITLE_NOT_RECOGNISED, _LOCAL_LIMIT_EXCEEDED = 3, 2
-"""Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+NOT_A_SENDER = (1, 1, 3)
+"""Rejected permanently, by the user: calling AE title not recognised (PS3.8 Table 9-21: result, source, reason)."""
+TOO_MANY = (2, 3, 2)
+"""Rejected for now, by the presentation service: local limit exceeded."""
 _TLS_HANDSHAKE_S = 5
 _WAITING_PER_ADDRESS = 64
 """Connections of one address that may be open without an association; the oldest makes room for the next."""
@@ -207,10 +207,10 @@ class Listener(ThreadedAssociationServer):
         calling_ae_title = cast("A_ASSOCIATE", assoc.requestor.primitive).calling_ae_title
         may_send = self._senders.may_send(calling_ae_title, assoc.host, assoc.certificate)
         if not (may_send or self.archive.reporters.may_report(calling_ae_title, assoc.host)):
-            rejection = (_REJECTED_PERMANENTLY, _BY_USER, _CALLING_AE_TITLE_NOT_RECOGNISED)
+            rejection = NOT_A_SENDER
             reason = f"not a known sender, or not from this address{_name(assoc.certificate)}"
         elif not self.association_limit.enter(assoc.host):
-            rejection = (_REJECTED_FOR_NOW, _BY_PRESENTATION, _LOCAL_LIMIT_EXCEEDED)
+            rejection = TOO_MANY
             reason = "too many associations"
         else:
             with self._lock:

@@ -43,6 +43,7 @@ class ReportStatus(IntEnum):
     PROCESSING_FAILURE = 0x0110
     """Nothing was recorded: the report is of no transaction of its sender, or not to be read."""
     NO_SUCH_EVENT_TYPE = 0x0113
+    """The event type is none of a report (PS3.4 Table J.3-2)."""
 
 
 class RefusedError(NodeError):

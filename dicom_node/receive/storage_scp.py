@@ -156,10 +156,12 @@ def run_receiver(settings: Settings) -> int:
     Raises
     ------
     ConfigurationError
-        Where the configured address cannot be listened on, or the files of `[tls]` cannot be used.
+        Where the configured address cannot be listened on, the files of `[tls]` cannot be used, or the database is of a
+        later release.
     """
     stop = install_stop_signals()
     tls = _open_tls(settings)
+    Store(settings.database_url).close()  # refused here, it is one sentence, not one of each process
     listening = _listen(settings)
     spool = Spool(settings.node.spool_dir)
     spool.remove_incoming()

@@ -3,15 +3,17 @@
 import tomllib
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
 from dicom_node.errors import ConfigurationError
+from dicom_node.settings.alerts import AlertSettings
 from dicom_node.settings.audit import AuditSettings
 from dicom_node.settings.node import DatabaseSettings, NodeSettings, WebSettings
 from dicom_node.settings.peers import Archive, Destination, Sender, give_archives_to_destinations
 from dicom_node.settings.retention import RetentionSettings
+from dicom_node.settings.rules import Rule
 from dicom_node.settings.stages import (
     AnalysisSettings,
     CompletionSettings,
@@ -36,6 +38,7 @@ class Settings(Table):
     archives: tuple[Archive, ...] = ()
     """`[[archives]]`: archives that are asked and fetched from, and get no results."""
     reconcile: ReconcileSettings | None = None
+    rules: tuple[Rule, ...] = ()
     receive: ReceiveSettings = ReceiveSettings()
     completion: CompletionSettings = CompletionSettings()
     models: ModelSettings = ModelSettings()
@@ -45,6 +48,7 @@ class Settings(Table):
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()
     audit: AuditSettings = AuditSettings()
+    alerts: AlertSettings = AlertSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -83,6 +87,19 @@ class Settings(Table):
                 raise ValueError(
                     f"table {table}, key {key!r}: no [[destinations]] or [[archives]] has the name {name!r}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> "Settings":
+        names = [rule.name for rule in self.rules]
+        known = [destination.name for destination in self.destinations]
+        for number, rule in enumerate(self.rules, start=1):
+            where = f"table [[rules]] number {number} ({rule.name!r}), key"
+            if names.index(rule.name) != number - 1:
+                raise ValueError(f"{where} 'name': another rule has the same name")
+            for name in rule.destinations:
+                if name not in known:
+                    raise ValueError(f"{where} 'destinations': no [[destinations]] has the name {name!r}")
         return self
 
     @model_validator(mode="after")
@@ -142,10 +159,10 @@ def load_settings(path: Path) -> Settings:
     try:
         return Settings.model_validate(table)
     except ValidationError as error:
-        raise ConfigurationError(f"{path}: {_describe(error)}") from error
+        raise ConfigurationError(f"{path}: {_describe(error, table)}") from error
 
 
-def _describe(error: ValidationError) -> str:
+def _describe(error: ValidationError, tables: dict[str, Any]) -> str:
     """Put the first finding into one sentence: table, key, what is wrong."""
     first = error.errors()[0]
     said = _SENTENCES.get(first["type"], first["msg"].removeprefix("Value error, "))
@@ -155,6 +172,8 @@ def _describe(error: ValidationError) -> str:
     table = f"[{location[0]}]"
     if len(location) > 1 and isinstance(location[1], int):
         table = f"[[{location[0]}]] number {location[1] + 1}"
+        if location[0] == "rules" and isinstance(name := tables["rules"][location[1]].get("name"), str):
+            table += f" ({name!r})"
         location = location[1:]
     key = f", key {'.'.join(map(str, location[1:]))!r}" if len(location) > 1 else ""
     return f"table {table}{key}: {said}"

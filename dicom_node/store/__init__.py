@@ -5,7 +5,9 @@ instances can be rebuilt from the spool, which stays the truth about what was re
 """
 
 from dicom_node.store.accounts import Accounts, WebToken, WebUser
+from dicom_node.store.alert_store import AlertKey, ToldAlert
 from dicom_node.store.expectations import describe_expectation
+from dicom_node.store.gauge_store import Backlog, Durations
 from dicom_node.store.records import (
     Admission,
     Alarm,
@@ -14,6 +16,7 @@ from dicom_node.store.records import (
     DueDelivery,
     EarlierVersion,
     Finding,
+    ImageStatistic,
     InstanceRole,
     OpenStudy,
     ReceivedInstance,
@@ -27,20 +30,27 @@ from dicom_node.store.records import (
     UnmadeRevision,
     UnprovenResult,
 )
+from dicom_node.store.statistics_store import WEEK_S, ImageCount, VersionTime
 from dicom_node.store.store import Store, revision_digest
 from dicom_node.store.worklist import RECEIVING, Event, WorklistEntry, WorklistQuery
 
 __all__ = [
     "RECEIVING",
+    "WEEK_S",
     "Accounts",
     "Admission",
     "Alarm",
+    "AlertKey",
+    "Backlog",
     "DeliveryState",
     "DestinationStatus",
     "DueDelivery",
+    "Durations",
     "EarlierVersion",
     "Event",
     "Finding",
+    "ImageCount",
+    "ImageStatistic",
     "InstanceRole",
     "OpenStudy",
     "ReceivedInstance",
@@ -51,9 +61,11 @@ __all__ = [
     "RevisionStatus",
     "Store",
     "StoredResult",
+    "ToldAlert",
     "UndeliveredResult",
     "UnmadeRevision",
     "UnprovenResult",
+    "VersionTime",
     "WebToken",
     "WebUser",
     "WorklistEntry",

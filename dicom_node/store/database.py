@@ -7,18 +7,36 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from dicom_node.store import schema
+from dicom_node.store.upgrade import bring_up_to_date, is_up_to_date
 
 
 class Database:
     """An engine, and transactions on it. Safe to use from several threads and processes."""
 
     def __init__(self, url: str) -> None:
+        """Open a database; it is made, or brought up to date, where that is needed.
+
+        Raises
+        ------
+        ConfigurationError
+            It is of a later release.
+        """
         database = sa.make_url(url).database
         if url.startswith("sqlite") and database:
             Path(database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._engine = schema.create_engine(url)
-        with self._writing() as connection:
-            schema.metadata.create_all(connection)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        with self._reading() as connection:
+            ready = is_up_to_date(connection)
+        if not ready:
+            with self._writing() as connection:
+                bring_up_to_date(connection)
 
     def close(self) -> None:
         """Close all connections."""

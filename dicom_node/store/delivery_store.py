@@ -23,6 +23,7 @@ from dicom_node.store.records import Alarm, DeliveryState, DueDelivery, Revision
 from dicom_node.store.rejection import is_held, is_note, park_held_notes
 from dicom_node.store.rows import add_event, list_results, of_revision, set_state
 from dicom_node.store.schema import deliveries, results, revisions
+from dicom_node.store.statistics_rows import note_delivered
 from dicom_node.values import ResultKind
 
 _HAS_RESULTS = sa.exists().where(
@@ -158,6 +159,8 @@ class DeliveryStore(Database):
                 if parked:
                     state = RevisionState.FAILED
                     reason = "results are parked; mend what their destination complains of, then `dicom-node retry`"
+                else:
+                    note_delivered(connection, study_instance_uid, digest)
                 set_state(connection, study_instance_uid, digest, state, reason)
 
     # Operate
@@ -170,11 +173,13 @@ class DeliveryStore(Database):
     def retry(self, study_instance_uid: str | None, destination: str | None = None) -> int:
         """Try again what has failed or is parked; return how many revisions that concerns.
 
-        Of every study and destination where None. With a destination, what failed before it had results stays.
+        Of every study and destination where None. With a destination, what failed before it had results stays. What a
+        rule has excluded is looked at again, by the rules of now, where its study is named.
         """
         failed = [revisions.c.state == RevisionState.FAILED]
         if study_instance_uid is not None:
-            failed.append(revisions.c.study_instance_uid == study_instance_uid)
+            again_if = (RevisionState.FAILED, RevisionState.EXCLUDED)
+            failed = [revisions.c.state.in_(again_if), revisions.c.study_instance_uid == study_instance_uid]
         with self._writing() as connection:
             again = reopen_parked(connection, study_instance_uid, destination)
             columns = (revisions.c.study_instance_uid, revisions.c.digest)

@@ -38,6 +38,8 @@ class RevisionState(StrEnum):
     """Results are encoded and on disk."""
     DONE = "done"
     """Every destination has every result, proven as far as it can prove it."""
+    EXCLUDED = "excluded"
+    """A rule of the configuration says that it is not analysed: there are no results."""
     FAILED = "failed"
     """A step failed in a way that retries do not mend; an operator must look."""
     SUPERSEDED = "superseded"
@@ -206,6 +208,25 @@ class Finding:
     region: str | None
     probability: float | None
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStatistic:
+    """What statistics keep of one image: nothing about the patient."""
+
+    sop_instance_uid: str
+    decision: str
+    region: str | None = None
+    """The region that the image shows; None where none was recognised."""
+    probability: float | None = None
+    """Of a fracture, calibrated; None where no fracture model spoke."""
+    reason: str = ""
+    """Why it was not analysed, in words that many images share; empty where it was."""
+    region_model: str | None = None
+    """Name and version; None where it did not speak."""
+    fracture_model: str | None = None
+    scope_distance: float | None = None
+    """How far it lies from the radiographs that the models know; above 1 is outside scope."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,8 +81,11 @@ class RetentionStore(Database):
 
 
 def is_proven(study: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Tell of a study whether every destination provably has every result: the one place that says so."""
-    ended = (RevisionState.DONE, RevisionState.SUPERSEDED)
+    """Tell of a study whether every destination provably has every result: the one place that says so.
+
+    What a rule has excluded has none.
+    """
+    ended = (RevisionState.DONE, RevisionState.SUPERSEDED, RevisionState.EXCLUDED)
     unfinished = sa.exists().where(revisions.c.study_instance_uid == study, revisions.c.state.not_in(ended))
     unproven = sa.exists().where(
         deliveries.c.study_instance_uid == study, deliveries.c.state != DeliveryState.DELIVERED

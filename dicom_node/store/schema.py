@@ -4,6 +4,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+NUMBER = "0003"
+"""Of this schema: the last step in `migrations/versions`."""
+
 metadata = sa.MetaData()
 
 instances = sa.Table(
@@ -160,6 +163,53 @@ events = sa.Table(
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("study_instance_uid", sa.String(64), nullable=False, index=True),
     sa.Column("what", sa.String, nullable=False),
+)
+
+# One row an image, of the newest version that holds it: what statistics and drift are made of. Stays for good.
+image_statistics = sa.Table(
+    "image_statistics",
+    metadata,
+    sa.Column("study_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("sop_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("made_at", sa.Float, nullable=False, index=True),
+    sa.Column("sender", sa.String(16), nullable=False),
+    sa.Column("decision", sa.String(16), nullable=False, index=True),
+    # The region that the image shows, and the model of which region answered; null where none was.
+    sa.Column("region", sa.String(32), nullable=True),
+    sa.Column("probability", sa.Float, nullable=True),
+    # Why it was not analysed, without what is of this image alone; empty where it was.
+    sa.Column("reason", sa.String, nullable=False, default=""),
+    # Which models spoke, "name version"; null where none did.
+    sa.Column("region_model", sa.String(128), nullable=True),
+    sa.Column("fracture_model", sa.String(128), nullable=True),
+    sa.Column("scope_distance", sa.Float, nullable=True),
+)
+
+# How long a version took, Unix times: its last image, its results, the proof that every destination has them.
+timings = sa.Table(
+    "timings",
+    metadata,
+    sa.Column("study_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("sender", sa.String(16), nullable=False),
+    sa.Column("received_at", sa.Float, nullable=False),
+    sa.Column("made_at", sa.Float, nullable=False),
+    sa.Column("delivered_at", sa.Float, nullable=True),
+    # All that the histograms of all versions need, so that they are read from the index alone.
+    sa.Index("timings_in_order", "made_at", "received_at", "delivered_at"),
+)
+
+# What each channel of alerts was told is wrong, until it was told that it is over.
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("channel", sa.String(16), primary_key=True),
+    sa.Column("kind", sa.String(32), primary_key=True),
+    sa.Column("subject", sa.String(64), primary_key=True),
+    sa.Column("says", sa.String, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+    sa.Column("told_at", sa.Float, nullable=False),
+    sa.Column("gone_at", sa.Float, nullable=True),
 )
 
 

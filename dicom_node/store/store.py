@@ -7,15 +7,18 @@ from dataclasses import asdict, replace
 
 import sqlalchemy as sa
 
+from dicom_node.store.alert_store import AlertStore
 from dicom_node.store.archive_store import ArchiveStore
 from dicom_node.store.arrivals import add_instance
 from dicom_node.store.deliveries import plan_deliveries
 from dicom_node.store.delivery_store import DeliveryStore
 from dicom_node.store.expectations import decode_expectation, list_open_studies
+from dicom_node.store.gauge_store import GaugeStore
 from dicom_node.store.records import (
     Admission,
     EarlierVersion,
     Finding,
+    ImageStatistic,
     InstanceRole,
     OpenStudy,
     ReceivedInstance,
@@ -53,6 +56,8 @@ from dicom_node.store.schema import (
     revisions,
     studies,
 )
+from dicom_node.store.statistics_rows import note_made
+from dicom_node.store.statistics_store import StatisticsStore
 from dicom_node.store.worklist import WorklistStore
 
 _TIMES_OF_TRIES = (
@@ -69,7 +74,7 @@ def revision_digest(sop_instance_uids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()[:32]
 
 
-class Store(DeliveryStore, ArchiveStore, RetentionStore, WorklistStore):
+class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore, StatisticsStore, WorklistStore):
     """The state of the node. Safe to use from several threads and processes."""
 
     # Receive
@@ -216,6 +221,8 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore, WorklistStore):
         encoded: Sequence[StoredResult],
         said: Sequence[Finding],
         destinations: Sequence[str],
+        *,
+        measured: Sequence[ImageStatistic] = (),
     ) -> None:
         """Record encoded results, what was said, and one pending delivery for each object and destination.
 
@@ -231,6 +238,7 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore, WorklistStore):
             connection.execute(findings.delete().where(*of_revision(findings, study_instance_uid, digest)))
             for finding in said:
                 connection.execute(findings.insert(), {**asdict(finding), **key})
+            note_made(connection, key, measured)
 
     def results_of(self, study_instance_uid: str, digest: str) -> tuple[StoredResult, ...]:
         """Return the result objects of a revision in the order they were encoded."""

@@ -10,6 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from dicom_node import __version__
+from dicom_node.operate.metrics import build_metrics
 from dicom_node.settings import Settings
 from dicom_node.store import Accounts, Store
 from dicom_node.web import health, programs
@@ -28,6 +29,7 @@ def build_app(settings: Settings, store: Store, accounts: Accounts) -> FastAPI:
     app.state.site = build_site(settings, store, accounts)
     for module in (health, programs, signing_in, worklist, study, upload, account, users):
         app.include_router(module.router)
+    app.include_router(build_metrics(settings, store))
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)

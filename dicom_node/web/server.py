@@ -6,6 +6,7 @@ from contextlib import closing
 
 import uvicorn
 
+from dicom_node.alerts.alerting import watching_worker
 from dicom_node.processes import wait_for_stop
 from dicom_node.settings import Settings
 from dicom_node.store import Accounts, Store
@@ -40,7 +41,8 @@ def run_web(settings: Settings) -> int:
         # In a thread of its own uvicorn leaves the signals to us, and a stop is an exit with code 0.
         thread = threading.Thread(target=server.run, name="web")
         thread.start()
-        wait_for_stop(unless=lambda: not thread.is_alive())
+        with watching_worker(settings, store):
+            wait_for_stop(unless=lambda: not thread.is_alive())
         server.should_exit = True
         thread.join()
         app.state.site.close()

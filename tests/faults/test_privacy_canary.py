@@ -303,13 +303,15 @@ def operate(scene, study, images):
     for arguments in (
         ("status",),
         ("status", "--json"),
+        ("statistics", "--json"),
+        ("alerts",),
         ("doctor",),
         ("retention",),
         ("retry", study),
         ("complete", study),
     ):
         scene.run(*arguments, *config)
-    for path in ("/healthz", "/readyz", "/studies", "/studies?limit=x", "/openapi.json", "/nothing"):
+    for path in ("/healthz", "/readyz", "/studies", "/studies?limit=x", "/metrics", "/openapi.json", "/nothing"):
         scene.get(path)
 
 

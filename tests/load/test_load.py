@@ -97,7 +97,10 @@ def test_under_load_nothing_is_lost_or_doubled_and_the_healthy_archive_waits_for
             say(f"  the slow one lacks {waiting} result sets, the dead one all; now the dead one comes back")
             death.close()
             archives["dead, then back"] = start_archive(port=dead)
-            wait_for("every study is done", lambda: is_all_done(node, STUDIES), within_s=RETURN_S, poll_s=2)
+            for name, archive in archives.items():
+                has_all = lambda archive=archive: len(archive.reports) == STUDIES  # noqa: E731  # said in one line
+                wait_for(f"{name}: every report is there", has_all, within_s=RETURN_S, poll_s=1)
+            wait_for("every study is done", lambda: is_all_done(node, STUDIES), within_s=120, poll_s=5)
     counts = {name: count(archive, acknowledged) for name, archive in archives.items()}
     say(f"  {len(acknowledged)} studies, {sum(map(len, acknowledged.values()))} images acknowledged")
     for name, found in counts.items():

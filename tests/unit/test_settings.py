@@ -80,6 +80,20 @@ def test_every_default_shown_in_the_shipped_configuration_is_the_default(tmp_pat
         ("port = 4242", "port = 4242\ntls = true", "table [destinations], key 'tls': needs the table [tls]"),
         ("port = 4242", "port = 4242\ntls = 1", "table [[destinations]] number 1, key 'tls': must be true or false"),
         ("#[tls]", "[tls]", "table [tls], key 'certificate': is required"),
+        (
+            '# webhook_url = ""',
+            'webhook_url = "ftp://h"',
+            "table [alerts], key 'webhook_url': is no http:// or https://",
+        ),
+        ('# webhook_url = ""', 'webhook_url = "https://u:secret@h"', "table [alerts], key 'webhook_url'"),
+        (
+            '# webhook_url = ""',
+            'webhook_url = "http://h"\nwebhook_token_file = "t"\n',
+            "[alerts], key 'webhook_token_file': needs an https://",
+        ),
+        ('# smtp_host = ""', 'smtp_host = "h"', "table [alerts], key 'smtp_host': needs mail_from and mail_to"),
+        ('# smtp_user = ""', 'smtp_user = "u"', "table [alerts], key 'smtp_user': belongs together with"),
+        ("# mail_to = []", 'mail_to = ["a@b, c@d"]', "table [alerts], key 'mail_to.0'"),
         ('host = "127.0.0.1" ', 'host = " " ', "table [node], key 'host': must not be empty"),
     ],
 )
@@ -165,9 +179,9 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_destination_may_name_who_answers_its_questions(tmp_path):
-    shown = CONFIG.read_text().replace("#[[archives]]", "[[archives]]")
-    for key in ("name", "ae_title", "host", "port"):
-        shown = shown.replace(f"#{key} = ", f"{key} = ")
+    before, archives, after = CONFIG.read_text().partition("#[[archives]]")
+    block, end, after = after.partition("\n\n")
+    shown = before + (archives + block).replace("\n#", "\n").removeprefix("#") + end + after
     shown = shown.replace('# verify_at = ""', 'verify_at = "queries"')
     path = tmp_path / "node.toml"
     path.write_text(shown)

@@ -1,8 +1,11 @@
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
+from builders import build_dx, phantom, write_part10
 from running import Node
 
 from dicom_node.demo.archives import find_free_port
@@ -27,6 +30,8 @@ def test_help_names_every_command():
         "retry",
         "complete",
         "retention",
+        "rules",
+        "conformance",
     ):
         assert command in said
     assert "Not for diagnosis" in said
@@ -55,6 +60,19 @@ def test_tls_without_its_files_is_one_sentence_and_exit_code_2(tmp_path, command
     assert "Traceback" not in finished.stderr
 
 
+@pytest.mark.parametrize("command", ["serve", "receiver", "worker", "web", "status"])
+def test_a_database_of_a_later_release_is_one_sentence_and_exit_code_2(tmp_path, command):
+    node = Node(tmp_path, {"archive": find_free_port()})
+    node.store().close()
+    with closing(sqlite3.connect(tmp_path / "var" / "node.sqlite")) as database:
+        database.execute("UPDATE alembic_version SET version_num = '0999'")
+        database.commit()
+    finished = run(command, "--config", node.config)
+    assert finished.returncode == 2
+    assert "made by a later release (schema 0999" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
 def test_status_of_a_new_node_is_empty_and_machine_readable(tmp_path):
     node = Node(tmp_path, {"archive": find_free_port()})
     finished = run("status", "--json", "--config", node.config)
@@ -80,3 +98,34 @@ def test_the_doctor_says_what_to_do_about_a_destination_that_is_away(tmp_path):
     assert "wrong destination archive" in said
     assert "let it know the modality FRACTUREAI" in said
     assert "1 thing(s) to mend" in said
+
+
+def test_the_tester_of_rules_says_which_one_decides_and_why_the_others_do_not(tmp_path):
+    rules = """
+[[rules]]
+name = "no vets"
+when = [{ keyword = "InstitutionName", operator = "contains", values = ["vet"] }]
+action = "exclude"
+[[rules]]
+name = "emergency"
+when = [{ keyword = "StationName", operator = "is", values = ["ER1"] }]
+priority = 1
+destinations = ["archive"]
+[[rules]]
+name = "rest"
+action = "exclude"
+say = true
+"""
+    node = Node(tmp_path, {"archive": find_free_port()}, more=rules)
+    for name, station in (("er", "ER1"), ("other", "OR")):
+        write_part10(build_dx(phantom(48, 36), StationName=station), tmp_path / name / "image.dcm")
+    said = run("rules", "test", tmp_path / "er" / "image.dcm", tmp_path / "other", "--config", node.config).stdout
+    assert "analysed by rule 'emergency', priority 1, results to archive" in said
+    assert "not analysed by rule 'rest'; a report says so" in said
+    lines = [line.strip() for line in said.splitlines()]
+    assert [line.split()[0] for line in lines if ". " in line][:3] == ["no", "decides", "too"]
+    assert "image 1 of 1: InstitutionName contains vet (it has no value)" in lines
+    assert "image 1 of 1: StationName is ER1 (it has 'OR')" in lines
+    text = run("rules", "test", node.config, "--config", node.config)
+    assert text.returncode == 1
+    assert "is no DICOM file" in text.stderr

@@ -11,7 +11,7 @@ from dicom_node.web.passwords import WeakPasswordError, hash_password, is_right
 from dicom_node.web.roles import PERMISSIONS, Permission, Role, may
 from dicom_node.web.sign_in import UserNameError, build_user
 
-PUBLIC = {"/login", "/first-run", "/healthz", "/readyz", "/openapi.json", "/static"}
+PUBLIC = {"/login", "/first-run", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static"}
 """What is answered without anybody signed in."""
 
 

@@ -1,0 +1,111 @@
+"""What a rule of the configuration does to a study: no results, a report that says so, other destinations, its turn."""
+
+import time
+
+import pytest
+from result_bench import build_small_dx
+
+from dicom_node.result_sets import ResultSets, describe_exclusion
+from dicom_node.settings import Condition, Rule
+from dicom_node.store import RevisionState
+
+NO_INFANTS = Condition(keyword="PatientAge", operator="below", values=("2",))
+
+
+def infant(node):
+    ds = build_small_dx(PatientAge="008M")
+    node.receive(ds)
+    return ds
+
+
+def set_rules(node, pipeline, *rules):
+    node.results = ResultSets(node.settings, node.store, pipeline, ("archive", "other"), rules=rules)
+
+
+def test_an_excluded_study_gets_no_result_object_and_says_why_in_the_store(node, pipeline):
+    rule = Rule(name="no infants", when=(NO_INFANTS,), action="exclude")
+    set_rules(node, pipeline, rule)
+    ds = infant(node)
+    assert node.make(ds.StudyInstanceUID) == []
+    assert [(one.decision, one.reason) for one in node.findings] == [
+        ("not analysed", "Not analysed by rule 'no infants' of this site.")
+    ]
+    assert node.store.due_deliveries(time.time()) == []
+    assert not node.settings.results_dir.exists()
+
+
+def test_an_excluded_study_with_say_gets_a_report_alone(node, pipeline):
+    set_rules(node, pipeline, Rule(name="no infants", when=(NO_INFANTS,), action="exclude", say=True))
+    made = node.make(infant(node).StudyInstanceUID)
+    assert [ds.Modality for ds in made] == ["DOC"]
+    assert [one.decision for one in node.findings] == ["not analysed"]
+    assert {due.destination for due in node.store.due_deliveries(time.time())} == {"archive", "other"}
+
+
+def test_an_excluded_study_that_took_the_worker_down_gets_no_result_either(node, pipeline):
+    set_rules(node, pipeline, Rule(name="no infants", when=(NO_INFANTS,), action="exclude"))
+    assert node.make(infant(node).StudyInstanceUID, cautious=True) == []
+
+
+def test_without_a_rule_that_holds_a_study_is_analysed_for_every_destination(node, pipeline):
+    set_rules(node, pipeline, Rule(name="no infants", when=(NO_INFANTS,), action="exclude"))
+    ds = build_small_dx(PatientAge="034Y")
+    node.receive(ds)
+    assert [made.Modality for made in node.make(ds.StudyInstanceUID)] == ["OT", "DOC"]
+    assert {due.destination for due in node.store.due_deliveries(time.time())} == {"archive", "other"}
+
+
+def test_a_rule_names_the_destinations_and_the_priority(node, pipeline):
+    set_rules(node, pipeline, Rule(name="infants", when=(NO_INFANTS,), destinations=("other",), priority=2))
+    ds = infant(node)
+    assert len(node.make(ds.StudyInstanceUID)) == 2
+    assert {due.destination for due in node.store.due_deliveries(time.time())} == {"other"}
+    assert node.results.find_priority(ds.StudyInstanceUID, node.store.status(1)[0].digest) == 2
+
+
+def test_the_priority_of_a_study_whose_file_is_gone_is_that_of_any(node, pipeline):
+    set_rules(node, pipeline, Rule(name="infants", when=(NO_INFANTS,), priority=2))
+    ds = build_small_dx(PatientAge="008M")
+    node.receive(ds).unlink()
+    node.store.close_revision(ds.StudyInstanceUID, 200.0)
+    assert node.results.find_priority(ds.StudyInstanceUID, node.store.status(1)[0].digest) == 5
+
+
+def test_rules_that_cannot_be_applied_silence_nothing(node, pipeline, monkeypatch, caplog):
+    """A defect in the rules costs no study its answer; it is analysed, and the log says what happened."""
+
+    name = "Wren^Jenny"
+
+    def fail(*_):
+        raise ValueError(name)
+
+    monkeypatch.setattr("dicom_node.result_sets.choose_rule", fail)
+    set_rules(node, pipeline, Rule(name="all", action="exclude"))
+    assert len(node.make(infant(node).StudyInstanceUID)) == 2
+    assert "no rule can be applied" in caplog.text
+    assert name not in caplog.text
+
+
+def test_after_a_change_of_the_rules_a_retry_analyses_what_was_excluded(node, pipeline):
+    rule = Rule(name="no infants", when=(NO_INFANTS,), action="exclude")
+    set_rules(node, pipeline, rule)
+    uid = infant(node).StudyInstanceUID
+    node.make(uid)
+    digest = node.store.status(1)[0].digest
+    node.store.set_revision_state(uid, digest, RevisionState.EXCLUDED, reason=describe_exclusion(rule))
+    assert node.store.retry(None) == 0
+    assert node.store.retry(uid) == 1
+    set_rules(node, pipeline)
+    node.results.make(uid, digest)
+    assert len(node.store.results_of(uid, digest)) == 2
+    assert [one.decision for one in node.store.status(1)[0].findings] != ["not analysed"]
+
+
+@pytest.mark.parametrize("state", [RevisionState.EXCLUDED, RevisionState.FAILED])
+def test_the_files_of_an_excluded_study_may_be_removed_in_their_time(node, pipeline, state):
+    set_rules(node, pipeline, Rule(name="all", action="exclude"))
+    uid = infant(node).StudyInstanceUID
+    node.make(uid)
+    node.store.set_revision_state(uid, node.store.status(1)[0].digest, state)
+    removable = [one.study_instance_uid for one in node.store.removable_studies(time.time() + 1)]
+    assert removable == ([uid] if state is RevisionState.EXCLUDED else [])
