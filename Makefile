@@ -64,6 +64,7 @@ bench: $(DEVELOPMENT)
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/end_to_end.py
 	$(BIN)/python benchmarks/receive.py
+	$(BIN)/python benchmarks/web_pages.py
 	$(BIN)/python benchmarks/scrape.py
 
 clean:

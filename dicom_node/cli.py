@@ -17,6 +17,8 @@ from dicom_node.errors import ConfigurationError, NodeError
 from dicom_node.logs import configure_logging
 from dicom_node.processes import keep_private
 from dicom_node.settings import Settings, load_settings
+from dicom_node.web.commands import tokens as web_tokens
+from dicom_node.web.commands import users as web_users
 from inference.errors import BundleError
 
 app = typer.Typer(
@@ -36,6 +38,8 @@ rules = typer.Typer(no_args_is_help=True, help="Which studies are analysed: the 
 RUNNING = "Run the node"
 OPERATING = "Look after it"
 TRYING = "Try it"
+app.add_typer(web_users, name="web-user", rich_help_panel=OPERATING)
+app.add_typer(web_tokens, name="web-token", rich_help_panel=OPERATING)
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file.", envvar="DICOM_NODE_CONFIG", show_default=True)
@@ -81,8 +85,8 @@ def worker(config: Config = _CONFIG, verbose: Verbose = False) -> None:
 
 @app.command(rich_help_panel=RUNNING)
 def web(config: Config = _CONFIG, verbose: Verbose = False) -> None:
-    """Run the web process alone: /healthz, /readyz, /studies, /metrics."""
-    from dicom_node.operate.web import run_web
+    """Run the web process alone: the pages, POST /predict, /healthz, /readyz, /metrics."""
+    from dicom_node.web.server import run_web
 
     settings = _prepare(config, verbose=verbose)
     with _audited(settings, "web"):
@@ -197,6 +201,25 @@ def complete(study: StudyUID, config: Config = _CONFIG) -> None:
         _fail(f"study {study} is not waiting for images; `dicom-node status` shows its state")
     _note_operator(settings, "complete", study_instance_uid=study)
     typer.echo(f"study {study} will be analysed at the next sweep")
+
+
+@app.command(rich_help_panel=OPERATING)
+def send(
+    study: StudyUID,
+    destination: Annotated[str, typer.Argument(help="Name of a destination in the configuration.")],
+    config: Config = _CONFIG,
+) -> None:
+    """Send a study's results to a destination that was not to get them, such as one configured since."""
+    from dicom_node.store import Store
+
+    settings = load_settings(config)
+    if destination not in {one.name for one in settings.destinations}:
+        _fail(f"no [[destinations]] of {config} has the name {destination!r}")
+    count = Store(settings.database_url).send(study, destination)
+    if not count:
+        _fail(f"study {study} has no results that {destination} is not to get already; see `dicom-node status`")
+    _note_operator(settings, "send", study_instance_uid=study, destination=destination)
+    typer.echo(f"{count} result(s) will be sent to {destination}")
 
 
 @app.command(rich_help_panel=OPERATING)

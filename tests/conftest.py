@@ -13,6 +13,7 @@ pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
 PROGRAMS = {
     "orthanc": ("Orthanc",),
     "browser": ("chromium", "npm"),
+    "chromium": ("chromium",),
     "dcmtk": ("dcmsend", "storescp", "dcmcjpeg"),
     "dicom3tools": ("dciodvfy", "dcentvfy"),
 }

@@ -17,9 +17,9 @@ from dicom_node.operate.archives import check_archives
 from dicom_node.operate.certificates import check_certificates, shows_certificate
 from dicom_node.operate.finding import Finding
 from dicom_node.operate.forms import check_forms
+from dicom_node.operate.health import accepts_connections
 from dicom_node.operate.privacy import check_privacy, check_syslog
 from dicom_node.operate.terminal import print_entry
-from dicom_node.operate.web import accepts_connections
 from dicom_node.receive.admission import SenderList
 from dicom_node.settings import Destination, Proof, Settings, load_settings
 from inference.errors import BundleError

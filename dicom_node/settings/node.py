@@ -1,6 +1,9 @@
 """Where the node lives: `[node]`, `[web]`, `[database]`."""
 
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StrictBool, StrictFloat
 
 from dicom_node.settings.table import AETitle, DatabaseURL, Host, Port, Seconds, Table
 
@@ -35,12 +38,25 @@ class NodeSettings(Table):
         """The empty file that the worker touches at every sweep."""
         return self.data_dir / "worker.alive"
 
+    @property
+    def first_run_file(self) -> Path:
+        """Holds the token that makes the first user of the pages; there only until there is one."""
+        return self.data_dir / "first-run-token"
+
 
 class WebSettings(Table):
-    """`[web]`: health and readiness over HTTP."""
+    """`[web]`: the pages, health and readiness over HTTP."""
 
     host: Host = "127.0.0.1"
     port: Port = 8080
+    https: StrictBool = False
+    """Whether browsers reach it through a proxy that speaks TLS: cookies are then for TLS only."""
+    session_idle_s: Seconds = 1800
+    """A session ends after so long without a page."""
+    session_longest_s: Seconds = 43200
+    """And after so long in any case."""
+    largest_upload_mb: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = 100
+    """Of one upload, all its files together."""
 
 
 class DatabaseSettings(Table):

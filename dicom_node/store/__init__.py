@@ -4,6 +4,7 @@ One SQLAlchemy URL: SQLite with a write-ahead log by default, PostgreSQL when th
 instances can be rebuilt from the spool, which stays the truth about what was received.
 """
 
+from dicom_node.store.accounts import Accounts, WebToken, WebUser
 from dicom_node.store.alert_store import AlertKey, ToldAlert
 from dicom_node.store.expectations import describe_expectation
 from dicom_node.store.gauge_store import Backlog, Durations
@@ -31,9 +32,12 @@ from dicom_node.store.records import (
 )
 from dicom_node.store.statistics_store import WEEK_S, ImageCount, VersionTime
 from dicom_node.store.store import Store, revision_digest
+from dicom_node.store.worklist import RECEIVING, Event, WorklistEntry, WorklistQuery
 
 __all__ = [
+    "RECEIVING",
     "WEEK_S",
+    "Accounts",
     "Admission",
     "Alarm",
     "AlertKey",
@@ -43,6 +47,7 @@ __all__ = [
     "DueDelivery",
     "Durations",
     "EarlierVersion",
+    "Event",
     "Finding",
     "ImageCount",
     "ImageStatistic",
@@ -61,6 +66,10 @@ __all__ = [
     "UnmadeRevision",
     "UnprovenResult",
     "VersionTime",
+    "WebToken",
+    "WebUser",
+    "WorklistEntry",
+    "WorklistQuery",
     "describe_expectation",
     "revision_digest",
 ]

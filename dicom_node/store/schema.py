@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-NUMBER = "0002"
+NUMBER = "0003"
 """Of this schema: the last step in `migrations/versions`."""
 
 metadata = sa.MetaData()

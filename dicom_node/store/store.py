@@ -58,6 +58,7 @@ from dicom_node.store.schema import (
 )
 from dicom_node.store.statistics_rows import note_made
 from dicom_node.store.statistics_store import StatisticsStore
+from dicom_node.store.worklist import WorklistStore
 
 _TIMES_OF_TRIES = (
     dispatches.c.next_try_at,
@@ -73,7 +74,7 @@ def revision_digest(sop_instance_uids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()[:32]
 
 
-class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore, StatisticsStore):
+class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore, StatisticsStore, WorklistStore):
     """The state of the node. Safe to use from several threads and processes."""
 
     # Receive

@@ -134,7 +134,8 @@ def viewer(tmp_path_factory):
         archive.start()
         stack.callback(archive.stop)
         for source, analysis in studies.values():
-            for ds in (source, *(result.ds for result in encode_study(analysis, ae_title="NODE", encodings=tuple(Encoding)))):
+            results = encode_study(analysis, ae_title="NODE", encodings=tuple(Encoding))
+            for ds in (source, *(result.ds for result in results)):
                 archive.post("/instances", to_part10(ds))
         address = stack.enter_context(running_viewer(files, archive.http_port))
         browser = stack.enter_context(playwright.sync_playwright()).chromium.launch(

@@ -18,7 +18,7 @@ from running import wait_for
 from dicom_node.association import request_association
 from dicom_node.demo.archives import OrthancArchive, find_free_port
 from dicom_node.errors import AssociationError
-from dicom_node.operate.web import accepts_connections
+from dicom_node.operate.health import accepts_connections
 from dicom_node.receive.storage_scp import Receiver
 from dicom_node.settings import Archive, Sender, TLSFiles
 

@@ -11,7 +11,7 @@ from builders import build_dx
 from raw_peer import RawPeer, status_of
 from receiving import arriving, encode, kept_files
 
-from dicom_node.operate.web import disk_keeps_files
+from dicom_node.operate.health import disk_keeps_files
 
 
 def build_small():

@@ -136,7 +136,7 @@ def test_what_is_copied_into_the_image_is_enough_for_the_program(tmp_path):
     for name in ("dicom_node", "inference", "models"):
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     code = (
-        "import dicom_node.worker, dicom_node.operate.web; from inference.pipeline import Pipeline;"
+        "import dicom_node.worker, dicom_node.web.server; from inference.pipeline import Pipeline;"
         "from dicom_node.settings import ModelSettings; folder = ModelSettings().bundles;"
         "print(folder, len(Pipeline.load(folder).models), dicom_node.__file__)"
     )

@@ -12,7 +12,7 @@ from running import Node, wait_for
 
 from dicom_node.demo.archives import find_free_port
 from dicom_node.operate import doctor
-from dicom_node.operate.web import accepts_connections
+from dicom_node.operate.health import accepts_connections
 from dicom_node.receive.storage_scp import start_receiver
 from dicom_node.settings import load_settings
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -137,7 +138,9 @@ def test_the_web_process_answers_without_patient_data(node):
 
     wait_for("/healthz answers", alive)
     assert wait_for("/readyz says yes", ready) == {"receiver": True, "worker": True, "disk": True}
-    assert get("/studies") == []
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        get("/studies")
+    assert node.settings.node.first_run_file.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_default_runtime_leaves_tensorflow_alone(node):

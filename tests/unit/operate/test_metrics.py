@@ -5,11 +5,12 @@ from contextlib import closing
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from stored_rows import build_row
 
 from dicom_node.audit import AuditEvent, AuditTrail
-from dicom_node.operate.web import build_app
+from dicom_node.operate.metrics import build_metrics
 from dicom_node.settings import Destination, ModelSettings, NodeSettings, Sender, Settings
 from dicom_node.store import DeliveryState, Finding, ImageStatistic, RevisionState, Store, StoredResult
 from inference.testing import build_tiny_bundles
@@ -34,6 +35,12 @@ def settings(tmp_path):
 def store(settings):
     with closing(Store(settings.database_url)) as store:
         yield store
+
+
+def build_app(settings, store):
+    app = FastAPI()
+    app.include_router(build_metrics(settings, store))
+    return app
 
 
 def ask(app, accept="*/*"):

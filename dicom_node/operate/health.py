@@ -1,55 +1,45 @@
-"""The web process: health and readiness for whoever watches the node. No patient data."""
+"""Whether the node can do its work, for whoever watches it. No patient data."""
 
 import os
 import socket
 import struct
-import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import uvicorn
-from fastapi import FastAPI, Query, Response, status
-
-from dicom_node import __version__
-from dicom_node.alerts.alerting import watching_worker
 from dicom_node.durable import write_durably
-from dicom_node.operate.metrics import build_metrics
-from dicom_node.processes import wait_for_stop
 from dicom_node.receive.admission import DiskWatermark
 from dicom_node.receive.status import RefusedError
 from dicom_node.settings import Settings
-from dicom_node.store import RevisionStatus, Store
 
 _LISTEN = "0A"
 """State of a socket in /proc/net/tcp (proc(5))."""
 
 
-def build_app(settings: Settings, store: Store) -> FastAPI:
-    """Build the application: `/healthz`, `/readyz`, `/studies`, `/metrics`."""
-    app = FastAPI(title="DICOM fracture AI node", version=__version__, docs_url=None, redoc_url=None)
-    app.include_router(build_metrics(settings, store))
+@dataclass(frozen=True, kw_only=True)
+class Readiness:
+    """Whether the node can do its work."""
 
-    @app.get("/healthz")
-    def healthz() -> dict[str, str]:
-        return {"status": "ok", "version": __version__}
+    receiver: bool
+    """It listens."""
+    worker: bool
+    """It sweeps."""
+    disk: bool
+    """It has room, and keeps what is written."""
 
-    @app.get("/readyz")
-    def readyz(response: Response) -> dict[str, bool]:
-        checks = {
-            "receiver": is_listened_on(settings.node.host, settings.node.port),
-            "worker": worker_is_alive(settings, time.time()),
-            "disk": disk_keeps_files(settings),
-        }
-        if not all(checks.values()):
-            response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-        return checks
+    @property
+    def is_ready(self) -> bool:
+        """Whether all of it is well."""
+        return self.receiver and self.worker and self.disk
 
-    @app.get("/studies")
-    def studies(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[RevisionStatus]:
-        return store.status(limit)
 
-    return app
+def check_readiness(settings: Settings) -> Readiness:
+    """Look whether receiver, worker and disk do their work."""
+    return Readiness(
+        receiver=is_listened_on(settings.node.host, settings.node.port),
+        worker=worker_is_alive(settings, time.time()),
+        disk=disk_keeps_files(settings),
+    )
 
 
 def accepts_connections(host: str, port: int) -> bool:
@@ -102,28 +92,3 @@ def disk_keeps_files(settings: Settings) -> bool:
     except (OSError, RefusedError):
         return False
     return True
-
-
-def run_web(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code."""
-    store = Store(settings.database_url)
-    app = build_app(settings, store)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.web.host,
-            port=settings.web.port,
-            log_config=None,  # the node's: uvicorn's prints the texts of exceptions
-            log_level="warning",
-            access_log=False,
-        )
-    )
-    # In a thread of its own uvicorn leaves the signals to us, and a stop is an exit with code 0.
-    thread = threading.Thread(target=server.run, name="web")
-    thread.start()
-    with watching_worker(settings, store):
-        wait_for_stop(unless=lambda: not thread.is_alive())
-    server.should_exit = True
-    thread.join()
-    store.close()
-    return 0 if server.started else 1

@@ -1,15 +1,12 @@
-import asyncio
 import os
 import socket
 import time
-from contextlib import closing
 
-import httpx
 import pytest
+from web_bench import Web
 
-from dicom_node.operate.web import build_app, is_listened_on
+from dicom_node.operate.health import is_listened_on
 from dicom_node.settings import CompletionSettings, Destination, NodeSettings, Sender, Settings
-from dicom_node.store import Store
 
 
 @pytest.fixture
@@ -23,12 +20,8 @@ def settings(tmp_path):
 
 
 def ask(settings):
-    async def get(app):
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as client:
-            return await client.get("/readyz")
-
-    with closing(Store(settings.database_url)) as store:
-        answer = asyncio.run(get(build_app(settings, store)))
+    with Web(settings) as web:
+        answer = web.client.get("/readyz")
     return answer.status_code, answer.json()
 
 

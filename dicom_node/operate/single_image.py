@@ -1,0 +1,90 @@
+"""One image in, one answer out: record, annotated picture, report."""
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from dicom_node.analyse.analysis import RadiographPipeline, analyse_study
+from dicom_node.analyse.picture import SkippedFile, read_images
+from dicom_node.analyse.pixels import load_radiograph
+from dicom_node.assemble.selection import select_radiographs
+from dicom_node.assemble.study import read_instance
+from dicom_node.encode.results import encode_study
+from dicom_node.errors import StudyError, UndecodableImageError
+from dicom_node.header import tolerate
+from dicom_node.identity import DISCLAIMER
+from dicom_node.operate.offline import to_record
+from dicom_node.store import revision_digest
+from dicom_node.values import ResultKind, Study, StudyAnalysis
+from inference.overlay import render_overlay
+from inference.types import Decision, Radiograph, RadiographAnalysis
+
+
+def answer_image(
+    path: Path, into: Path, pipeline: RadiographPipeline, *, ae_title: str
+) -> tuple[dict[str, Any], bytes, bytes]:
+    """Answer one DICOM, PNG or JPEG file; a picture is wrapped as CR below the folder `into`.
+
+    Returns
+    -------
+    record
+        Plain values, see `to_record`.
+    picture
+        PNG: the image with what was said drawn onto it, square pixels.
+    report
+        PDF.
+
+    Raises
+    ------
+    UndecodableImageError
+        It is no image, or one that cannot be decoded.
+    """
+    (file,) = read_images([path], into=into)
+    if isinstance(file, SkippedFile):
+        raise UndecodableImageError(file.reason.removesuffix("."))
+    with tolerate():
+        analysis = _analyse(file.path, pipeline)
+        said, radiograph = _find_answer(analysis, file.path)
+        results = encode_study(analysis, ae_title=ae_title)
+    report = next(one.ds for one in results if one.kind is ResultKind.ENCAPSULATED_PDF)
+    picture = _draw(radiograph, said)
+    document = bytes(report.EncapsulatedDocument)[: report.EncapsulatedDocumentLength]
+    return to_record(path, said), picture, document
+
+
+def _analyse(path: Path, pipeline: RadiographPipeline) -> StudyAnalysis:
+    instance = read_instance(path)
+    study = Study(
+        study_instance_uid=str(instance.header.StudyInstanceUID),
+        revision=revision_digest([instance.sop_instance_uid]),
+        version=1,
+        created_at=datetime.now(UTC),
+        instances=(instance,),
+    )
+    return analyse_study(study, select_radiographs(study), pipeline)
+
+
+def _find_answer(analysis: StudyAnalysis, path: Path) -> tuple[RadiographAnalysis, Radiograph]:
+    """Return what was said, and the pixels; those of an image that was left out are decoded to be shown."""
+    for image in analysis.images:
+        if image.radiograph is None:
+            raise UndecodableImageError(image.analysis.reason.removesuffix("."))
+        return image.analysis, image.radiograph
+    (left_out,) = analysis.excluded
+    try:
+        radiograph = load_radiograph(path)
+    except StudyError as error:
+        raise UndecodableImageError(f"{left_out.reason} {str(error).capitalize()}") from None
+    return RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=left_out.reason), radiograph
+
+
+def _draw(radiograph: Radiograph, said: RadiographAnalysis) -> bytes:
+    image = Image.fromarray(render_overlay(radiograph, said, disclaimer=DISCLAIMER))
+    if radiograph.pixel_aspect != 1:
+        image = image.resize((image.width, max(1, round(image.height * radiograph.pixel_aspect))))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

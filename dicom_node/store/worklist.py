@@ -1,0 +1,235 @@
+"""One method for each thing the pages ask about studies: few statements, however many studies there are."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from dicom_node.store.database import Database
+from dicom_node.store.deliveries import plan_deliveries, to_destination_status
+from dicom_node.store.expectations import compare, decode_expectation
+from dicom_node.store.records import (
+    DestinationStatus,
+    Finding,
+    InstanceRole,
+    ReceivedInstance,
+    RevisionState,
+)
+from dicom_node.store.rows import add_event, list_results, of_revision, set_state, to_instance
+from dicom_node.store.schema import deliveries, events, findings, instances, results, revisions, studies
+from dicom_node.values import Expectation
+
+RECEIVING = "receiving"
+"""State of a study with instances that belong to no revision yet; the others are those of its newest revision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorklistQuery:
+    """Which studies are asked for."""
+
+    states: tuple[str, ...] = ()
+    """Empty: all."""
+    decision: str = ""
+    """Said of one of its images in its newest version; empty: whatever was said."""
+    text: str = ""
+    """Part of its Study Instance UID; empty: all."""
+    studies: frozenset[str] = frozenset()
+    """Study Instance UIDs that are asked for as well, whether `text` is part of them or not."""
+    limit: int = 50
+    offset: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorklistEntry:
+    """A study as it stands: its newest version, or none yet."""
+
+    study_instance_uid: str
+    state: str
+    digest: str
+    """Of the newest version; empty where there is none."""
+    version: int
+    """Of the newest version; 0 where there is none."""
+    reason: str
+    last_received_at: float
+    changed_at: float
+    """When the newest version last changed its state, or the last instance came."""
+    images: int
+    """Images received."""
+    expectation: Expectation | None
+    """What an archive said that the study has; None where none was asked."""
+    findings: tuple[Finding, ...]
+    destinations: tuple[DestinationStatus, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What happened to a study."""
+
+    at: float
+    """Unix time in seconds."""
+    what: str
+
+
+class WorklistStore(Database):
+    """What the pages show of studies."""
+
+    def worklist(self, query: WorklistQuery) -> tuple[list[WorklistEntry], int]:
+        """List studies, those with a failure first, then those that changed last; and how many there are in all."""
+        chosen, conditions = _select_studies(query)
+        order = (
+            chosen.c.has_failed.desc(),
+            chosen.c.latest_at.desc(),
+            chosen.c.study_instance_uid,
+        )
+        # Counted in the same pass: to go through all studies is what takes the time.
+        page = sa.select(chosen, sa.func.count().over().label("total")).where(*conditions).order_by(*order)
+        with self._reading() as connection:
+            rows = connection.execute(page.limit(query.limit).offset(query.offset)).mappings().all()
+            return _to_entries(connection, rows), rows[0]["total"] if rows else 0
+
+    def find_study(self, study_instance_uid: str) -> WorklistEntry | None:
+        """Return a study as it stands; None where nothing of it was ever received."""
+        chosen, _ = _select_studies(WorklistQuery())
+        query = sa.select(chosen).where(chosen.c.study_instance_uid == study_instance_uid)
+        with self._reading() as connection:
+            entries = _to_entries(connection, connection.execute(query).mappings().all())
+        return entries[0] if entries else None
+
+    def instances_of(self, study_instance_uid: str) -> list[ReceivedInstance]:
+        """List what was received of a study, in the order of its arrival."""
+        query = sa.select(instances).where(instances.c.study_instance_uid == study_instance_uid)
+        with self._reading() as connection:
+            rows = connection.execute(query.order_by(instances.c.received_at)).mappings()
+            return [to_instance(row) for row in rows]
+
+    def events_of(self, study_instance_uid: str) -> list[Event]:
+        """List what happened to a study, oldest first."""
+        query = sa.select(events.c.at, events.c.what).where(events.c.study_instance_uid == study_instance_uid)
+        with self._reading() as connection:
+            return [Event(**row) for row in connection.execute(query.order_by(events.c.at, events.c.id)).mappings()]
+
+    def first_files(self, uids: Collection[str] | None = None) -> dict[str, str]:
+        """Return the path, relative to the spool, of one image of each study (of these, or all) that has files."""
+        query = sa.select(instances.c.study_instance_uid, sa.func.min(instances.c.path)).where(
+            instances.c.removed_at.is_(None), instances.c.role == InstanceRole.IMAGE
+        )
+        if uids is not None:
+            query = query.where(instances.c.study_instance_uid.in_(uids))
+        with self._reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query.group_by(instances.c.study_instance_uid))}
+
+    def send(self, study_instance_uid: str, destination: str) -> int:
+        """Let a destination get the results of a study's newest version that it was never to get; return how many."""
+        newest = (
+            sa.select(revisions.c.digest)
+            .where(revisions.c.study_instance_uid == study_instance_uid)
+            .where(sa.exists().where(*_same_revision(results)))
+            .order_by(revisions.c.version.desc())
+        )
+        with self._writing() as connection:
+            digest = connection.execute(newest.limit(1)).scalar()
+            if digest is None:
+                return 0
+            mine = (*of_revision(deliveries, study_instance_uid, digest), deliveries.c.destination == destination)
+            known = set(connection.execute(sa.select(deliveries.c.sop_instance_uid).where(*mine)).scalars())
+            made = list_results(connection, study_instance_uid, digest)
+            lacking = [row.sop_instance_uid for row in made if row.sop_instance_uid not in known]
+            if lacking:
+                key = {"study_instance_uid": study_instance_uid, "digest": digest}
+                plan_deliveries(connection, key, lacking, [destination])
+                set_state(connection, study_instance_uid, digest, RevisionState.DELIVERING, "")
+                add_event(connection, study_instance_uid, f"revision {digest}: sent to {destination} by an operator")
+            return len(lacking)
+
+
+def _same_revision(table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
+    return table.c.study_instance_uid == revisions.c.study_instance_uid, table.c.digest == revisions.c.digest
+
+
+def _select_studies(query: WorklistQuery) -> tuple[sa.Subquery, list[sa.ColumnElement[bool]]]:
+    """Join each study with its newest revision; the conditions choose among them."""
+    key = revisions.c.study_instance_uid
+    newest = sa.select(key, sa.func.max(revisions.c.version).label("version")).group_by(key).subquery()
+    state = sa.case((studies.c.first_open_at.is_not(None), RECEIVING), else_=revisions.c.state)
+    changed_at = sa.func.coalesce(revisions.c.changed_at, 0.0)
+    latest_at = sa.case((studies.c.last_received_at > changed_at, studies.c.last_received_at), else_=changed_at)
+    chosen = (
+        sa.select(
+            studies.c.study_instance_uid,
+            studies.c.last_received_at,
+            studies.c.listing,
+            revisions.c.digest,
+            revisions.c.version,
+            revisions.c.reason,
+            revisions.c.expectation,
+            (sa.func.coalesce(revisions.c.state, "") == RevisionState.FAILED).label("has_failed"),
+            state.label("state"),
+            latest_at.label("latest_at"),
+        )
+        .outerjoin(newest, newest.c.study_instance_uid == studies.c.study_instance_uid)
+        .outerjoin(revisions, sa.and_(key == newest.c.study_instance_uid, revisions.c.version == newest.c.version))
+        .subquery()
+    )
+    conditions: list[sa.ColumnElement[bool]] = []
+    if query.states:
+        conditions.append(chosen.c.state.in_(query.states))
+    if query.decision:
+        same = (findings.c.study_instance_uid == chosen.c.study_instance_uid, findings.c.digest == chosen.c.digest)
+        conditions.append(sa.exists().where(*same, findings.c.decision == query.decision))
+    if query.text:
+        found = chosen.c.study_instance_uid.contains(query.text, autoescape=True)
+        conditions.append(sa.or_(found, chosen.c.study_instance_uid.in_(query.studies)))
+    return chosen, conditions
+
+
+def _to_entries(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> list[WorklistEntry]:
+    """Gather what belongs to the studies of some rows, with one statement for each kind."""
+    uids = [row["study_instance_uid"] for row in rows]
+    received = _list_received_uids(connection, uids)
+    said = _group(connection, findings, uids)
+    sent = _group(connection, deliveries, uids)
+    return [_to_entry(row, received.get(row["study_instance_uid"], {}), said, sent) for row in rows]
+
+
+def _to_entry(
+    row: sa.RowMapping,
+    received: Mapping[str, str],
+    said: Mapping[tuple[str, str], Sequence[sa.RowMapping]],
+    sent: Mapping[tuple[str, str], Sequence[sa.RowMapping]],
+) -> WorklistEntry:
+    key = (row["study_instance_uid"], row["digest"] or "")
+    delivered = sent.get(key, ())
+    return WorklistEntry(
+        study_instance_uid=row["study_instance_uid"],
+        state=row["state"] or RECEIVING,
+        digest=row["digest"] or "",
+        version=row["version"] or 0,
+        reason=row["reason"] or "",
+        last_received_at=row["last_received_at"],
+        changed_at=row["latest_at"],
+        images=sum(role == InstanceRole.IMAGE for role in received.values()),
+        expectation=compare(row["listing"], received) or decode_expectation(row["expectation"]),
+        findings=tuple(
+            Finding(**{name: one[name] for name in Finding.__dataclass_fields__}) for one in said.get(key, ())
+        ),
+        destinations=tuple(
+            to_destination_status(name, delivered) for name in sorted({one["destination"] for one in delivered})
+        ),
+    )
+
+
+def _list_received_uids(connection: sa.Connection, uids: Collection[str]) -> dict[str, dict[str, str]]:
+    columns = (instances.c.study_instance_uid, instances.c.sop_instance_uid, instances.c.role)
+    found: dict[str, dict[str, str]] = {}
+    for study, uid, role in connection.execute(sa.select(*columns).where(columns[0].in_(uids))):
+        found.setdefault(study, {})[uid] = role
+    return found
+
+
+def _group(
+    connection: sa.Connection, table: sa.Table, uids: Collection[str]
+) -> dict[tuple[str, str], list[sa.RowMapping]]:
+    grouped: dict[tuple[str, str], list[sa.RowMapping]] = {}
+    for row in connection.execute(sa.select(table).where(table.c.study_instance_uid.in_(uids))).mappings():
+        grouped.setdefault((row["study_instance_uid"], row["digest"]), []).append(row)
+    return grouped

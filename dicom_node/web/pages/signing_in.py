@@ -1,0 +1,101 @@
+"""Signing in and out, and the first user."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response, status
+from fastapi.responses import RedirectResponse
+
+from dicom_node.errors import NodeError
+from dicom_node.web.access import AnyUser, OwnForm, cookie_name
+from dicom_node.web.roles import Role
+from dicom_node.web.sign_in import TooManyAttemptsError, build_user
+from dicom_node.web.site import Site, TheSite
+from dicom_node.web.templating import render
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/login")
+def show_login(request: Request, site: TheSite, ended: bool = False) -> Response:
+    """Show the form; the one of the first run where there is no user yet."""
+    if site.first_run.prepare():
+        return RedirectResponse("/first-run", status.HTTP_303_SEE_OTHER)
+    said = "Your session has ended. Please sign in again." if ended else ""
+    return render(request, "login.html", said=said, failed=False)
+
+
+@router.post("/login")
+def log_in(
+    request: Request, site: TheSite, name: Annotated[str, Form()] = "", password: Annotated[str, Form()] = ""
+) -> Response:
+    """Begin a session."""
+    try:
+        token = site.sign_in.sign_in(name, password, _address(request))
+    except TooManyAttemptsError as error:
+        said = f"Too many wrong passwords. Try again in {error.wait_s} seconds."
+        answer = render(request, "login.html", said=said, failed=True, status_code=status.HTTP_429_TOO_MANY_REQUESTS)
+        answer.headers["Retry-After"] = str(error.wait_s)
+        return answer
+    if token is None:
+        said = "Name or password is wrong."
+        return render(request, "login.html", said=said, failed=True, status_code=status.HTTP_401_UNAUTHORIZED)
+    return _begin(site, token)
+
+
+def _begin(site: Site, token: str) -> Response:
+    answer = RedirectResponse("/", status.HTTP_303_SEE_OTHER)
+    https = site.settings.web.https
+    # Without an age: it ends with the browser, and on this side when the settings say so.
+    answer.set_cookie(cookie_name(site), token, path="/", secure=https, httponly=True, samesite="strict")
+    return answer
+
+
+@router.post("/logout", dependencies=[OwnForm])
+def log_out(request: Request, site: TheSite, visitor: AnyUser) -> Response:
+    """End the session."""
+    site.sign_in.end(request.cookies.get(cookie_name(site), ""))
+    site.note(visitor, "sign out")
+    answer = RedirectResponse("/login", status.HTTP_303_SEE_OTHER)
+    answer.delete_cookie(cookie_name(site), path="/", secure=site.settings.web.https, httponly=True)
+    return answer
+
+
+@router.get("/first-run")
+def show_first_run(request: Request, site: TheSite) -> Response:
+    """Show the form that makes the first user."""
+    if not site.first_run.prepare():
+        return RedirectResponse("/login", status.HTTP_303_SEE_OTHER)
+    return render(request, "first_run.html", file=site.first_run.path, said="")
+
+
+@router.post("/first-run")
+def make_first_user(
+    *,
+    request: Request,
+    site: TheSite,
+    token: Annotated[str, Form()] = "",
+    name: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+    repeated: Annotated[str, Form()] = "",
+) -> Response:
+    """Make the first user, an administrator, where the token is the one in the node's data folder."""
+    said = ""
+    if not site.first_run.accepts(token):
+        said = "This is not the token in the file."
+    elif password != repeated:
+        said = "The two passwords differ."
+    else:
+        try:
+            user = build_user(name, password, Role.ADMINISTRATOR)
+        except NodeError as error:
+            said = f"{str(error).capitalize()}."
+    if said:
+        return render(request, "first_run.html", file=site.first_run.path, said=said, status_code=400)
+    if site.accounts.add_user(user, only_as_first=True):
+        site.first_run.finish()
+    token_of_session = site.sign_in.sign_in(name, password, _address(request))
+    return _begin(site, token_of_session) if token_of_session else RedirectResponse("/login", 303)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""

@@ -1,0 +1,192 @@
+"""The page of one study: pictures, findings, report, what happened, what may be done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Form, HTTPException, Request, Response, status
+from fastapi.responses import RedirectResponse
+
+from dicom_node.errors import StudyError, is_uid
+from dicom_node.store import Finding as SaidOfImage
+from dicom_node.store import InstanceRole, ReceivedInstance, RevisionState, StoredResult, WorklistEntry
+from dicom_node.values import ResultKind
+from dicom_node.web.access import AnyUser, Operator, OwnForm, Reader
+from dicom_node.web.identities import Identity, read_identity
+from dicom_node.web.pictures import read_report
+from dicom_node.web.roles import Permission, may
+from dicom_node.web.site import Site, TheSite
+from dicom_node.web.templating import render
+from dicom_node.web.timeline import build_timeline
+
+router = APIRouter(prefix="/study/{uid}", include_in_schema=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownImage:
+    """One image of the study on its page."""
+
+    number: int
+    sop_instance_uid: str
+    finding: SaidOfImage | None
+    has_file: bool
+    overlay: str
+    """SOP Instance UID of its Secondary Capture; empty where there is none."""
+
+
+@router.get("")
+def show_study(request: Request, site: TheSite, visitor: AnyUser, uid: str, said: str = "") -> Response:
+    """Show the page."""
+    entry, received = _find(site, uid), site.store.instances_of(uid)
+    results = site.store.results_of(uid, entry.digest)
+    patients: list[Identity] = []
+    if may(visitor.user.role, Permission.SEE_PATIENTS):
+        patients = _identify(site, received)
+        site.note(visitor, "view study", study_instance_uid=uid)
+    has_due = {one.destination for one in entry.destinations}
+    return render(
+        request,
+        "study.html",
+        visitor=visitor,
+        entry=entry,
+        patients=patients,
+        images=_list_images(entry, received, results),
+        reports=[one.sop_instance_uid for one in results if one.kind == ResultKind.ENCAPSULATED_PDF],
+        timeline=build_timeline(received, site.store.events_of(uid)),
+        others=[one.name for one in site.settings.destinations if one.name not in has_due] if results else [],
+        can_retry=entry.state == RevisionState.FAILED or any(one.parked for one in entry.destinations),
+        said=_SAID.get(said, ""),
+    )
+
+
+@router.get("/image/{sop_instance_uid}")
+def show_original(site: TheSite, _visitor: Reader, uid: str, sop_instance_uid: str) -> Response:
+    """Return a received radiograph as PNG."""
+    instance = next((one for one in site.store.instances_of(uid) if one.sop_instance_uid == sop_instance_uid), None)
+    if instance is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    return _picture(site.pictures.original, site.settings.node.spool_dir / instance.path)
+
+
+@router.get("/overlay/{sop_instance_uid}")
+def show_overlay(site: TheSite, _visitor: Reader, uid: str, sop_instance_uid: str) -> Response:
+    """Return a Secondary Capture as PNG."""
+    return _picture(site.pictures.overlay, _result_path(site, uid, sop_instance_uid, ResultKind.SECONDARY_CAPTURE))
+
+
+@router.get("/report/{sop_instance_uid}")
+def show_report(site: TheSite, visitor: Reader, uid: str, sop_instance_uid: str) -> Response:
+    """Return a report as PDF."""
+    path = _result_path(site, uid, sop_instance_uid, ResultKind.ENCAPSULATED_PDF)
+    try:
+        document = read_report(path)
+    except OSError:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "Its file is no longer kept.") from None
+    site.note(visitor, "view report", study_instance_uid=uid)
+    headers = {"Content-Disposition": 'inline; filename="report.pdf"'}
+    return Response(document, media_type="application/pdf", headers=headers)
+
+
+@router.post("/retry", dependencies=[OwnForm])
+def retry(site: TheSite, visitor: Operator, uid: str) -> Response:
+    """Try again what has failed or is parked."""
+    _find(site, uid)
+    count = site.store.retry(uid)
+    if count:
+        site.note(visitor, "retry", study_instance_uid=uid, destination=None)
+    return _back(uid, "retried" if count else "nothing")
+
+
+@router.post("/complete", dependencies=[OwnForm])
+def complete(site: TheSite, visitor: Operator, uid: str) -> Response:
+    """Wait for no more images."""
+    _find(site, uid)
+    found = site.store.force_completion(uid)
+    if found:
+        site.note(visitor, "complete", study_instance_uid=uid)
+    return _back(uid, "completed" if found else "nothing")
+
+
+@router.post("/send", dependencies=[OwnForm])
+def send(site: TheSite, visitor: Operator, uid: str, destination: Annotated[str, Form()] = "") -> Response:
+    """Send the results to a destination that was not to get them."""
+    _find(site, uid)
+    if destination not in {one.name for one in site.settings.destinations}:
+        raise HTTPException(status.HTTP_400_BAD_REQUEST, "There is no such destination.")
+    count = site.store.send(uid, destination)
+    if count:
+        site.note(visitor, "send", study_instance_uid=uid, destination=destination)
+    return _back(uid, "sent" if count else "nothing")
+
+
+_SAID = {
+    "retried": "It will be tried again.",
+    "completed": "It will be analysed with the images that have come.",
+    "sent": "The results will be sent there.",
+    "nothing": "There was nothing to do.",
+}
+
+
+def _back(uid: str, said: str) -> Response:
+    return RedirectResponse(f"/study/{uid}?said={said}", status.HTTP_303_SEE_OTHER)
+
+
+def _find(site: Site, uid: str) -> WorklistEntry:
+    entry = site.store.find_study(uid) if is_uid(uid) else None
+    if entry is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    return entry
+
+
+def _identify(site: Site, received: list[ReceivedInstance]) -> list[Identity]:
+    """Read whom each image says it is of: one study should name one patient, and the page shows where it does not."""
+    paths = [site.settings.node.spool_dir / one.path for one in received if one.removed_at is None]
+    return list(dict.fromkeys(found for found in map(read_identity, paths) if found is not None))
+
+
+def _list_images(
+    entry: WorklistEntry, received: list[ReceivedInstance], results: tuple[StoredResult, ...]
+) -> list[ShownImage]:
+    findings = {one.sop_instance_uid: one for one in entry.findings}
+    overlays = {one.source_sop_instance_uid: one.sop_instance_uid for one in results if one.source_sop_instance_uid}
+    order = {uid: position for position, uid in enumerate(findings)}
+    shown = [one for one in received if one.role == InstanceRole.IMAGE or one.sop_instance_uid in findings]
+    shown.sort(key=lambda one: order.get(one.sop_instance_uid, len(order)))
+    return [
+        ShownImage(
+            number=number,
+            sop_instance_uid=one.sop_instance_uid,
+            finding=findings.get(one.sop_instance_uid),
+            has_file=one.removed_at is None and one.role == InstanceRole.IMAGE,
+            overlay=overlays.get(one.sop_instance_uid, ""),
+        )
+        for number, one in enumerate(shown, start=1)
+    ]
+
+
+def _result_path(site: Site, uid: str, sop_instance_uid: str, kind: ResultKind) -> Path:
+    """Say where a result is; by the node's own rows, so that an address names no path."""
+    entry = _find(site, uid)
+    found = next(
+        (
+            row
+            for row in site.store.results_of(uid, entry.digest)
+            if row.sop_instance_uid == sop_instance_uid and row.kind == kind
+        ),
+        None,
+    )
+    if found is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    return site.settings.node.results_dir / found.path
+
+
+def _picture(render_file: Callable[[Path], bytes], path: Path) -> Response:
+    if not path.is_file():
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "Its file is no longer kept.")
+    try:
+        return Response(render_file(path), media_type="image/png")
+    except StudyError as error:
+        raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, f"There is no picture: {error}.") from None
+    except OSError:
+        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, "The picture cannot be made now.") from None

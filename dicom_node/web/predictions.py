@@ -1,0 +1,152 @@
+"""Answers to uploaded images. Whatever they hold, they meet decoders and models in a process of their own.
+
+What is uploaded is kept only while it is worked on, in a folder of its own in the node's data folder, and nothing is
+sent anywhere.
+"""
+
+import base64
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dicom_node.analyse.cage import Cage
+from dicom_node.durable import make_private_folder
+from dicom_node.errors import NodeError
+from dicom_node.settings import Settings
+from dicom_node.web.uploads import UploadedFile
+
+_WAITING = 4
+"""Uploads that are worked on or wait for their turn; further ones are refused, so that pages never wait for them."""
+_LEFT_BEHIND_S = 3600
+_MODELS_MB = 2000
+"""What models and pictures may take beyond what decoding may."""
+
+
+class BusyError(NodeError):
+    """So many uploads wait that this one is not taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the models say of one uploaded image."""
+
+    record: dict[str, Any]
+    """As `dicom-node analyse --json` prints it; `path` is the name that the file was uploaded under."""
+    picture: bytes
+    """The image with heat map, boxes and legend: PNG."""
+    report: bytes
+    """PDF."""
+
+    @property
+    def prediction(self) -> str:
+        """`fracture`, `no fracture`, `uncertain` or `not analysed`."""
+        return str(self.record["decision"])
+
+    @property
+    def confidence(self) -> str | None:
+        """Probability of what is predicted as a percentage: of a fracture, or of none; None where no model spoke."""
+        probability = self.record["fracture_probability"]
+        if probability is None:
+            return None
+        return f"{100 * (1 - probability if self.prediction == 'no fracture' else probability):.1f}%"
+
+    @property
+    def picture_base64(self) -> str:
+        """The picture as text."""
+        return base64.b64encode(self.picture).decode()
+
+    @property
+    def report_base64(self) -> str:
+        """The report as text."""
+        return base64.b64encode(self.report).decode()
+
+
+class Predictions:
+    """The process that answers; it is started when it is first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = settings.node.data_dir / "uploads"
+        self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(_WAITING)
+        self._cage: Cage | None = None
+
+    def warm_up(self) -> None:
+        """Start the process, so that its models are there when they are needed."""
+        self._ready_cage()
+
+    def answer(self, files: Sequence[UploadedFile]) -> list[Answer | NodeError]:
+        """Answer each file; where it is no image, or costs the process its life, the error says so.
+
+        Raises
+        ------
+        BusyError
+            Too many wait already.
+        ChildProcessError
+            The process cannot be started, or its models cannot be loaded.
+        """
+        if not self._places.acquire(blocking=False):
+            raise BusyError("other uploads are being worked on; try again in a few seconds")
+        try:
+            return [self._answer(file) for file in files]
+        finally:
+            self._places.release()
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            if self._cage is not None:
+                self._cage.close()
+
+    def remove_left_behind(self) -> None:
+        """Remove what a process that was killed has left of uploads."""
+        for folder in self._folder.glob("*"):
+            with suppress(OSError):  # another process has just done so
+                if time.time() - folder.stat().st_mtime > _LEFT_BEHIND_S:
+                    shutil.rmtree(folder)
+
+    def _answer(self, file: UploadedFile) -> Answer | NodeError:
+        make_private_folder(self._folder)
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix="") as name:
+            folder = Path(name)
+            path = folder / "uploaded"  # never the name that it was uploaded under
+            path.write_bytes(file.content)
+            ae_title = self._settings.node.ae_title
+            try:
+                record, picture, report = self._ready_cage().call(_answer_file, path, folder / "wrapped", ae_title)
+            except NodeError as error:
+                return error
+        return Answer(record={**record, "path": file.name}, picture=picture, report=report)
+
+    def _ready_cage(self) -> Cage:
+        analysis, models = self._settings.analysis, self._settings.models
+        with self._lock:
+            if self._cage is None:
+                self._cage = Cage(
+                    "the process for uploads",
+                    partial(_prepare, models.bundles, runtime=models.runtime, threads=models.threads),
+                    limit_s=analysis.decode_limit_s + analysis.models_limit_s,
+                    memory_mb=analysis.decode_memory_mb + _MODELS_MB,
+                )
+            return self._cage
+
+
+def _prepare(bundles: Path, *, runtime: str, threads: int) -> object:
+    # Imported in the child alone: this process has neither decoders nor models.
+    from dicom_node.operate import single_image  # noqa: PLC0415
+    from inference.pipeline import Pipeline  # noqa: PLC0415
+
+    return single_image, Pipeline.load(bundles, runtime=runtime, threads=threads)
+
+
+def _answer_file(prepared: Any, path: Path, into: Path, ae_title: str) -> tuple[dict[str, Any], bytes, bytes]:
+    single_image, pipeline = prepared
+    answer: tuple[dict[str, Any], bytes, bytes] = single_image.answer_image(path, into, pipeline, ae_title=ae_title)
+    return answer

@@ -1,0 +1,60 @@
+"""Pages out of templates. Whatever a template is given is text, never markup."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dicom_node import __version__
+from dicom_node.web.navigation import entries_for
+from dicom_node.web.roles import Permission, may
+from dicom_node.web.sign_in import Visitor
+
+FOLDER = Path(__file__).parent
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(FOLDER / "templates"),
+    autoescape=True,  # of every template, whatever its name ends with
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def format_time(at: float | None) -> str:
+    """Write a Unix time in seconds as the machine's local time; empty for None."""
+    return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration in the two largest units that it has."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+    first = next(index for index, (size, _) in enumerate(units) if seconds >= size)
+    whole, rest = divmod(int(seconds), units[first][0])
+    second = f" {rest // units[first + 1][0]} {units[first + 1][1]}" if first + 1 < len(units) else ""
+    return f"{whole} {units[first][1]}{second}"
+
+
+_ENVIRONMENT.filters |= {"time": format_time, "duration": format_duration}
+
+
+def render(
+    request: Request, name: str, *, visitor: Visitor | None = None, status_code: int = 200, **values: Any
+) -> HTMLResponse:
+    """Render a template for whoever is signed in."""
+    role = visitor.user.role if visitor else ""
+    content = _ENVIRONMENT.get_template(name).render(
+        path=request.url.path,
+        version=__version__,
+        visitor=visitor,
+        form_token=visitor.form_token if visitor else "",
+        navigation=entries_for(role),
+        may=lambda permission: may(role, Permission(permission)),
+        **values,
+    )
+    return HTMLResponse(content, status_code=status_code)

@@ -1,0 +1,49 @@
+"""What happened to a study, in order, and how long each step took."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dicom_node.store import Event, ReceivedInstance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A line of the timeline."""
+
+    at: float
+    """Unix time in seconds."""
+    what: str
+    after_s: float
+    """Seconds since the line before it; 0 for the first."""
+
+
+def build_timeline(received: Sequence[ReceivedInstance], events: Iterable[Event]) -> list[Moment]:
+    """Put arrivals and events in the order in which they happened.
+
+    Instances that came one after the other, with nothing else in between, are one line: it is when the last of them
+    came.
+    """
+    arrivals = [(one.received_at, "", one.calling_ae_title) for one in received]
+    happened = sorted([*arrivals, *((event.at, event.what, "") for event in events)])
+    moments: list[Moment] = []
+    waiting: list[tuple[float, str]] = []
+
+    def add(at: float, what: str) -> None:
+        moments.append(Moment(at=at, what=what, after_s=at - moments[-1].at if moments else 0.0))
+
+    def add_arrivals() -> None:
+        if waiting:
+            senders = ", ".join(sorted({sender for _, sender in waiting}))
+            add(waiting[0][0], f"first of {len(waiting)} instance(s) received from {senders}")
+            if len(waiting) > 1:
+                add(waiting[-1][0], f"last of {len(waiting)} instances received")
+            waiting.clear()
+
+    for at, what, sender in happened:
+        if what:
+            add_arrivals()
+            add(at, what)
+        else:
+            waiting.append((at, sender))
+    add_arrivals()
+    return moments

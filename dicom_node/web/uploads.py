@@ -1,0 +1,58 @@
+"""Uploaded files, read from a form (RFC 7578) into memory: what is sent here must not lie in a temporary file."""
+
+from dataclasses import dataclass, field
+
+from fastapi import HTTPException, Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+MOST_FILES = 10
+_FORM = "multipart/form-data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadedFile:
+    """A file as it came."""
+
+    name: str
+    """Whatever the sender calls it: shown to the sender alone."""
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A form with files."""
+
+    files: tuple[UploadedFile, ...]
+    form_token: str
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = 1 << 40
+    """The size of the whole body is limited already."""
+
+
+async def read_upload(request: Request, *, most: int = MOST_FILES) -> Upload:
+    """Read the fields `file` and `form_token` of a form; at most so many files.
+
+    Raises
+    ------
+    HTTPException
+        415 where it is no such form, 400 where it is a broken one or holds no file or too many.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise HTTPException(415, f"files are sent as {_FORM}, in fields named file")
+    parser = _InMemory(request.headers, request.stream(), max_files=most, max_fields=10)
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:
+        said = error.message if isinstance(error, MultiPartException) else "the form names no boundary"
+        raise HTTPException(400, f"the form cannot be read: {said}") from None
+    uploaded = [one for one in form.getlist("file") if isinstance(one, UploadFile)]
+    files = tuple([UploadedFile(name=one.filename or "", content=await one.read()) for one in uploaded])
+    token = form.get("form_token")
+    await form.close()
+    files = tuple(one for one in files if one.name or one.content)
+    if not files:
+        raise HTTPException(400, "the form holds no file in a field named file")
+    return Upload(files=files, form_token=token if isinstance(token, str) else "")

@@ -1,0 +1,282 @@
+"""The pages in a real browser, on a running node: what a person sees and does, with mouse and keyboard."""
+
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import build_dx, write_part10
+from PIL import Image
+from running import NODE, Node, dcmsend, wait_for
+from web_bench import PASSWORD
+
+from dicom_node.demo.archives import BuiltinArchive
+from dicom_node.store import Accounts
+from dicom_node.store.web_schema import web_sessions
+from inference.testing import build_tiny_bundles
+
+pytestmark = [pytest.mark.chromium, pytest.mark.dcmtk]
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 60_000
+"""A node and a browser on a busy machine take long."""
+HOSTILE = "<script>document.title='owned'</script>"
+SCREENSHOTS = os.environ.get("DICOM_NODE_SCREENSHOTS")
+"""Folder for pictures of the pages, to be looked at; none are made without it."""
+
+CONTRAST = """() => {
+  const light = ([r, g, b]) => {
+    const linear = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [x, y, z] = [r, g, b].map((v) => linear(v / 255));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const colour = (text) => text.match(/[\\d.]+/g).map(Number);
+  const behind = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const found = colour(getComputedStyle(one).backgroundColor);
+      if (found.length < 4 || found[3] > 0) return found;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const says = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!says || element.closest(".skip, .unseen")) continue;
+    const [a, b] = [light(colour(getComputedStyle(element).color)), light(behind(element))].sort((x, y) => y - x);
+    if ((a + 0.05) / (b + 0.05) < 4.5) poor.push(element.outerHTML.slice(0, 80));
+  }
+  return poor;
+}"""
+"""Names the elements whose text has less contrast than WCAG 2.1 AA asks for (1.4.3: 4.5 to 1)."""
+UNLABELLED = """() => [...document.querySelectorAll("input:not([type=hidden]), select, meter, img, button, .frame")]
+  .filter((one) => !(one.labels && one.labels.length) && !one.getAttribute("aria-label") && !one.alt
+    && !one.textContent.trim()).map((one) => one.outerHTML)"""
+"""Names the controls and pictures that a screen reader would have no name for."""
+
+
+@pytest.fixture(scope="module")
+def archive():
+    archive = BuiltinArchive()
+    archive.start()
+    yield archive
+    archive.stop()
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory, archive):
+    folder = tmp_path_factory.mktemp("node")
+    bundles = build_tiny_bundles(folder / "bundles", region="LEG")
+    node = Node(folder, {"archive": archive.port}, quiet_s=3, more=f'[models]\nbundles = "{bundles}"')
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A browser of its own, in which nobody is signed in; remembers every complaint of the page."""
+
+    def __init__(self, chromium, node):
+        web = node.settings.web
+        self.node = node
+        self.context = chromium.new_context(
+            base_url=f"http://{web.host}:{web.port}", viewport={"width": 1200, "height": 900}
+        )
+        self.context.set_default_timeout(PATIENCE_MS)
+        self.page = self.context.new_page()
+        self.complaints = []
+        self.addresses = []
+        self.page.on("console", lambda one: self.complaints.append(one.text) if one.type == "error" else None)
+        self.page.on("pageerror", lambda one: self.complaints.append(str(one)))
+        self.page.on("dialog", lambda one: self.complaints.append(f"dialog {one.message}"))
+        self.page.on("request", lambda one: self.addresses.append(one.url))
+
+    def open(self, path):
+        self.page.goto(path)
+        return self
+
+    def sign_in(self, name, password=PASSWORD):
+        self.open("/login")
+        self.page.get_by_label("Name").fill(name)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_load_state()
+        return self
+
+    def check(self, name):
+        """Look at what is on the page now: contrast, labels, titles."""
+        assert self.page.evaluate(CONTRAST) == []
+        assert self.page.evaluate(UNLABELLED) == []
+        assert self.page.title().endswith("dicom-node")
+        assert self.page.locator("html").get_attribute("lang") == "en"
+        assert self.page.locator("h1").count() == 1
+        if SCREENSHOTS:
+            self.page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
+
+
+@pytest.fixture
+def visit(chromium, node):
+    visit = Visit(chromium, node)
+    yield visit
+    visit.context.close()
+
+
+@pytest.fixture(scope="module")
+def administrator(chromium, node):
+    """The first user, made with the token in the file as an administrator would."""
+    wait_for("the web process has drawn the token", node.settings.node.first_run_file.exists, within_s=120)
+    visit = Visit(chromium, node)
+    wait_for("the pages answer", lambda: _answers(visit), within_s=120)
+    page = visit.page
+    assert page.url.endswith("/first-run")
+    visit.check("first_run")
+    page.get_by_label("Token").fill(node.settings.node.first_run_file.read_text().strip())
+    page.get_by_label("Name").fill("anna")
+    page.get_by_label("Password (12").fill(PASSWORD)
+    page.get_by_label("Password again").fill(PASSWORD)
+    page.get_by_role("button", name="Make the first user").click()
+    page.wait_for_url("**/")
+    yield visit
+    visit.context.close()
+
+
+def _answers(visit):
+    try:
+        visit.open("/")
+    except playwright.Error:
+        return False
+    return True
+
+
+def test_a_study_is_followed_from_its_arrival_to_the_archive(administrator, node, archive, tmp_path):
+    """Nobody reloads: the list follows by itself. The patient has a name that is a script."""
+    page = administrator.page
+    assert page.get_by_text("No study is like that").is_visible()
+    pixels = np.full((512, 384), 800, np.uint16)
+    pixels[120:300, 200:330] = 4095
+    ds = build_dx(pixels, PatientName=HOSTILE, AccessionNumber="ACC-77")
+    dcmsend(node.port, write_part10(ds, tmp_path / "study.dcm"), calling="ARCHIVE", called=NODE)
+    page.locator("tbody .state").wait_for()
+    page.locator(".state.done").wait_for()
+    # This archive offers neither storage commitment nor C-FIND: its Success is believed.
+    assert "2 sent / 0 committed / 0 verified of 2" in page.locator("tbody tr").inner_text()
+    assert HOSTILE in page.locator("tbody tr").inner_text()
+    assert len(archive.instances_of(ds.StudyInstanceUID)) == 2
+    administrator.check("worklist")
+    page.get_by_label("Study UID or accession").fill("acc-77")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name=ds.StudyInstanceUID).click()
+    page.wait_for_url(f"**/study/{ds.StudyInstanceUID}")
+    look_at_pictures(page)
+    assert HOSTILE.replace("^", " ") in page.locator(".facts").inner_text()
+    assert "revision" in page.locator("table").last.inner_text()
+    administrator.check("study")
+    assert page.title() == "Study · dicom-node"
+    assert administrator.complaints == []
+    assert not [one for one in administrator.addresses if "script%3E" in one or "ACC-77" in one or "acc-77" in one]
+    assert {one.split("/")[2] for one in administrator.addresses if one.startswith("http")} == {
+        f"127.0.0.1:{node.settings.web.port}"
+    }
+    assert HOSTILE not in node.log
+
+
+def wait_for_picture(page, selector):
+    """Wait by asking: a function that waits inside the page is what the content security policy forbids."""
+    drawn = f"document.querySelector('{selector}').naturalWidth"
+    wait_for(f"{selector} is drawn", lambda: page.evaluate(drawn) > 0, within_s=60)
+
+
+def look_at_pictures(page):
+    """The overlay lies on the radiograph pixel by pixel; the keyboard moves its opacity and the zoom."""
+    for kind in ("original", "overlay"):
+        wait_for_picture(page, f".{kind}")
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('.layers img')].map((one) =>"
+        " [one.naturalWidth, one.naturalHeight, one.offsetWidth, one.offsetHeight, one.offsetTop])"
+    )
+    assert sizes[0] == sizes[1]
+    assert sizes[0][:2] == [384, 512]
+    page.get_by_label("Overlay").focus()
+    page.keyboard.press("Home")
+    assert page.evaluate("document.querySelector('.overlay').style.opacity") == "0"
+    page.keyboard.press("End")
+    assert page.evaluate("document.querySelector('.overlay').style.opacity") == "1"
+    page.get_by_label("Zoom").focus()
+    page.keyboard.press("End")
+    assert page.evaluate(
+        "document.querySelector('.layers').offsetWidth > 4 * document.querySelector('.frame').offsetWidth"
+    )
+    page.keyboard.press("Home")
+
+
+@pytest.mark.usefixtures("administrator")
+def test_a_wrong_password_is_said_to_be_wrong(visit):
+    visit.sign_in("anna", "not the password")
+    assert visit.page.get_by_role("alert").inner_text() == "Name or password is wrong."
+    visit.check("wrong_password")
+    assert not visit.context.cookies()
+
+
+@pytest.mark.usefixtures("administrator")
+def test_a_session_that_has_ended_leads_to_signing_in_without_a_click(visit, node):
+    visit.sign_in("anna")
+    assert visit.page.get_by_role("heading", name="Worklist").is_visible()
+    (cookie,) = visit.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    with closing(Accounts(node.settings.database_url)) as accounts, accounts._writing() as connection:  # noqa: SLF001  # as nothing but time does
+        connection.execute(web_sessions.update().where(web_sessions.c.begun_at > time.time() - 30).values(seen_at=1.0))
+    visit.page.wait_for_url("**/login?ended=1")
+    assert visit.page.get_by_role("status").inner_text() == "Your session has ended. Please sign in again."
+
+
+@pytest.mark.usefixtures("administrator")
+def test_a_file_that_is_uploaded_is_answered(visit, tmp_path):
+    visit.sign_in("anna").open("/upload")
+    pixels = np.full((512, 384), 50, np.uint8)
+    pixels[120:300, 200:330] = 255
+    Image.fromarray(pixels).save(tmp_path / "hand.png")
+    (tmp_path / "note.txt").write_text("no image")
+    visit.page.get_by_label("Drop files here").set_input_files([tmp_path / "hand.png", tmp_path / "note.txt"])
+    visit.page.get_by_role("button", name="Analyse").click()
+    visit.page.locator("img.answer").wait_for()
+    wait_for_picture(visit.page, "img.answer")
+    assert "Not an image" in visit.page.get_by_role("alert").inner_text()
+    with visit.page.expect_download() as download:
+        visit.page.get_by_role("link", name="Save the report").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
+    visit.check("upload")
+    assert visit.complaints == []
+
+
+@pytest.mark.usefixtures("administrator")
+def test_every_page_is_reached_and_used_with_the_keyboard(visit):
+    visit.sign_in("anna")
+    page = visit.page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    for label in ("Upload", "Account", "Users"):
+        page.get_by_role("link", name=label, exact=True).focus()
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/{label.lower()}")
+        visit.check(label.lower() if label != "Upload" else "upload_empty")
+    assert visit.complaints == []

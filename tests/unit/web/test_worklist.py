@@ -1,0 +1,192 @@
+"""The worklist: what is shown first, what is found, and how little is asked of the database for it."""
+
+import re
+import time
+
+import pytest
+import sqlalchemy as sa
+from builders import build_dx, write_part10
+from stored_rows import build_row
+from web_bench import Web, build_settings, form_token
+
+from dicom_node.store import Finding, RevisionState, StoredResult, WorklistQuery
+from dicom_node.values import ListedImage
+from dicom_node.web.roles import Role
+
+
+@pytest.fixture
+def web(tmp_path):
+    with Web(build_settings(tmp_path)) as web:
+        yield web
+
+
+def receive(web, study, *, images=1, file=None):
+    rows = [build_row(f"{study}.{number}", study, path=f"{study}/{number}.dcm") for number in range(images)]
+    web.store.add_instances(rows)
+    if file is not None:
+        write_part10(file, web.settings.node.spool_dir / study / "0.dcm")
+    return study
+
+
+def close(web, study, state=RevisionState.DONE, decision="no fracture", destinations=("archive",)):
+    web.store.close_revision(study, time.time())
+    (digest,) = [one.digest for one in web.store.status(1000) if one.study_instance_uid == study]
+    result = StoredResult(
+        sop_instance_uid=f"{study}.9",
+        sop_class_uid="1.2",
+        series_instance_uid=f"{study}.8",
+        kind="encapsulated pdf",
+        path="x",
+    )
+    said = Finding(sop_instance_uid=f"{study}.0", decision=decision, region="HAND", probability=0.25, reason="")
+    web.store.add_results(study, digest, [result], [said], destinations)
+    web.store.set_revision_state(study, digest, state)
+    return digest
+
+
+def uids(web, **query):
+    entries, total = web.store.worklist(WorklistQuery(**query))
+    assert total == len(entries)
+    return [entry.study_instance_uid for entry in entries]
+
+
+def test_failures_come_first_and_then_what_changed_last(web):
+    for study in ("1.1", "1.2", "1.3"):
+        close(web, receive(web, study), RevisionState.FAILED if study == "1.1" else RevisionState.DONE)
+    receive(web, "1.4")
+    assert uids(web) == ["1.1", "1.4", "1.3", "1.2"]
+
+
+def test_a_study_is_listed_once_as_its_newest_version_stands(web):
+    close(web, receive(web, "1.1"), RevisionState.FAILED)
+    receive(web, "1.1", images=2)
+    assert [(one.state, one.version, one.images) for one in web.store.worklist(WorklistQuery())[0]] == [
+        ("receiving", 1, 2)
+    ]
+    web.store.close_revision("1.1", time.time())
+    assert [(one.state, one.version, one.images) for one in web.store.worklist(WorklistQuery())[0]] == [
+        ("queued", 2, 2)
+    ]
+
+
+def test_images_are_shown_of_those_that_an_archive_lists(web):
+    receive(web, "1.1", images=2)
+    listed = [
+        ListedImage(sop_instance_uid=f"1.1.{number}", series_instance_uid="1", modality="DX") for number in range(3)
+    ]
+    web.store.record_listing("1.1", "archive", listed, asked_at=time.time())
+    page = web.sign_in(Role.VIEWER).get("/").text
+    assert re.search(r"<td>\s*2 of 3\s*</td>", page)
+
+
+def test_destinations_show_what_was_sent_committed_and_verified(web):
+    close(web, receive(web, "1.1"), RevisionState.DELIVERING, destinations=("archive", "second"))
+    page = web.sign_in(Role.VIEWER).get("/").text
+    assert "<strong>archive</strong>: 0 sent / 0 committed / 0 verified of 1" in page
+    assert "<strong>second</strong>" in page
+
+
+def test_states_and_findings_filter(web):
+    close(web, receive(web, "1.1"), RevisionState.FAILED, decision="fracture")
+    close(web, receive(web, "1.2"), decision="uncertain")
+    receive(web, "1.3")
+    browser = web.sign_in(Role.VIEWER)
+    for asked, expected in (
+        ({"state": "failed"}, {"1.1"}),
+        ({"state": "receiving"}, {"1.3"}),
+        ({"state": "done"}, {"1.2"}),
+        ({"finding": "fracture"}, {"1.1"}),
+        ({"finding": "uncertain", "state": "failed"}, set()),
+        ({"state": "no such"}, {"1.1", "1.2", "1.3"}),
+    ):
+        page = browser.get("/", params=asked).text
+        assert {uid for uid in ("1.1", "1.2", "1.3") if f'href="/study/{uid}"' in page} == expected, asked
+
+
+def test_part_of_a_uid_is_enough_and_is_no_pattern(web):
+    for study in ("1.2.345", "1.2.46"):
+        receive(web, study)
+    assert uids(web, text="2.34") == ["1.2.345"]
+    assert uids(web, text="1.2.%") == []
+    assert uids(web, text="1_2") == []
+
+
+def search(browser, text):
+    page = browser.post("/", data={"form_token": form_token(browser), "search": text}).text
+    for _ in range(100):  # headers are read beside the page
+        if "are read so far" not in page:
+            return page
+        page = browser.post("/", data={"form_token": form_token(browser), "search": text}).text
+    pytest.fail("the headers were never read")
+
+
+def test_those_who_may_see_patients_find_an_accession_number_and_others_do_not(web):
+    for study in ("1.1", "1.2"):
+        receive(web, study, file=build_dx(AccessionNumber=f"ACC-{study[-1]}", PatientName="Roe^Richard"))
+    page = search(web.sign_in(Role.RADIOLOGIST), "acc-2 ")
+    assert 'href="/study/1.2"' in page
+    assert 'href="/study/1.1"' not in page
+    assert "Roe Richard, ACC-2" in page
+    assert "No study is like that" in search(web.sign_in(Role.VIEWER), "ACC-2")
+
+
+def test_a_viewer_sees_no_patient(web):
+    receive(web, "1.1", file=build_dx(AccessionNumber="ACC-1", PatientName="Roe^Richard"))
+    page = web.sign_in(Role.VIEWER).get("/").text
+    assert 'href="/study/1.1"' in page
+    assert "Roe" not in page
+    assert "ACC-1" not in page
+
+
+def test_a_hostile_name_is_text(web):
+    receive(web, "1.1", file=build_dx(PatientName="<script>alert(1)</script>", AccessionNumber='"><img src=x>'))
+    page = web.sign_in(Role.RADIOLOGIST).get("/").text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert" not in page
+    assert "<img" not in page
+
+
+def test_a_search_is_text_and_in_no_address(web):
+    browser = web.sign_in(Role.RADIOLOGIST)
+    answer = browser.post("/", data={"form_token": form_token(browser), "search": '"><script>x</script>'})
+    assert "location" not in answer.headers
+    assert "<script>x" not in answer.text
+    assert "&lt;script&gt;x" in answer.text
+
+
+def test_the_list_that_a_page_asks_for_is_the_one_that_it_shows(web):
+    close(web, receive(web, "1.1"))
+    browser = web.sign_in(Role.VIEWER)
+    rows = browser.post("/rows", data={"form_token": form_token(browser)}, headers={"X-Live": "1"}).text
+    assert "<html" not in rows
+    assert rows.strip() in browser.get("/").text
+
+
+def test_a_parked_result_is_an_alarm_on_the_page(web):
+    close(web, receive(web, "1.1"), RevisionState.DELIVERING)
+    (due,) = web.store.due_deliveries(time.time())
+    web.store.park_open(due, "archive: no such SOP class")
+    page = web.sign_in(Role.VIEWER).get("/").text
+    assert "1 parked" in page
+    assert "no such SOP class" in page
+
+
+def test_the_statements_are_as_many_for_fifty_studies_as_for_two(web):
+    counts = []
+    said = []
+    sa.event.listen(web.store._engine, "before_cursor_execute", lambda *arguments: said.append(arguments[2]))  # noqa: SLF001
+    for many in (2, 50):
+        for number in range(many):
+            close(web, receive(web, f"1.{many}.{number}"))
+        said.clear()
+        web.store.worklist(WorklistQuery())
+        counts.append(len([one for one in said if one.startswith("SELECT")]))
+    assert counts == [4, 4]
+
+
+def test_a_long_list_has_pages(web):
+    web.store.add_instances([build_row(f"1.{number}.0", f"1.{number}") for number in range(51)])
+    browser = web.sign_in(Role.VIEWER)
+    first, second = browser.get("/").text, browser.get("/", params={"page": 2}).text
+    assert "51 studies, page 1 of 2" in first
+    assert (first.count('href="/study/'), second.count('href="/study/')) == (50, 1)
