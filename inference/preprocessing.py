@@ -5,7 +5,6 @@ The one definition of preprocessing: training uses it as serving does.
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from inference.errors import UnsupportedImageError
@@ -67,6 +66,9 @@ class Letterbox:
 
     def draw(self, pixels: Float32Array, *, padding: float) -> Float32Array:
         """Return the square, float32, shape (size, size)."""
+        # Who only reads a bundle's manifest, as the web process does, needs no OpenCV.
+        import cv2  # noqa: PLC0415
+
         rows, columns = pixels.shape
         width, height = round(columns * self.scale_x), round(rows * self.scale_y)
         # Area averaging when shrinking keeps thin fracture lines from aliasing away.
