@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from inference.errors import BundleError
 from inference.preprocessing import Preprocessing
-from inference.quality import QualityLimits
 from inference.types import ModelIdentity, Task
 
 MANIFEST = "manifest.toml"
@@ -32,6 +31,21 @@ REFERENCE = "reference.json"
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class QualityLimits(_Table):
+    """From where on a heat map is withheld; see `inference.quality`.
+
+    The defaults were measured on maps of the fracture bundle 1.0.0 whose peak lies in a radiologist's box: of 178 whole
+    radiographs they withhold none, of 140 crops around the fracture two.
+    """
+
+    flatness: float = Field(default=0.35, gt=0, le=1)
+    """A flatter map is withheld; an even one has 0.5."""
+    inside: float = Field(default=0.5, ge=0, le=1)
+    """A map with a smaller share of its heat on the limb is withheld."""
+    agreement: float = Field(default=0.5, ge=-1, le=1)
+    """A map that agrees less with that of the mirror image is withheld; of 1,800 pairs of noise none reached 0.46."""
 
 
 class PreprocessingTable(_Table):

@@ -8,30 +8,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
+from inference.bundle import QualityLimits
 from inference.limb import find_limb
 from inference.types import Float32Array, Radiograph
 
 _BLUR = 0.05
 """Of the side: heat of two views this close together counts as in the same place."""
-
-
-class QualityLimits(BaseModel):
-    """From where on a heat map is withheld; part of the manifest of a fracture bundle.
-
-    The defaults were measured on maps of the fracture bundle 1.0.0 whose peak lies in a radiologist's box: of 178 whole
-    radiographs they withhold none, of 140 crops around the fracture two.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    flatness: float = Field(default=0.35, gt=0, le=1)
-    """A flatter map is withheld; an even one has 0.5."""
-    inside: float = Field(default=0.5, ge=0, le=1)
-    """A map with a smaller share of its heat on the limb is withheld."""
-    agreement: float = Field(default=0.5, ge=-1, le=1)
-    """A map that agrees less with that of the mirror image is withheld; of 1,800 pairs of noise none reached 0.46."""
 
 
 @dataclass(frozen=True, kw_only=True)

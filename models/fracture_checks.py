@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference.bundle import QualityLimits
 from inference.grad_cam import find_peak, spread_over_source
 from inference.preprocessing import Letterbox
-from inference.quality import QualityLimits, measure_quality
+from inference.quality import measure_quality
 from inference.types import Float32Array, Radiograph
 from models.conformal import Coverage, fit_conformal, measure_coverage
 from models.datasets import Sample, read_unit_pixels

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.bundle import MANIFEST
+from inference.bundle import MANIFEST, QualityLimits
 from inference.limb import SIDE, find_limb
 from inference.model import Model
 from inference.pipeline import Pipeline
-from inference.quality import Quality, QualityLimits, measure_quality
+from inference.quality import Quality, measure_quality
 from inference.runtime import Scores
 from inference.testing import build_tiny_bundles
 from inference.types import Decision, Float32Array, Radiograph
