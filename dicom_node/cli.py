@@ -210,12 +210,14 @@ def send(
     config: Config = _CONFIG,
 ) -> None:
     """Send a study's results to a destination that was not to get them, such as one configured since."""
+    from dicom_node.encode.sop_classes import list_kinds
     from dicom_node.store import Store
 
     settings = load_settings(config)
-    if destination not in {one.name for one in settings.destinations}:
+    wanted = {one.name: list_kinds(one.results) for one in settings.destinations}
+    if destination not in wanted:
         _fail(f"no [[destinations]] of {config} has the name {destination!r}")
-    count = Store(settings.database_url).send(study, destination)
+    count = Store(settings.database_url).send(study, destination, wanted[destination])
     if not count:
         _fail(f"study {study} has no results that {destination} is not to get already; see `dicom-node status`")
     _note_operator(settings, "send", study_instance_uid=study, destination=destination)

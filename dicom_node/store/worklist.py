@@ -118,8 +118,11 @@ class WorklistStore(Database):
         with self._reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query.group_by(instances.c.study_instance_uid))}
 
-    def send(self, study_instance_uid: str, destination: str) -> int:
-        """Let a destination get the results of a study's newest version that it was never to get; return how many."""
+    def send(self, study_instance_uid: str, destination: str, kinds: Collection[str] | None = None) -> int:
+        """Let a destination get the results of a study's newest version that it was never to get; return how many.
+
+        `kinds` are those that it wants; None: all.
+        """
         newest = (
             sa.select(revisions.c.digest)
             .where(revisions.c.study_instance_uid == study_instance_uid)
@@ -133,7 +136,8 @@ class WorklistStore(Database):
             mine = (*of_revision(deliveries, study_instance_uid, digest), deliveries.c.destination == destination)
             known = set(connection.execute(sa.select(deliveries.c.sop_instance_uid).where(*mine)).scalars())
             made = list_results(connection, study_instance_uid, digest)
-            lacking = [row.sop_instance_uid for row in made if row.sop_instance_uid not in known]
+            wanted = [row.sop_instance_uid for row in made if kinds is None or row.kind in kinds]
+            lacking = [uid for uid in wanted if uid not in known]
             if lacking:
                 key = {"study_instance_uid": study_instance_uid, "digest": digest}
                 plan_deliveries(connection, key, lacking, [destination])

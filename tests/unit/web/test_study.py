@@ -14,6 +14,7 @@ from stored_rows import build_row
 from web_bench import Web, build_settings, form_token
 
 from dicom_node.store import Event, RevisionState
+from dicom_node.values import ResultKind
 from dicom_node.web.roles import Role
 from dicom_node.web.timeline import build_timeline
 from inference.pipeline import Pipeline
@@ -174,17 +175,23 @@ def test_results_are_sent_to_another_destination_once(web, study):
         assert answer.headers["location"].endswith(f"?said={said}")
     entry = web.store.find_study(study.StudyInstanceUID)
     assert [(one.destination, one.objects, one.pending) for one in entry.destinations] == [
-        ("archive", 2, 2),
-        ("second", 2, 2),
+        ("archive", 3, 3),
+        ("second", 3, 3),
     ]
     assert {due.destination for due in web.store.due_deliveries(2e9)} == {"archive", "second"}
     assert act(browser, study, "send", destination="elsewhere").status_code == 400
 
 
+def test_a_destination_is_sent_the_forms_of_the_results_that_it_wants(web, study):
+    assert web.store.send(study.StudyInstanceUID, "second", {ResultKind.SUMMARY}) == 1
+    assert web.store.send(study.StudyInstanceUID, "second", {ResultKind.SUMMARY}) == 0
+    assert web.store.send(study.StudyInstanceUID, "second") == 2
+
+
 def test_a_finished_study_is_in_delivery_again_when_it_is_sent(web, study):
     digest = web.store.find_study(study.StudyInstanceUID).digest
     web.store.set_revision_state(study.StudyInstanceUID, digest, RevisionState.DONE)
-    assert web.store.send(study.StudyInstanceUID, "second") == 2
+    assert web.store.send(study.StudyInstanceUID, "second") == 3
     assert web.store.find_study(study.StudyInstanceUID).state == RevisionState.DELIVERING
 
 
