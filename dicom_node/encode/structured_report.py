@@ -1,7 +1,7 @@
 """Encode what was said about a study as a Comprehensive 3D SR by the template Measurement Report (PS3.16 TID 1500).
 
-As IHE AI Results (AIR) has it: a group of measurements and evaluations for each image (TID 1501), with the probability,
-and one for each box (TID 1410), with its outline on the source image. What was not analysed has a group, too.
+As IHE AI Results (AIR) has it: a group of measurements and evaluations for each box, with its outline on the source
+image (TID 1410), and for each image without any (TID 1501). What was not analysed has a group, too.
 """
 
 from collections.abc import Iterator
@@ -128,21 +128,36 @@ def _build_content(origin: Origin) -> MeasurementReport:
 
 
 def _list_analysed(origin: Origin) -> Iterator[_Group]:
-    """Make a group for each radiograph, and one for each of its boxes."""
+    """Make a group for each box, and one for each radiograph without any.
+
+    A radiograph with boxes has no further group of its own: OHIF shows nothing at all of a report of which one group
+    lies nowhere on an image.
+    """
     for image in origin.analysis.images:
-        analysis, instance = image.analysis, image.instance
-        name = wording.describe_image(instance.header)
-        yield _make_group(origin, instance, name, analysis, algorithm=_identify_algorithm(analysis), sites=_site(image))
-        source = SourceImageForRegion(instance.sop_class_uid, instance.sop_instance_uid)
-        for number, roi in enumerate(analysis.rois, start=1):
-            yield PlanarROIMeasurementsAndQualitativeEvaluations(
-                tracking_identifier=_track(origin, f"{name}, box {number}", instance.sop_instance_uid, str(number)),
-                referenced_region=ImageRegion("POLYLINE", outline_box(roi), source),
-                finding_type=FRACTURE,
-                algorithm_id=_identify_algorithm(analysis),
-                finding_sites=_site(image),
-                qualitative_evaluations=[QualitativeEvaluation(FRACTURE, ANSWERS[analysis.decision])],
-            )
+        name = wording.describe_image(image.instance.header)
+        if image.analysis.rois:
+            yield from _outline(origin, image, name)
+        else:
+            algorithm = _identify_algorithm(image.analysis)
+            yield _make_group(origin, image.instance, name, image.analysis, algorithm=algorithm, sites=_site(image))
+
+
+def _outline(origin: Origin, image: AnalysedInstance, name: str) -> Iterator[_Group]:
+    """Make a group for each box (PS3.16 TID 1410) that says of it what is said of the radiograph."""
+    analysis, instance = image.analysis, image.instance
+    source = SourceImageForRegion(instance.sop_class_uid, instance.sop_instance_uid)
+    for number, roi in enumerate(analysis.rois, start=1):
+        group = PlanarROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=_track(origin, f"{name}, box {number}", instance.sop_instance_uid, str(number)),
+            referenced_region=ImageRegion("POLYLINE", outline_box(roi), source),
+            finding_type=FRACTURE,
+            algorithm_id=_identify_algorithm(analysis),
+            finding_sites=_site(image),
+            measurements=_measure(analysis),
+            qualitative_evaluations=[QualitativeEvaluation(FRACTURE, ANSWERS[analysis.decision])],
+        )
+        _remark(group, analysis)
+        yield group
 
 
 def _list_left_out(origin: Origin) -> Iterator[_Group]:
@@ -173,15 +188,24 @@ def _make_group(
         finding_type=FRACTURE,
         algorithm_id=algorithm,
         finding_sites=sites,
-        measurements=[Measurement(codes.DCM.Probability, analysis.fracture.probability, codes.UCUM.NoUnits)]
-        if analysis.fracture
-        else None,
+        measurements=_measure(analysis),
         qualitative_evaluations=[QualitativeEvaluation(FRACTURE, ANSWERS[analysis.decision])],
         source_images=sources,
     )
+    _remark(group, analysis)
+    return group
+
+
+def _measure(analysis: RadiographAnalysis) -> list[Measurement] | None:
+    """Give the probability that the radiograph shows a fracture."""
+    if analysis.fracture is None:
+        return None
+    return [Measurement(codes.DCM.Probability, analysis.fracture.probability, codes.UCUM.NoUnits)]
+
+
+def _remark(group: _Group, analysis: RadiographAnalysis) -> None:
     comment = TextContentItem(codes.DCM.Comment, _comment(analysis), RelationshipTypeValues.CONTAINS)
     group[0].ContentSequence.append(comment)
-    return group
 
 
 def _comment(analysis: RadiographAnalysis) -> str:

@@ -61,6 +61,7 @@ class Viewer:
         uid = self._studies[name][0].StudyInstanceUID
         self._page.goto(address_of(self._address, uid), timeout=PATIENCE_MS)
         self._page.wait_for_selector(SERIES, timeout=PATIENCE_MS)
+        self._page.wait_for_load_state("networkidle", timeout=PATIENCE_MS)
         self.wait_until(lambda: self._colours() is not None)
 
     def list_series(self):
@@ -95,16 +96,23 @@ class Viewer:
 
     def find_heat(self):
         """Where the pane is warm, as fractions (down, right) of the picture, or None where nothing is."""
+        return self._find(lambda red, _, blue: red - blue > 90)
+
+    def find_lines(self):
+        """Where the pane is green, as OHIF draws what a structured report outlines, and the words beside it."""
+        return self._find(lambda red, green, blue: green - np.maximum(red, blue) > 90)
+
+    def _find(self, looks_so):
         pixels = self._colours()
         if pixels is None:
             return None
-        warm = np.argwhere(pixels[..., 0] - pixels[..., 2] > 90)
-        if len(warm) < 50:
+        found = np.argwhere(looks_so(*np.moveaxis(pixels, 2, 0)))
+        if len(found) < 50:
             return None
         # The picture is fitted to the height of the pane, in its middle.
         height, width = pixels.shape[:2]
         picture = height * COLUMNS / ROWS
-        down, right = warm.mean(axis=0)
+        down, right = np.median(found, axis=0)
         return down / height, (right - (width - picture) / 2) / picture
 
     @property
@@ -164,6 +172,18 @@ def test_the_overlay_is_warm_where_the_heat_is_and_the_original_nowhere(viewer):
     assert not is_where_the_heat_is(viewer.find_heat()), "the summary comes first, its answer in orange at the top"
     viewer.show_next_image()
     viewer.wait_until(lambda: is_where_the_heat_is(viewer.find_heat()))
+
+
+def test_the_structured_report_shows_its_box_and_label_on_the_original(viewer):
+    viewer.open("fracture")
+    assert viewer.find_lines() is None, "what is green is not the viewer's own"
+    # At once: over an original that it shows already, OHIF draws nothing.
+    viewer.show("structured report")
+    viewer.wait_until(lambda: viewer.find_lines() is not None)
+    down, right = viewer.find_lines()
+    # The box is where the heat is; its label, "Probability: 0.87", stands to the right of it.
+    assert abs(down - 0.3) < 0.12
+    assert 0.6 < right < 1
 
 
 @pytest.mark.parametrize("name", ["fracture", "not analysed"])

@@ -169,7 +169,7 @@ def test_every_encoding_says_the_same_probability_and_region():
     results = encode(image)
     (report,) = results[ResultKind.STRUCTURED_REPORT]
     numbers = [item.MeasuredValueSequence[0].NumericValue for item in walk(report) if item.ValueType == "NUM"]
-    assert numbers == [0.87]
+    assert set(numbers) == {0.87}
     sites = {
         item.ConceptCodeSequence[0].CodeMeaning
         for item in walk(report)
