@@ -177,7 +177,7 @@ def test_a_study_is_followed_from_its_arrival_to_the_archive(administrator, node
     page.locator("tbody .state").wait_for()
     page.locator(".state.done").wait_for()
     # This archive offers neither storage commitment nor C-FIND: its Success is believed.
-    assert "2 sent / 0 committed / 0 verified of 2" in page.locator("tbody tr").inner_text()
+    assert "3 sent / 0 committed / 0 verified of 3" in page.locator("tbody tr").inner_text()
     assert HOSTILE in page.locator("tbody tr").inner_text()
     assert len(archive.instances_of(ds.StudyInstanceUID)) == 2
     administrator.check("worklist")
