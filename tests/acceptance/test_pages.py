@@ -179,7 +179,7 @@ def test_a_study_is_followed_from_its_arrival_to_the_archive(administrator, node
     # This archive offers neither storage commitment nor C-FIND: its Success is believed.
     assert "3 sent / 0 committed / 0 verified of 3" in page.locator("tbody tr").inner_text()
     assert HOSTILE in page.locator("tbody tr").inner_text()
-    assert len(archive.instances_of(ds.StudyInstanceUID)) == 2
+    assert len(archive.instances_of(ds.StudyInstanceUID)) == 3
     administrator.check("worklist")
     page.get_by_label("Study UID or accession").fill("acc-77")
     page.keyboard.press("Enter")
