@@ -9,6 +9,7 @@ from dicom_node.store.alert_store import AlertKey, ToldAlert
 from dicom_node.store.expectations import describe_expectation
 from dicom_node.store.gauge_store import Backlog, Durations
 from dicom_node.store.records import (
+    ENDED,
     Admission,
     Alarm,
     DeliveryState,
@@ -35,6 +36,7 @@ from dicom_node.store.store import Store, revision_digest
 from dicom_node.store.worklist import RECEIVING, Event, WorklistEntry, WorklistQuery
 
 __all__ = [
+    "ENDED",
     "RECEIVING",
     "WEEK_S",
     "Accounts",

@@ -7,12 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from dicom_node.store.database import Database
-from dicom_node.store.records import DeliveryState, RevisionState
+from dicom_node.store.records import ENDED, DeliveryState, RevisionState
 from dicom_node.store.schema import deliveries, image_statistics, revisions, studies, timings
 
 _UNDELIVERED = (DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.PARKED)
-_ENDED = (RevisionState.DONE, RevisionState.SUPERSEDED)
-_UNFINISHED = tuple(state for state in RevisionState if state not in _ENDED)
+_UNFINISHED = tuple(state for state in RevisionState if state not in ENDED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,10 @@ class RevisionState(StrEnum):
     """Never made: a later version that holds all its images was made before it, and is the one to go by."""
 
 
+ENDED = (RevisionState.DONE, RevisionState.EXCLUDED, RevisionState.SUPERSEDED)
+"""States in which nothing is to be done for a revision any more, by the node or by an operator."""
+
+
 class DeliveryState(StrEnum):
     """How far one result object has come on its way to one destination."""
 

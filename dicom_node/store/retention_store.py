@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from dicom_node.store.database import Database
 from dicom_node.store.records import (
+    ENDED,
     SETTLED,
     DeliveryState,
     InstanceRole,
     RemovableStudy,
-    RevisionState,
     UndeliveredResult,
 )
 from dicom_node.store.schema import (
@@ -92,8 +92,7 @@ def is_proven(study: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
 
     What a rule has excluded has none.
     """
-    ended = (RevisionState.DONE, RevisionState.SUPERSEDED, RevisionState.EXCLUDED)
-    unfinished = sa.exists().where(revisions.c.study_instance_uid == study, revisions.c.state.not_in(ended))
+    unfinished = sa.exists().where(revisions.c.study_instance_uid == study, revisions.c.state.not_in(ENDED))
     unproven = sa.exists().where(deliveries.c.study_instance_uid == study, deliveries.c.state.not_in(SETTLED))
     return sa.and_(~unfinished, ~unproven)
 

@@ -100,8 +100,9 @@ def test_a_study_that_was_never_forwarded_is_analysed_exactly_once(clinic, build
         store = clinic.node.store()
         try:
             known = store.find_retrieval("archive", study)
-            # Three images, three captures, one report: a search that has seen the results, and wants nothing of them.
-            return known is not None and known.is_whole and known.related_instances == 3 + 3 + 1
+            # Three images, summary and three captures, one report: a search that has seen the results, and wants
+            # nothing of them.
+            return known is not None and known.is_whole and known.related_instances == 3 + 4 + 1
         finally:
             store.close()
 

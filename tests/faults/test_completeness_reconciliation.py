@@ -137,7 +137,8 @@ def test_a_study_that_cannot_be_fetched_is_tried_a_few_times_ever_more_rarely(bu
     show_status(desk.settings, limit=10, as_json=False)
     shown = " ".join(capsys.readouterr().out.split())
     assert images[0].StudyInstanceUID in shown
-    assert "lacks images that archive lists and does not send: forward it by hand" in shown
+    assert "archive: 1 study lacks images that it lists and does not send" in shown
+    assert "forward them by hand" in shown
 
 
 @pytest.mark.fault(60)

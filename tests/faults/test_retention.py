@@ -16,11 +16,10 @@ from dicom_node.receive.recovery import rebuild_rows
 from dicom_node.receive.status import StoreStatus
 from dicom_node.retention import UNTOUCHED_S, Retention, measure_disk, remove_empty_folders
 from dicom_node.settings import NodeSettings, RetentionSettings
-from dicom_node.store import DeliveryState, RevisionState, StoredResult
+from dicom_node.store import ENDED, DeliveryState, RevisionState, StoredResult
 
 DAY_S = 86_400
 LATER = 31 * DAY_S
-ENDED = {RevisionState.DONE, RevisionState.SUPERSEDED}
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ STATES: dict[str, tuple[str, ...]] = {
     "at work": (RevisionState.QUEUED, RevisionState.ANALYSING, RevisionState.DELIVERING),
     "done": (RevisionState.DONE,),
     "failed": (RevisionState.FAILED,),
+    "left out": (RevisionState.EXCLUDED, RevisionState.SUPERSEDED),
 }
 FINDINGS = ("all", *Decision)
 
