@@ -13,7 +13,7 @@ from dicom_node.settings import (
     Sender,
     Settings,
 )
-from dicom_node.store import DeliveryState, Retrieval, RevisionState, Store, StoredResult
+from dicom_node.store import ENDED, DeliveryState, Retrieval, RevisionState, Store, StoredResult
 
 STUDY = "1.2.826.0.1.77"
 NOW = 1_000_000.0
@@ -80,6 +80,14 @@ def test_a_study_that_failed_without_results_is_stuck_at_once(settings, store):
     digest = make(store, at=NOW)
     store.set_revision_state(STUDY, digest, RevisionState.FAILED, reason="no results could be made")
     assert find(settings, store, NOW + 1) == [(Kind.STUCK, "")]
+
+
+@pytest.mark.parametrize("state", RevisionState)
+def test_nothing_is_unfinished_of_a_version_that_has_ended_however_it_did(store, state):
+    """Done, left out by a rule, superseded before it was made: none of them waits for anything."""
+    store.set_revision_state(STUDY, make(store, at=NOW), state)
+    counted = {one for one, backlog in store.unfinished_revisions().items() if backlog.count}
+    assert counted == (set() if state in ENDED else {state})
 
 
 def test_a_destination_that_takes_nothing_is_behind(settings, store):
