@@ -24,6 +24,10 @@ PATIENCE_S = 600
 """How long a sender waits for an answer or a report before the test fails."""
 
 
+SUMMARY = ""
+"""Stands for the image of a Secondary Capture that shows none."""
+
+
 class CountingArchive:
     """A Storage SCP that notes what comes and when, and takes `delay_s` over each object; it offers no proofs."""
 
@@ -31,7 +35,7 @@ class CountingArchive:
         self.reports: dict[str, set[str]] = defaultdict(set)
         """SOP Instance UIDs of the reports, by study."""
         self.captures: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-        """SOP Instance UIDs of the Secondary Captures, by study and image."""
+        """SOP Instance UIDs of the Secondary Captures, by study and image; the summary's image is none."""
         self.times: Counter[str] = Counter()
         """How often each object came."""
         self._arrived: dict[str, float] = {}
@@ -54,7 +58,8 @@ class CountingArchive:
                 self.reports[ds.StudyInstanceUID].add(ds.SOPInstanceUID)
                 self._arrived.setdefault(ds.StudyInstanceUID, time.monotonic())
             else:
-                source = ds.SourceImageSequence[0].ReferencedSOPInstanceUID
+                sources = ds.get("SourceImageSequence", [])
+                source = str(sources[0].ReferencedSOPInstanceUID) if sources else SUMMARY
                 self.captures[ds.StudyInstanceUID][source].add(ds.SOPInstanceUID)
             self._news.notify_all()
         return 0x0000
@@ -76,7 +81,7 @@ class Count:
 
     complete: int = 0
     lost: int = 0
-    """Studies without a report, or with an image that has no Secondary Capture."""
+    """Studies without a report or summary, or with an image that has no Secondary Capture."""
     doubled: int = 0
     """Reports and Secondary Captures beyond the one that each study and each image is to have."""
     again: int = 0
@@ -88,7 +93,7 @@ def count(archive: CountingArchive, acknowledged: dict[str, set[str]]) -> Count:
     found = Count(again=sum(archive.times.values()) - len(archive.times))
     for study, images in acknowledged.items():
         reports, captures = archive.reports.get(study, set()), archive.captures.get(study, {})
-        is_whole = bool(reports) and set(captures) == images
+        is_whole = bool(reports) and set(captures) == {SUMMARY, *images}
         found.complete += is_whole
         found.lost += not is_whole
         found.doubled += max(len(reports) - 1, 0) + sum(len(uids) - 1 for uids in captures.values())

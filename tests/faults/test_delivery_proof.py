@@ -337,7 +337,7 @@ def test_the_doctor_asks_where_the_destination_says(elsewhere, bench):
     taking, options = elsewhere
     one = bench(taking.port, **options)
     node = Settings(node=one.node, senders=(Sender(ae_title="A"),), destinations=(one.destination,))
-    _, proof = check_destinations(node)
+    *_, proof = check_destinations(node)
     assert proof.says == "by storage commitment and C-FIND"
 
 
