@@ -210,11 +210,11 @@ def send(
     config: Config = _CONFIG,
 ) -> None:
     """Send a study's results to a destination that was not to get them, such as one configured since."""
-    from dicom_node.encode.sop_classes import list_kinds
+    from dicom_node.encode.sop_classes import list_wanted
     from dicom_node.store import Store
 
     settings = load_settings(config)
-    wanted = {one.name: list_kinds(one.results) for one in settings.destinations}
+    wanted = list_wanted(settings)
     if destination not in wanted:
         _fail(f"no [[destinations]] of {config} has the name {destination!r}")
     count = Store(settings.database_url).send(study, destination, wanted[destination])

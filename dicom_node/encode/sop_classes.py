@@ -34,9 +34,14 @@ def list_kinds(encodings: Collection[Encoding]) -> frozenset[ResultKind]:
     return frozenset(kind for kind in ResultKind if kind not in _ENCODINGS or _ENCODINGS[kind] in wanted)
 
 
+def list_wanted(settings: Settings) -> dict[str, frozenset[ResultKind]]:
+    """List the kinds of objects that each destination gets, by its name."""
+    return {destination.name: list_kinds(destination.results) for destination in settings.destinations}
+
+
 def kinds_made(settings: Settings) -> list[ResultKind]:
     """List the kinds of objects that the node makes under a configuration."""
-    wanted = {kind for destination in settings.destinations for kind in list_kinds(destination.results)}
+    wanted = {kind for kinds in list_wanted(settings).values() for kind in kinds}
     if not settings.results.reject_superseded:
         wanted.discard(ResultKind.REJECTION_NOTE)
     return [kind for kind in RESULT_SOP_CLASSES if kind in wanted]

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, HTTPException, Request, Response, status
 from fastapi.responses import RedirectResponse
 
-from dicom_node.encode.sop_classes import list_kinds
+from dicom_node.encode.sop_classes import list_wanted
 from dicom_node.errors import StudyError, is_uid
 from dicom_node.store import Finding as SaidOfImage
 from dicom_node.store import InstanceRole, ReceivedInstance, RevisionState, StoredResult, WorklistEntry
@@ -113,7 +113,7 @@ def complete(site: TheSite, visitor: Operator, uid: str) -> Response:
 def send(site: TheSite, visitor: Operator, uid: str, destination: Annotated[str, Form()] = "") -> Response:
     """Send the results to a destination that was not to get them."""
     _find(site, uid)
-    wanted = {one.name: list_kinds(one.results) for one in site.settings.destinations}
+    wanted = list_wanted(site.settings)
     if destination not in wanted:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, "There is no such destination.")
     count = site.store.send(uid, destination, wanted[destination])
