@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from io import BytesIO
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-TRIES = 5
+SIZE = {"width": 1400, "height": 900}
 PATIENCE_MS = 120_000
 """A browser on a busy machine takes long to draw."""
 SERIES = '[data-cy="study-browser-thumbnail"], [data-cy="study-browser-thumbnail-no-image"]'
@@ -57,6 +58,7 @@ class Viewer:
 
     def __init__(self, address, page, studies):
         self._address, self._page, self._studies = address, page, studies
+        self._sizes = cycle(({"width": 1300, "height": 900}, SIZE))
 
     def open(self, name):
         uid = self._studies[name][0].StudyInstanceUID
@@ -77,11 +79,15 @@ class Viewer:
         self._page.locator(PANE).first.click()
         self._page.keyboard.press("ArrowDown")
 
+    def draw_again(self):
+        """Have the pane drawn anew: on a slow machine OHIF may read the report's boxes after it drew the picture."""
+        self._page.set_viewport_size(next(self._sizes))
+
     def wait_until(self, holds):
         if not self.is_soon(holds, within_ms=PATIENCE_MS):
             pytest.fail("the viewer never showed it")
 
-    def is_soon(self, holds, within_ms=15_000):
+    def is_soon(self, holds, within_ms=5_000):
         for _ in range(within_ms // 500):
             if holds():
                 return True
@@ -155,7 +161,7 @@ def viewer(tmp_path_factory):
             executable_path=CHROMIUM, args=FLAGS
         )
         stack.callback(browser.close)
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page = browser.new_page(viewport=SIZE)
         page.add_init_script("localStorage.setItem('shownTours', '[\"basicViewerTour\"]')")
         yield Viewer(address, page, studies)
 
@@ -180,16 +186,12 @@ def test_the_overlay_is_warm_where_the_heat_is_and_the_original_nowhere(viewer):
 
 
 def test_the_structured_report_shows_its_box_and_label_on_the_original(viewer):
-    for _ in range(TRIES):
-        # Over an original that it has hardly begun to show, OHIF draws nothing: another picture first, and again.
-        viewer.open("fracture")
-        viewer.show("Fracture AI overlay")
-        viewer.wait_until(lambda: viewer.find_heat() is not None)
-        assert viewer.find_lines() is None, "what is green is not the viewer's own"
-        viewer.show("structured report")
-        if viewer.is_soon(lambda: viewer.find_lines() is not None):
-            break
-    assert viewer.find_lines() is not None
+    viewer.open("fracture")
+    viewer.show("Fracture AI overlay")
+    viewer.wait_until(lambda: viewer.find_heat() is not None)
+    assert viewer.find_lines() is None, "what is green is not the viewer's own"
+    viewer.show("structured report")
+    viewer.wait_until(lambda: viewer.is_soon(lambda: viewer.find_lines() is not None) or viewer.draw_again())
     down, right = viewer.find_lines()
     # The box is where the heat is; its label, "Probability: 0.87", stands to the right of it.
     assert abs(down - 0.3) < 0.12
