@@ -5,6 +5,7 @@ Files are read when a connection is made, so that a renewed certificate is used 
 
 import hashlib
 import logging
+import re
 import ssl
 import threading
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ _CIPHERS = "ECDHE+AESGCM:@SECLEVEL=2"
 """Those of TLS 1.2 that RFC 9325 4.2 recommends; TLS 1.3 has no others than good ones."""
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _NOT_FOR_OTHERS = 0o077
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def tls_args(archive: Archive) -> tuple[ssl.SSLContext, str] | None:
@@ -76,6 +78,12 @@ def build_server_context(files: TLSFiles) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
     return context
+
+
+def read_certificate(path: Path) -> str:
+    """Return the first certificate of a PEM file: the owner's, before those that vouch for it; OSError as `open`."""
+    found = _CERTIFICATE.search(path.read_text(encoding="latin-1"))
+    return found[0] if found else ""
 
 
 def _load(context: ssl.SSLContext, files: TLSFiles) -> ssl.SSLContext:

@@ -14,6 +14,7 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from dicom_node.alerts.alerting import list_alerting
+from dicom_node.alerts.receiver import ReceiverWatch
 from dicom_node.analyse.caged_pipeline import CagedPipeline
 from dicom_node.analyse.decoder import Decoder
 from dicom_node.assemble.completeness import close_complete_studies
@@ -152,8 +153,8 @@ def schedule_questions(settings: Settings, store: Store) -> BackgroundScheduler:
 
 
 def schedule_alerts(settings: Settings, store: Store) -> BackgroundScheduler:
-    """Schedule what each channel of alerts is told, each by itself: a dead one delays nothing else."""
-    ticks = list_alerting(settings, store)
+    """Schedule what the receiver is asked and each channel told, each by itself: a dead one delays nothing else."""
+    ticks = (ReceiverWatch(settings), *list_alerting(settings, store))
     scheduler = BackgroundScheduler(timezone="UTC", executors={"default": ThreadPoolExecutor(len(ticks))})
     for tick in ticks:
         scheduler.add_job(tick, seconds=settings.alerts.every_s, **_EVERY_TICK)

@@ -7,13 +7,14 @@ restart repeats nothing, and a crash in between repeats one message.
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from dicom_node.alerts.channels import Channel, LogChannel, build_channels
 from dicom_node.alerts.conditions import Condition, find_conditions, find_silence
 from dicom_node.alerts.message import Event, Message, News
+from dicom_node.alerts.receiver import ReceiverWatch
 from dicom_node.errors import AlertError, describe_unforeseen
 from dicom_node.settings import AlertSettings, Settings
 from dicom_node.statistics.drift import Seldom
@@ -105,9 +106,12 @@ def list_alerting(settings: Settings, store: Store) -> tuple[Alerting, ...]:
 
 @contextmanager
 def watching_worker(settings: Settings, store: Store) -> Iterator[None]:
-    """Tell of a worker that is silent, from a process beside it; while it is not, it tells everything itself."""
+    """Tell of a worker that is silent, from a process beside it; while it is not, it tells everything itself.
+
+    What it would have asked the receiver is asked from here meanwhile.
+    """
     stop = threading.Event()
-    ticks = list_alerting(settings, store)
+    ticks: tuple[Callable[[], None], ...] = (ReceiverWatch(settings), *list_alerting(settings, store))
 
     def watch() -> None:
         while not stop.wait(settings.alerts.every_s):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
+from dicom_node.alerts.receiver import silent_since
 from dicom_node.settings import Settings
 from dicom_node.statistics.drift import Drift, assess_drift
 from dicom_node.store import AlertKey, DeliveryState, Store
@@ -25,6 +26,7 @@ class Kind(StrEnum):
     NEVER_CAME = "images never came"
     DISK = "disk"
     SILENT = "no heartbeat"
+    UNANSWERED = "receiver silent"
     DRIFT = "drift"
 
 
@@ -152,8 +154,25 @@ def find_silence(settings: Settings, _store: Store, now: float) -> Iterator[Cond
         yield Condition(kind=Kind.SILENT, says="the worker does not sweep", remedy=remedy, since=swept_at)
 
 
+def find_unanswered(settings: Settings, _store: Store, now: float) -> Iterator[Condition]:
+    """Find out whether the receiver has stopped answering; a restart takes less than the patience."""
+    since = silent_since(settings)
+    if since is not None and now - since > settings.alerts.silent_s:
+        says = "the receiver does not answer: nothing is received"
+        remedy = "look whether it runs: its log, then: dicom-node doctor"
+        yield Condition(kind=Kind.UNANSWERED, says=says, remedy=remedy, since=since)
+
+
 def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-CHECKS: tuple[Check, ...] = (find_silence, find_stuck, find_parked, find_behind, find_never_came, find_disk)
+CHECKS: tuple[Check, ...] = (
+    find_silence,
+    find_unanswered,
+    find_stuck,
+    find_parked,
+    find_behind,
+    find_never_came,
+    find_disk,
+)

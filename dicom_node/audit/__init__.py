@@ -5,7 +5,7 @@ server (`messages`, `syslog`, `forwarder`) where one is configured. The file is 
 a slow or dead server delays nothing, and nothing is dropped while it is away.
 """
 
-from dicom_node.audit.trail import AuditEvent, AuditTrail, running_application
+from dicom_node.audit.trail import AuditEvent, AuditTrail, PersonAction, running_application
 from dicom_node.audit.transfers import Transfers
 
-__all__ = ["AuditEvent", "AuditTrail", "Transfers", "running_application"]
+__all__ = ["AuditEvent", "AuditTrail", "PersonAction", "Transfers", "running_application"]

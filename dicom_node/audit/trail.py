@@ -54,8 +54,35 @@ class AuditEvent(StrEnum):
     """peer_ae_title, host, sop_class_uid, keys"""
     STUDY_REMOVED = "study removed"
     """study_instance_uid, reason: its files are gone from this node"""
+    USER_AUTHENTICATION = "user authentication"
+    """user (empty: none of that name), host, action"""
+    STUDY_VIEWED = "study viewed"
+    """user, host, action, study_instance_uid: page, pictures or report, by somebody who sees whose they are"""
+    PATIENTS_LISTED = "patients listed"
+    """user, host, action, study_instance_uids: names that the worklist has shown, each once in a session"""
+    USER_ADMINISTRATION = "user administration"
+    """user, host (where it was done on a page), action, subject: whose account it is; role"""
     OPERATOR = "operator"
-    """user, action, study_instance_uid or null for all, destination"""
+    """user, host (where it was done on a page), action, study_instance_uid or null for all, destination"""
+
+
+class PersonAction(StrEnum):
+    """What a person has done, as lines of the trail say it."""
+
+    SIGN_IN = "sign in"
+    SIGN_IN_REFUSED = "sign-in refused"
+    SIGN_OUT = "sign out"
+    VIEW_STUDY = "view study"
+    VIEW_PICTURE = "view picture"
+    VIEW_REPORT = "view report"
+    SEE_WORKLIST = "see worklist"
+    SEARCH_WORKLIST = "search worklist"
+    ADD_USER = "add user"
+    SET_ROLE = "set role"
+    SET_PASSWORD = "set password"  # noqa: S105  # it names what was done
+    REMOVE_USER = "remove user"
+    ADD_TOKEN = "add token"  # noqa: S105
+    REMOVE_TOKEN = "remove token"  # noqa: S105
 
 
 class AuditTrail:
@@ -162,7 +189,7 @@ def _clean(key: str, value: Any) -> Any:
         return [_clean(key, one) for one in value]
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return describe_uid(str(value)) if key.endswith("_uid") else _text(str(value))
+    return describe_uid(str(value)) if key.endswith(("_uid", "_uids")) else _text(str(value))
 
 
 def _text(value: str) -> str:

@@ -1,8 +1,6 @@
 """What the doctor says of the files of `[tls]`: do they fit, until when, and who vouches for them."""
 
 import contextlib
-import re
-import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -12,13 +10,12 @@ from typing import Any
 from dicom_node.errors import ConfigurationError
 from dicom_node.operate.finding import Finding
 from dicom_node.settings import Settings, TLSFiles
-from dicom_node.tls import build_client_context, build_server_context
+from dicom_node.tls import build_server_context, read_certificate
 
 _EARLY_DAYS = 30
 """A certificate is to be renewed so long before it expires."""
 _FLIGHTS = 4
 """More than a TLS handshake has."""
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def check_certificates(settings: Settings) -> Iterator[Finding]:
@@ -42,7 +39,7 @@ def _check_certificate(files: TLSFiles, context: ssl.SSLContext) -> Finding:
     context.verify_mode = ssl.CERT_NONE
     itself = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     itself.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    itself.load_verify_locations(cadata=_read_certificate(files.certificate))
+    itself.load_verify_locations(cadata=read_certificate(files.certificate))
     try:
         shown = _shake_hands(context, itself)
     except ssl.SSLCertVerificationError as error:
@@ -88,25 +85,3 @@ def _shake_hands(server_context: ssl.SSLContext, client_context: ssl.SSLContext)
             with contextlib.suppress(ssl.SSLWantReadError):
                 side.do_handshake()
     return client.getpeercert()
-
-
-def _read_certificate(path: Path) -> str:
-    """Return the first certificate of a PEM file: the owner's, before those that vouch for it."""
-    found = _CERTIFICATE.search(path.read_text(encoding="latin-1"))
-    return found[0] if found else ""
-
-
-def shows_certificate(host: str, port: int, files: TLSFiles, *, within_s: float) -> bool:
-    """Tell whether whoever listens there shows the certificate of these files."""
-    try:
-        context = build_client_context(files)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with (
-            socket.create_connection((host, port), timeout=within_s) as connection,
-            context.wrap_socket(connection) as secure,
-        ):
-            return secure.getpeercert(binary_form=True) == ssl.PEM_cert_to_DER_cert(
-                _read_certificate(files.certificate)
-            )
-    except (OSError, ValueError, ConfigurationError):
-        return False

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dicom_node.alerts.receiver import ask_receiver
 from dicom_node.deliver import find_offered_proofs, verify_destination
 from dicom_node.errors import AssociationError, ConfigurationError
 from dicom_node.operate.alerts import check_alerts
 from dicom_node.operate.archives import check_archives
-from dicom_node.operate.certificates import check_certificates, shows_certificate
+from dicom_node.operate.certificates import check_certificates
 from dicom_node.operate.finding import Finding
 from dicom_node.operate.forms import check_forms
 from dicom_node.operate.health import accepts_connections
 from dicom_node.operate.privacy import check_privacy, check_syslog
 from dicom_node.operate.terminal import print_entry
-from dicom_node.receive.admission import SenderList
 from dicom_node.settings import Destination, Proof, Settings, load_settings
 from inference.errors import BundleError
 from inference.pipeline import Pipeline
@@ -102,33 +102,11 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
 
 
 def _ask_receiver(settings: Settings) -> str | None:
-    """Send a C-ECHO as one of the senders would; None: it is not this node that answers.
-
-    With TLS it is known by its certificate: the senders', which a C-ECHO would need, are not the node's to use.
-    """
-    node = settings.node
-    if settings.tls is not None and settings.has_incoming_tls:
-        is_own = shows_certificate(node.host, node.port, settings.tls, within_s=_PATIENCE_S)
-        return f"answered by the node: TLS with {settings.tls.certificate}" if is_own else None
-    itself = Destination(
-        name="node",
-        ae_title=node.ae_title,
-        host=node.host,
-        port=node.port,
-        connection_timeout_s=_PATIENCE_S,
-        response_timeout_s=_PATIENCE_S,
-    )
-    senders = SenderList(settings.senders)
+    """Ask for a sign of life; None: it is not this node that answers."""
     try:
-        with socket.create_connection((node.host, node.port), timeout=_PATIENCE_S) as connection:
-            here = connection.getsockname()[0]
-        calling = next((one.ae_title for one in settings.senders if senders.may_send(one.ae_title, here)), None)
-        if calling is None:
-            return f"in use; by this node or not cannot be asked, since no sender may come from {here}"
-        verify_destination(itself, calling)
-    except (AssociationError, OSError):
+        return f"answered by the node: {ask_receiver(settings, within_s=_PATIENCE_S)}"
+    except AssociationError:
         return None
-    return f"answered by the node: C-ECHO from {calling} to {node.ae_title}"
 
 
 def _ask_web(settings: Settings) -> str | None:

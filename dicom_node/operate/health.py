@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from dicom_node.alerts.receiver import silent_since
 from dicom_node.durable import write_durably
 from dicom_node.receive.admission import DiskWatermark
 from dicom_node.receive.status import RefusedError
@@ -21,7 +22,7 @@ class Readiness:
     """Whether the node can do its work."""
 
     receiver: bool
-    """It listens."""
+    """It listens, and answered when the worker last asked it."""
     worker: bool
     """It sweeps."""
     disk: bool
@@ -36,7 +37,7 @@ class Readiness:
 def check_readiness(settings: Settings) -> Readiness:
     """Look whether receiver, worker and disk do their work."""
     return Readiness(
-        receiver=is_listened_on(settings.node.host, settings.node.port),
+        receiver=is_listened_on(settings.node.host, settings.node.port) and silent_since(settings) is None,
         worker=worker_is_alive(settings, time.time()),
         disk=disk_keeps_files(settings),
     )

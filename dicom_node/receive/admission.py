@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import socket
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
@@ -31,6 +32,14 @@ class SenderList:
             sender.ae_title == ae_title and _may_come_from(sender, host) and _may_show(sender, certificate)
             for sender in self._senders
         )
+
+
+def comes_from_here(connection: socket.socket | None) -> bool:
+    """Tell whether the peer is a process of this machine: only then do both ends have one address."""
+    try:
+        return connection is not None and connection.getpeername()[0] == connection.getsockname()[0]
+    except OSError:  # the peer is gone
+        return False
 
 
 def _may_come_from(sender: Sender, host: str) -> bool:

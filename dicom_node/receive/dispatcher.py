@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dicom_node.errors import describe_unforeseen
+from dicom_node.receive.admission import comes_from_here
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 
@@ -42,14 +43,14 @@ class Dispatcher:
         listening: socket.socket,
         processes: int,
         serve: Callable[[int, bool, socket.socket], None],
-        may_connect: Callable[[str], bool],
+        may_connect: Callable[[str, bool], bool],
         clean_up: Callable[[], object],
     ) -> None:
         """Take a listening socket.
 
         `serve(index, again, channel)` runs in a child until SIGTERM, `again` if it takes a dead one's place;
-        `may_connect(host)` says whether a connection is worth handing on; `clean_up()` is called when a child has
-        died.
+        `may_connect(host, is_from_here)` says whether a connection is worth handing on; `clean_up()` is called when
+        a child has died.
         """
         self._listening = listening
         self._serve = serve
@@ -100,7 +101,7 @@ class Dispatcher:
             time.sleep(_LOOK_AROUND_S)  # out of descriptors: one may be free soon
             return
         with connection:
-            if not self._may_connect(address[0]):
+            if not self._may_connect(address[0], comes_from_here(connection)):
                 _LOGGER.warning("connection from %s closed: no sender has this address", address[0])
                 return
             for child in sorted(self._children, key=lambda one: one.connections):

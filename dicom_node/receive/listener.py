@@ -22,7 +22,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from dicom_node.audit import AuditEvent
-from dicom_node.receive.admission import AssociationLimit, SenderList
+from dicom_node.receive.admission import AssociationLimit, SenderList, comes_from_here
 from dicom_node.receive.archive import Archive
 from dicom_node.receive.connection import BoundedSocket, PDULimits
 from dicom_node.receive.dispatcher import ENDED
@@ -54,6 +54,8 @@ class AcceptedAssociation(Association):
         super().__init__(ae, MODE_ACCEPTOR)
         self._server = server
         self.host = ""
+        self.is_from_here = False
+        """Whether the peer is a process of this machine, such as the node's own worker, which looks after this one."""
         self.certificate: PeerCertificate | None = None
         self.dul = UpperLayer(self, server.limits)
         self.dimse = Messages(self, server.archive)
@@ -90,6 +92,7 @@ class ConnectionHandler(RequestHandler):
         # pynetdicom finds the associations of a server by this name.
         assoc.name = "AcceptorThread"
         assoc.host = self.remote.address
+        assoc.is_from_here = comes_from_here(self.request)
         if isinstance(self.request, ssl.SSLSocket):
             assoc.certificate = read_peer_certificate(self.request)
         assoc.set_socket(BoundedSocket(assoc, client_socket=self.request))
@@ -148,10 +151,10 @@ class Listener(ThreadedAssociationServer):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection
 
-    def verify_request(self, _request: Any, client_address: Any) -> bool:
+    def verify_request(self, request: Any, client_address: Any) -> bool:
         """Tell whether anybody may come from this address; where not, the connection closes without an answer."""
         host = client_address[0]
-        if self._senders.may_connect(host) or self.archive.reporters.may_connect(host):
+        if self._senders.may_connect(host) or self.archive.reporters.may_connect(host) or comes_from_here(request):
             return True
         _LOGGER.warning("connection from %s closed: no sender has this address", client_address[0])
         self.archive.trail.alert(AuditEvent.CONNECTION_REFUSED, host=host, reason="no sender has this address")
@@ -206,7 +209,8 @@ class Listener(ThreadedAssociationServer):
         assoc = cast("AcceptedAssociation", event.assoc)
         calling_ae_title = cast("A_ASSOCIATE", assoc.requestor.primitive).calling_ae_title
         may_send = self._senders.may_send(calling_ae_title, assoc.host, assoc.certificate)
-        if not (may_send or self.archive.reporters.may_report(calling_ae_title, assoc.host)):
+        is_own = calling_ae_title == self.ae_title and assoc.is_from_here
+        if not (may_send or is_own or self.archive.reporters.may_report(calling_ae_title, assoc.host)):
             rejection = NOT_A_SENDER
             reason = f"not a known sender, or not from this address{_name(assoc.certificate)}"
         elif not self.association_limit.enter(assoc.host):
@@ -218,7 +222,8 @@ class Listener(ThreadedAssociationServer):
             may_report = bool(self.archive.reporters.names(calling_ae_title))
             chosen = choose_contexts(self.contexts, may_send=may_send, may_report=may_report)
             assoc.acceptor.supported_contexts = chosen
-            _LOGGER.info("association with %r at %s", calling_ae_title, assoc.host)
+            level = logging.DEBUG if is_own and not may_send else logging.INFO  # the worker asks every minute
+            _LOGGER.log(level, "association with %r at %s", calling_ae_title, assoc.host)
             return
         self._note_rejection(assoc, reason)
         assoc.acse.send_reject(*rejection)

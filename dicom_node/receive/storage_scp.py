@@ -140,7 +140,8 @@ def build_ae(settings: Settings) -> AE:
     ae.require_called_aet = True
     senders = {sender.ae_title for sender in settings.senders}
     destinations = {destination.ae_title for destination in settings.destinations}
-    ae.require_calling_aet = sorted(senders | destinations | Reporters(settings.destinations).ae_titles)
+    itself = {settings.node.ae_title}
+    ae.require_calling_aet = sorted(senders | destinations | Reporters(settings.destinations).ae_titles | itself)
     # pynetdicom would count connections; the listener counts associations.
     ae.maximum_associations = 1_000_000
     ae.maximum_pdu_size = settings.receive.maximum_pdu_bytes
@@ -171,8 +172,8 @@ def run_receiver(settings: Settings) -> int:
     trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
 
     # It forks, so it looks up no names in a thread: what may come from one is left to the processes that serve.
-    def may_connect(host: str) -> bool:
-        is_known = senders.may_connect(host) or reporters.may_connect(host)
+    def may_connect(host: str, is_from_here: bool) -> bool:
+        is_known = is_from_here or senders.may_connect(host) or reporters.may_connect(host)
         if not is_known:
             trail.alert(AuditEvent.CONNECTION_REFUSED, host=host, reason="no sender has this address")
         return is_known

@@ -61,7 +61,7 @@ class AlertSettings(Table):
     free_mb: Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)] = 2000
     """Less free disk than this is wrong."""
     silent_s: Seconds = 120
-    """The worker may be silent this long."""
+    """Worker and receiver may be silent this long."""
     drift_days: Days = 28
     """The last days are compared with what the models were measured on; 0: they are not."""
 

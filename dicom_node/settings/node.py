@@ -39,6 +39,11 @@ class NodeSettings(Table):
         return self.data_dir / "worker.alive"
 
     @property
+    def receiver_silence(self) -> Path:
+        """The empty file that is there while the receiver does not answer, as old as its silence."""
+        return self.data_dir / "receiver.silent"
+
+    @property
     def first_run_file(self) -> Path:
         """Holds the token that makes the first user of the pages; there only until there is one."""
         return self.data_dir / "first-run-token"

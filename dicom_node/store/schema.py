@@ -215,7 +215,8 @@ alerts = sa.Table(
 
 def create_engine(url: str) -> sa.Engine:
     """Make an engine; SQLite gets a write-ahead log, full synchronisation and patience with other writers."""
-    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    # What people type into the pages, a name or an accession number, is a parameter: no log may repeat it.
+    engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_pragmas)
         sa.event.listen(engine, "begin", _begin)

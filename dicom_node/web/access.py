@@ -1,6 +1,7 @@
 """Who may ask for what: dependencies that each address names, and what happens to those who may not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Form, Request
@@ -40,7 +41,12 @@ def find_visitor(request: Request, site: TheSite) -> Visitor:
     visitor = site.sign_in.recognise(token, touch=LIVE not in request.headers) if token else None
     if visitor is None:
         raise SignInRequiredError
-    return visitor
+    return replace(visitor, address=address_of(request))
+
+
+def address_of(request: Request) -> str:
+    """Return whence a request comes; empty where nobody knows."""
+    return request.client.host if request.client else ""
 
 
 def _permitted(permission: Permission) -> Callable[[Visitor], Visitor]:
@@ -53,12 +59,14 @@ def _permitted(permission: Permission) -> Callable[[Visitor], Visitor]:
 
 
 def _find_program(
-    site: TheSite, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, site: TheSite, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Visitor:
     visitor = site.sign_in.recognise_program(credentials.credentials) if credentials else None
     if visitor is None:
+        if credentials:
+            site.sign_in.note_refusal("", address_of(request))
         raise TokenRequiredError
-    return visitor
+    return replace(visitor, address=address_of(request))
 
 
 def _permitted_program(permission: Permission) -> Callable[[Visitor], Visitor]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dicom_node.audit import AuditEvent, AuditTrail, PersonAction
 from dicom_node.errors import NodeError
 from dicom_node.settings import load_settings
 from dicom_node.web.roles import Role
@@ -39,7 +40,7 @@ def add_user(
     from dicom_node.web.sign_in import build_user
 
     user = build_user(name, _ask_password(), role)
-    with _accounts(config, f"add web user {name} as {role}") as accounts:
+    with _accounts(config, PersonAction.ADD_USER, name, role=role) as accounts:
         if not accounts.add_user(user):
             raise NoSuchUserError(f"there is a user {name} already")
 
@@ -50,7 +51,7 @@ def set_password(name: Name, config: Config = _CONFIG) -> None:
     from dicom_node.web.passwords import hash_password
 
     hashed = hash_password(_ask_password(), user=name)
-    with _accounts(config, f"set password of web user {name}") as accounts:
+    with _accounts(config, PersonAction.SET_PASSWORD, name) as accounts:
         _insist(accounts.change_user(name, password_hash=hashed), name)
 
 
@@ -59,14 +60,14 @@ def set_role(
     name: Name, role: Annotated[Role, typer.Argument(help="What the user may do.")], config: Config = _CONFIG
 ) -> None:
     """Set what a user may do, and end the user's sessions."""
-    with _accounts(config, f"make web user {name} {role}") as accounts:
+    with _accounts(config, PersonAction.SET_ROLE, name, role=role) as accounts:
         _insist(accounts.change_user(name, role=role), name)
 
 
 @users.command("remove")
 def remove_user(name: Name, config: Config = _CONFIG) -> None:
     """Remove a user; sessions and tokens end at once."""
-    with _accounts(config, f"remove web user {name}") as accounts:
+    with _accounts(config, PersonAction.REMOVE_USER, name) as accounts:
         _insist(accounts.remove_user(name), name)
 
 
@@ -84,7 +85,7 @@ def add_token(name: Name, label: Label, config: Config = _CONFIG) -> None:
     from dicom_node.web.secret_tokens import digest, draw_token
 
     token = draw_token()
-    with _accounts(config, f"add web token {label} of {name}") as accounts:
+    with _accounts(config, PersonAction.ADD_TOKEN, name) as accounts:
         if not accounts.add_token(digest(token), name, label):
             raise NoSuchUserError(f"there is no user {name}, or one with a token {label} already")
     typer.echo(token)
@@ -93,7 +94,7 @@ def add_token(name: Name, label: Label, config: Config = _CONFIG) -> None:
 @tokens.command("remove")
 def remove_token(name: Name, label: Label, config: Config = _CONFIG) -> None:
     """Remove a token; it is refused from now on."""
-    with _accounts(config, f"remove web token {label} of {name}") as accounts:
+    with _accounts(config, PersonAction.REMOVE_TOKEN, name) as accounts:
         if not accounts.remove_token(name, label):
             raise NoSuchUserError(f"user {name} has no token {label}")
 
@@ -107,8 +108,9 @@ def list_tokens(config: Config = _CONFIG) -> None:
 
 
 @contextmanager
-def _accounts(config: Path, action: str = "") -> Iterator["Accounts"]:
-    from dicom_node.audit import AuditEvent, AuditTrail
+def _accounts(
+    config: Path, action: PersonAction | None = None, subject: str = "", **facts: str
+) -> Iterator["Accounts"]:
     from dicom_node.store import Accounts
 
     settings = load_settings(config)
@@ -116,7 +118,7 @@ def _accounts(config: Path, action: str = "") -> Iterator["Accounts"]:
         yield accounts
     if action:
         trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
-        trail.note(AuditEvent.OPERATOR, user=getpass.getuser(), action=action)
+        trail.note(AuditEvent.USER_ADMINISTRATION, user=getpass.getuser(), action=action, subject=subject, **facts)
 
 
 def _ask_password() -> str:

@@ -6,7 +6,7 @@ import re
 import time
 from dataclasses import dataclass
 
-from dicom_node.audit import AuditEvent, AuditTrail
+from dicom_node.audit import AuditEvent, AuditTrail, PersonAction
 from dicom_node.errors import NodeError
 from dicom_node.settings import WebSettings
 from dicom_node.store import Accounts, WebUser
@@ -41,6 +41,8 @@ class Visitor:
     user: WebUser
     form_token: str = ""
     """What every form of the session must carry; empty for a program with a token of its own."""
+    address: str = ""
+    """Whence the request came: the browser's machine, or the proxy before this process."""
 
 
 class SignIn:
@@ -64,17 +66,18 @@ class SignIn:
         limits = {account: _PER_ACCOUNT, _key("address", address): _PER_ADDRESS}
         oldest = self._accounts.begin_attempt(limits, since=now - _WINDOW_S, now=now)
         if oldest is not None:
+            self.note_refusal("", address)
             raise TooManyAttemptsError(max(1, math.ceil(oldest + _WINDOW_S - now)))
         user = self._accounts.find_user(name)
         if not is_right(password, user.password_hash if user else None) or user is None:
             # The name that was typed may be a password in the wrong field, or a patient's.
-            self._trail.alert(AuditEvent.OPERATOR, user=user.name if user else "", action="sign-in refused")
+            self.note_refusal(user.name if user else "", address)
             return None
         self._accounts.forgive_attempts(account, at=now)
         self._accounts.forget_sessions(**self._limits(now))
         token = draw_token()
         self._accounts.begin_session(digest(token), user.name, now)
-        self._trail.note(AuditEvent.OPERATOR, user=user.name, action="sign in")
+        self._note(user.name, PersonAction.SIGN_IN, address)
         return token
 
     def recognise(self, token: str, *, touch: bool = True) -> Visitor | None:
@@ -96,9 +99,18 @@ class SignIn:
         user = self._accounts.find_token(digest(token))
         return None if user is None else Visitor(user=user)
 
-    def end(self, token: str) -> None:
+    def end(self, token: str, visitor: Visitor) -> None:
         """End a session."""
         self._accounts.end_session(digest(token))
+        self._note(visitor.user.name, PersonAction.SIGN_OUT, visitor.address)
+
+    def note_refusal(self, name: str, address: str) -> None:
+        """Note in the audit trail that somebody could not be signed in; no name where it is no user's."""
+        event, action = AuditEvent.USER_AUTHENTICATION, PersonAction.SIGN_IN_REFUSED
+        self._trail.alert(event, user=name, host=address, action=action)
+
+    def _note(self, name: str, action: PersonAction, address: str) -> None:
+        self._trail.note(AuditEvent.USER_AUTHENTICATION, user=name, host=address, action=action)
 
     def _limits(self, now: float) -> dict[str, float]:
         settings = self._settings

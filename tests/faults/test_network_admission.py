@@ -57,10 +57,27 @@ def test_a_known_title_from_another_address_is_rejected_with_that_reason(start: 
 @pytest.mark.fault(11)
 def test_where_no_sender_has_the_address_the_connection_closes_without_an_answer(start: StartReceiver) -> None:
     receiver = start(senders=(Sender(ae_title="ORTHANC", networks=(ipaddress.ip_network("192.0.2.0/24"),)),))
-    with RawPeer(receiver.port) as peer:
+    with RawPeer(receiver.port, source="127.0.0.2") as peer:
         with contextlib.suppress(ConnectionError):
             assert peer.request() == (0, b"")
         assert peer.wait_for_end(1)
+
+
+@pytest.mark.fault(11)
+def test_the_node_s_own_processes_get_an_answer_to_c_echo_and_nothing_else(start: StartReceiver) -> None:
+    """Its worker asks whether it lives. The title alone is not enough: from another address it is a stranger's."""
+    everywhere = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("127.0.0.2/32"))
+    receiver = start(senders=(Sender(ae_title="ORTHANC", networks=everywhere),))
+    with RawPeer(receiver.port) as peer:
+        kind, body = peer.request(calling="FRACTUREAI")
+        assert kind == ASSOCIATE_AC
+        assert sorted(results_of(body)) == [0, 3, 3]  # storage is refused, Verification is not
+    with RawPeer(receiver.port, source="127.0.0.2") as peer:
+        kind, body = peer.request(calling="FRACTUREAI")
+        assert (kind, *body[1:]) == (ASSOCIATE_RJ, 1, 1, 3)
+    with RawPeer(receiver.port) as peer:
+        kind, body = peer.request(calling="ORTHANC")
+        assert (kind, *body[1:]) == (ASSOCIATE_RJ, 1, 1, 3)
 
 
 @pytest.mark.fault(13)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from builders import build_dx, build_sr, encapsulated, phantom, write_part10
-from canary import files_below, holds_word, leaks, make_canary, word
+from canary import KEYWORDS, files_below, holds_word, leaks, make_canary, word
 from delivery_bench import ScriptedArchive
 from pydicom import Dataset, dcmread
 from pydicom.config import disable_value_validation
@@ -25,6 +25,7 @@ from receiving import encode
 from result_bench import write
 from running import Node, children_of, wait_for
 from syslog_server import SyslogServer
+from web_visitor import PASSWORD, Visitor
 
 from dicom_node.demo.archives import find_free_port
 
@@ -232,6 +233,7 @@ def play(scene):
     scene.wait_until("the late image is delivered", lambda one: one.version == 2 and has(one, "kind", "delivered"))
     scene.wait_until("everything is answered", lambda one: one.study_instance_uid == scene.last_study and one.findings)
 
+    visit(scene, study, good)
     operate(scene, study, [good, small])
     wait_for("syslog has a delivery", lambda: any(b"110104" in one for one in scene.syslog.messages), within_s=60)
     assert scene.node.stop() == 0
@@ -287,6 +289,89 @@ def spoil(scene, small):
     )
 
 
+def visit(scene, study, good):
+    """Look at the pages: as somebody who sees patients and as somebody who does not, in order and with mistakes."""
+    node, people = scene.node.settings, {}
+
+    def enter(name):
+        people[name] = Visitor(node.web.port, name, scene.answers)
+        return people[name]
+
+    wait_for("the web process answers", lambda: scene.node.settings.node.first_run_file.exists() or _is_open(scene))
+    first = enter("root")
+    first.begin(node.node.first_run_file.read_text().strip())
+    for role in ("viewer", "operator"):
+        first.ask("POST", "/users/add", data={"name": role, "password": PASSWORD, "role": role})
+        enter(role).sign_in()
+    viewer, reader = people["viewer"], people["operator"]
+    scene.pages = look_around(scene, study, viewer, sees_patients=False)
+    scene.pages_with_patients = look_around(scene, study, reader, sees_patients=True)
+    # What was typed is shown to whoever typed it, and is kept nowhere.
+    for person in (viewer, reader):
+        accession = word(KEYWORDS.index("AccessionNumber"))
+        person.ask("POST", "/", sees_patients=True, data={"search": accession})
+        person.ask("POST", "/rows", sees_patients=True, data={"search": accession}, headers={"X-Live": "1"})
+        person.ask("GET", f"/study/{word(9800)}?said={word(9801)}", sees_patients=True)
+    first.ask("POST", "/users/add", sees_patients=True, data={"name": word(9802), "password": "x", "role": "viewer"})
+    first.ask("POST", "/account/tokens", sees_patients=True, data={"label": "program"})
+    upload(scene, good, reader)
+    for action, data in (("retry", {}), ("complete", {}), ("send", {"destination": word(9803)})):
+        reader.ask("POST", f"/study/{study}/{action}", data=data)
+    # The name of a user may be a password in the wrong field, or a patient's.
+    stranger = enter("stranger")
+    stranger.ask("GET", "/login")
+    for _ in range(7):
+        stranger.fail(word(9804), word(9805))
+    reader.ask("POST", "/logout")
+    for person in people.values():
+        person.close()
+
+
+def _is_open(scene):
+    try:
+        scene.get("/login")
+    except OSError:
+        return False
+    return scene.node.settings.node.first_run_file.exists()
+
+
+def look_around(scene, study, person, *, sees_patients):
+    """Open worklist, pages, pictures and report; return what the pages showed."""
+    store = scene.node.store()
+    try:
+        entry = store.find_study(study)
+        received, results = store.instances_of(study), store.results_of(study, entry.digest)
+        others = [one.study_instance_uid for one in store.status(1000)]
+        broken = [(uid, one.sop_instance_uid) for uid in others for one in store.instances_of(uid)]
+    finally:
+        store.close()
+    shown = [person.ask("GET", "/", sees_patients=sees_patients).text]
+    shown += [person.ask("GET", f"/study/{uid}", sees_patients=sees_patients).text for uid in {study, *others}]
+    for uid, instance in broken:  # also those that cannot be decoded
+        person.ask("GET", f"/study/{uid}/image/{instance}")
+    assert received
+    for one in results:
+        person.ask("GET", f"/study/{study}/overlay/{one.sop_instance_uid}")
+        person.ask("GET", f"/study/{study}/report/{one.sop_instance_uid}", sees_patients=sees_patients)
+    for path in ("/upload", "/users", "/account", "/statistics", "/nothing"):
+        person.ask("GET", path)
+    return "".join(shown)
+
+
+def upload(scene, good, reader):
+    """Upload what can be read and what cannot; neither answer, log nor temporary file may repeat what is in it."""
+    folder = scene.folder / "input"
+    image = write_part10(make_canary(good), folder / "uploaded.dcm").read_bytes()
+    for content in (image, image[:2000], word(9806).encode() * 50):
+        answer = reader.ask("POST", "/upload", files={"file": ("image.dcm", content)})
+        assert answer.status_code == 200, answer.text
+    reader.ask("POST", "/upload", sees_patients=True, files={"file": (f"{word(9807)}.dcm", image[:2000])})
+    token = scene.run("web-token", "add", "operator", "program", "--config", scene.node.config).stdout.decode().strip()
+    for content in (image, image[:2000]):
+        reader.ask("POST", "/predict", files={"file": ("i.dcm", content)}, headers={"Authorization": f"Bearer {token}"})
+    scene.secrets = [PASSWORD.encode(), token.encode()]
+
+
 def operate(scene, study, images):
     """Do what an operator does, and ask what can be asked."""
     folder, config = scene.folder / "input", ("--config", scene.node.config)
@@ -333,6 +418,19 @@ def test_no_word_of_a_canary_study_is_outside_spool_and_results(scene):
     assert {"node/node.log", "node/var/node.sqlite", "node/var/workflow.sqlite", "GET /studies"} <= names
     assert any(name.startswith("node/var/audit/") for name in names)
     assert leaks(scene.said) == {}
+
+
+def test_a_signed_in_visitor_saw_patients_and_another_did_not(scene):
+    """The pages did show the words, to whom they may be shown: so that their absence elsewhere means something."""
+    assert holds_word(scene.pages_with_patients.encode())
+    assert not holds_word(scene.pages.encode())
+
+
+def test_neither_password_nor_token_is_kept_anywhere(scene):
+    """Accounts, sessions, audit trail and log know them by their digests only."""
+    var = scene.node.folder / "var"
+    contents = [*files_below(var, without=(var / "spool", var / "results")), ("log", scene.node.log.encode())]
+    assert [name for name, content in contents for secret in scene.secrets if secret in content] == []
 
 
 def test_the_log_had_much_to_say(scene):
@@ -402,4 +500,7 @@ def test_the_audit_trail_tells_the_whole_story(scene):
     assert {(line["destination"], line["success"]) for line in sent} == {("kind", True), ("rude", False)}
     assert "kind" in {line["destination"] for line in by_event["result settled"]}
     assert {"query sent", "transfer begun", "operator"} <= by_event.keys()
+    assert {"user authentication", "patients listed", "study viewed", "user administration"} <= by_event.keys()
+    assert {line["user"] for line in by_event["study viewed"]} == {"operator"}
+    assert "" in {line["user"] for line in by_event["user authentication"]}  # not what was typed
     assert scene.syslog.messages

@@ -117,6 +117,7 @@ def _describe_acceptance(settings: Settings) -> Section:
             (
                 "The node accepts associations from these senders, and from destinations that may report on storage"
                 " commitment. A connection from an address that none of them has is closed at once."
+                " Processes of its own machine that call by its own AE title are answered C-ECHO, and nothing else."
             ),
             Table(("calling AE title", "networks", "certificate"), senders),
             "A request is rejected (PS3.8 Table 9-21: result, source, reason) where:",

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response, status
 from fastapi.responses import RedirectResponse
 
+from dicom_node.audit import PersonAction
 from dicom_node.web.access import AnyUser, OwnForm
 from dicom_node.web.passwords import WeakPasswordError, hash_password, is_right
 from dicom_node.web.secret_tokens import digest, draw_token
@@ -41,7 +42,7 @@ def change_password(
         site.accounts.change_user(name, password_hash=hash_password(new, user=name))
     except WeakPasswordError as error:
         return _show(request, site, visitor, said=f"{str(error).capitalize()}.", status_code=400)
-    site.note(visitor, "set own password")
+    site.note_account(visitor, PersonAction.SET_PASSWORD, name)
     return RedirectResponse("/login?ended=1", status.HTTP_303_SEE_OTHER)
 
 
@@ -53,7 +54,7 @@ def add_token(
     token = draw_token()
     if not label or not site.accounts.add_token(digest(token), visitor.user.name, label):
         return _show(request, site, visitor, said="Give the token a name that none of yours has.", status_code=400)
-    site.note(visitor, "add web token")
+    site.note_account(visitor, PersonAction.ADD_TOKEN, visitor.user.name)
     return _show(request, site, visitor, token=token)
 
 
@@ -61,7 +62,7 @@ def add_token(
 def remove_token(site: TheSite, visitor: AnyUser, label: Annotated[str, Form()] = "") -> Response:
     """Remove a token."""
     if site.accounts.remove_token(visitor.user.name, label):
-        site.note(visitor, "remove web token")
+        site.note_account(visitor, PersonAction.REMOVE_TOKEN, visitor.user.name)
     return RedirectResponse("/account", status.HTTP_303_SEE_OTHER)
 
 

@@ -5,10 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response, status
 from fastapi.responses import RedirectResponse
 
+from dicom_node.audit import PersonAction
 from dicom_node.errors import NodeError
-from dicom_node.web.access import AnyUser, OwnForm, cookie_name
+from dicom_node.web.access import AnyUser, OwnForm, address_of, cookie_name
 from dicom_node.web.roles import Role
-from dicom_node.web.sign_in import TooManyAttemptsError, build_user
+from dicom_node.web.sign_in import TooManyAttemptsError, Visitor, build_user
 from dicom_node.web.site import Site, TheSite
 from dicom_node.web.templating import render
 
@@ -30,7 +31,7 @@ def log_in(
 ) -> Response:
     """Begin a session."""
     try:
-        token = site.sign_in.sign_in(name, password, _address(request))
+        token = site.sign_in.sign_in(name, password, address_of(request))
     except TooManyAttemptsError as error:
         said = f"Too many wrong passwords. Try again in {error.wait_s} seconds."
         answer = render(request, "login.html", said=said, failed=True, status_code=status.HTTP_429_TOO_MANY_REQUESTS)
@@ -53,8 +54,7 @@ def _begin(site: Site, token: str) -> Response:
 @router.post("/logout", dependencies=[OwnForm])
 def log_out(request: Request, site: TheSite, visitor: AnyUser) -> Response:
     """End the session."""
-    site.sign_in.end(request.cookies.get(cookie_name(site), ""))
-    site.note(visitor, "sign out")
+    site.sign_in.end(request.cookies.get(cookie_name(site), ""), visitor)
     answer = RedirectResponse("/login", status.HTTP_303_SEE_OTHER)
     answer.delete_cookie(cookie_name(site), path="/", secure=site.settings.web.https, httponly=True)
     return answer
@@ -93,9 +93,7 @@ def make_first_user(
         return render(request, "first_run.html", file=site.first_run.path, said=said, status_code=400)
     if site.accounts.add_user(user, only_as_first=True):
         site.first_run.finish()
-    token_of_session = site.sign_in.sign_in(name, password, _address(request))
+        first = Visitor(user=user, address=address_of(request))
+        site.note_account(first, PersonAction.ADD_USER, name, role=user.role)
+    token_of_session = site.sign_in.sign_in(name, password, address_of(request))
     return _begin(site, token_of_session) if token_of_session else RedirectResponse("/login", 303)
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, HTTPException, Request, Response, status
 from fastapi.responses import RedirectResponse
 
+from dicom_node.audit import PersonAction
 from dicom_node.encode.sop_classes import list_wanted
 from dicom_node.errors import StudyError, is_uid
 from dicom_node.store import Finding as SaidOfImage
@@ -44,7 +45,7 @@ def show_study(request: Request, site: TheSite, visitor: AnyUser, uid: str, said
     patients: list[Identity] = []
     if may(visitor.user.role, Permission.SEE_PATIENTS):
         patients = _identify(site, received)
-        site.note(visitor, "view study", study_instance_uid=uid)
+        site.note_view(visitor, PersonAction.VIEW_STUDY, uid)
     has_due = {one.destination for one in entry.destinations}
     return render(
         request,
@@ -62,18 +63,21 @@ def show_study(request: Request, site: TheSite, visitor: AnyUser, uid: str, said
 
 
 @router.get("/image/{sop_instance_uid}")
-def show_original(site: TheSite, _visitor: Reader, uid: str, sop_instance_uid: str) -> Response:
+def show_original(site: TheSite, visitor: Reader, uid: str, sop_instance_uid: str) -> Response:
     """Return a received radiograph as PNG."""
     instance = next((one for one in site.store.instances_of(uid) if one.sop_instance_uid == sop_instance_uid), None)
     if instance is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
+    site.note_pictures(visitor, uid)
     return _picture(site.pictures.original, site.settings.node.spool_dir / instance.path)
 
 
 @router.get("/overlay/{sop_instance_uid}")
-def show_overlay(site: TheSite, _visitor: Reader, uid: str, sop_instance_uid: str) -> Response:
+def show_overlay(site: TheSite, visitor: Reader, uid: str, sop_instance_uid: str) -> Response:
     """Return a Secondary Capture as PNG."""
-    return _picture(site.pictures.overlay, _result_path(site, uid, sop_instance_uid, ResultKind.SECONDARY_CAPTURE))
+    path = _result_path(site, uid, sop_instance_uid, ResultKind.SECONDARY_CAPTURE)
+    site.note_pictures(visitor, uid)
+    return _picture(site.pictures.overlay, path)
 
 
 @router.get("/report/{sop_instance_uid}")
@@ -84,7 +88,7 @@ def show_report(site: TheSite, visitor: Reader, uid: str, sop_instance_uid: str)
         document = read_report(path)
     except OSError:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "Its file is no longer kept.") from None
-    site.note(visitor, "view report", study_instance_uid=uid)
+    site.note_view(visitor, PersonAction.VIEW_REPORT, uid)
     headers = {"Content-Disposition": 'inline; filename="report.pdf"'}
     return Response(document, media_type="application/pdf", headers=headers)
 

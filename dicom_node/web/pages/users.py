@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response, status
 from fastapi.responses import RedirectResponse
 
+from dicom_node.audit import PersonAction
 from dicom_node.errors import NodeError
 from dicom_node.web.access import Administrator, OwnForm
 from dicom_node.web.roles import Role
@@ -38,7 +39,7 @@ def add_user(
         return _show(request, site, visitor, said=f"{str(error).capitalize()}.", status_code=400)
     if not added:
         return _show(request, site, visitor, said="There is a user of that name already.", status_code=400)
-    site.note(visitor, f"add web user {name} as {role}")
+    site.note_account(visitor, PersonAction.ADD_USER, name, role=role)
     return RedirectResponse("/users", status.HTTP_303_SEE_OTHER)
 
 
@@ -48,7 +49,7 @@ def remove_user(request: Request, site: TheSite, visitor: Administrator, name: A
     if name == visitor.user.name:
         return _show(request, site, visitor, said="You cannot remove yourself.", status_code=400)
     if site.accounts.remove_user(name):
-        site.note(visitor, f"remove web user {name}")
+        site.note_account(visitor, PersonAction.REMOVE_USER, name)
     return RedirectResponse("/users", status.HTTP_303_SEE_OTHER)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 
+from dicom_node.audit import PersonAction
 from dicom_node.store import RECEIVING, RevisionState, WorklistEntry, WorklistQuery
 from dicom_node.web.access import AnyUser, OwnForm
 from dicom_node.web.identities import Identity
@@ -73,8 +74,6 @@ def search_worklist(
     request: Request, site: TheSite, visitor: AnyUser, chosen: Annotated[Filter, Depends(_from_form)]
 ) -> Response:
     """Show the page for a search."""
-    if chosen.search and may(visitor.user.role, Permission.SEE_PATIENTS):
-        site.note(visitor, "search worklist")
     return _render(request, site, visitor, chosen, "worklist.html")
 
 
@@ -103,6 +102,8 @@ def _gather(site: Site, visitor: Visitor, chosen: Filter) -> dict[str, Any]:
     )
     entries, total = site.store.worklist(query)
     patients = site.identities.of_studies([one.study_instance_uid for one in entries]) if sees_patients else {}
+    action = PersonAction.SEARCH_WORKLIST if chosen.search else PersonAction.SEE_WORKLIST
+    site.note_listing(visitor, action, [uid for uid, identity in patients.items() if identity is not None])
     return {
         "rows": [Row(entry=one, identity=patients.get(one.study_instance_uid)) for one in entries],
         "total": total,

@@ -10,11 +10,13 @@ import pytest
 from pydicom.filereader import read_dataset
 from pydicom.sr._concepts_dict import concepts
 
-from dicom_node.audit import AuditEvent, AuditTrail
-from dicom_node.audit.messages import WITHHELD, encode_message
+from dicom_node.audit import AuditEvent, AuditTrail, PersonAction
+from dicom_node.audit.messages import encode_message
+from dicom_node.audit.parts import WITHHELD
 
 STUDY, CR = "1.2.826.1", "1.2.840.10008.5.1.4.1.1.1"
 TRANSFER = {"peer_ae_title": "PACS", "host": "192.0.2.7", "study_instance_uid": STUDY, "sop_classes": {CR: 2}}
+PERSON = {"user": "jane", "host": "192.0.2.8"}
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 FACTS = {
     AuditEvent.APPLICATION_START: {"role": "worker"},
@@ -31,6 +33,20 @@ FACTS = {
         "sop_class_uid": STUDY_ROOT_FIND,
         "keys": {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": STUDY},
     },
+    AuditEvent.USER_AUTHENTICATION: {**PERSON, "action": PersonAction.SIGN_IN},
+    AuditEvent.STUDY_VIEWED: {**PERSON, "action": PersonAction.VIEW_STUDY, "study_instance_uid": STUDY},
+    AuditEvent.PATIENTS_LISTED: {
+        **PERSON,
+        "action": PersonAction.SEE_WORKLIST,
+        "study_instance_uids": [STUDY, f"{STUDY}.2"],
+    },
+    AuditEvent.USER_ADMINISTRATION: {**PERSON, "action": PersonAction.ADD_USER, "subject": "joe", "role": "viewer"},
+    AuditEvent.OPERATOR: {
+        "user": "jane",
+        "action": "send",
+        "study_instance_uid": STUDY,
+        "destination": "archive",
+    },
 }
 EVENT_IDS = {
     AuditEvent.APPLICATION_START: ("110100", "110120", "E"),
@@ -42,6 +58,11 @@ EVENT_IDS = {
     AuditEvent.STUDY_ANALYSED: ("110103", None, "R"),
     AuditEvent.STUDY_REMOVED: ("110105", None, "D"),
     AuditEvent.QUERY_SENT: ("110112", None, "E"),
+    AuditEvent.USER_AUTHENTICATION: ("110114", "110122", "E"),
+    AuditEvent.STUDY_VIEWED: ("110103", None, "R"),
+    AuditEvent.PATIENTS_LISTED: ("110112", None, "E"),
+    AuditEvent.USER_ADMINISTRATION: ("110113", "110136", "E"),
+    AuditEvent.OPERATOR: ("110103", None, "U"),
 }
 
 # What A.5.1 allows: for each element the attributes (required, optional) and the children in their order with the
@@ -153,8 +174,9 @@ def test_events_without_a_message_make_none():
     assert {event for event in AuditEvent if event not in FACTS} == {
         AuditEvent.INSTANCE_RECEIVED,
         AuditEvent.RESULT_SETTLED,
-        AuditEvent.OPERATOR,
     }
+    of_no_study = {"event": AuditEvent.OPERATOR, "user": "jane", "action": "retry", "study_instance_uid": None}
+    assert encode_message({**line, **of_no_study}) is None
 
 
 def roles(message):
@@ -181,7 +203,14 @@ def test_at_most_one_participant_asked_for_it(message_of):
 
 @pytest.mark.parametrize(
     "event",
-    [AuditEvent.TRANSFER_BEGUN, AuditEvent.INSTANCES_TRANSFERRED, AuditEvent.STUDY_ANALYSED, AuditEvent.STUDY_REMOVED],
+    [
+        AuditEvent.TRANSFER_BEGUN,
+        AuditEvent.INSTANCES_TRANSFERRED,
+        AuditEvent.STUDY_ANALYSED,
+        AuditEvent.STUDY_REMOVED,
+        AuditEvent.STUDY_VIEWED,
+        AuditEvent.OPERATOR,
+    ],
 )
 def test_the_study_is_named_and_the_patient_is_withheld(message_of, event):
     study, patient = message_of(event).findall("ParticipantObjectIdentification")
@@ -220,3 +249,58 @@ def test_a_query_carries_its_keys(message_of):
     keys = read_dataset(BytesIO(base64.b64decode(query.text)), is_implicit_VR=True, is_little_endian=True)
     assert keys.StudyInstanceUID == STUDY
     assert keys.QueryRetrieveLevel == "STUDY"
+
+
+def requestor(message):
+    (found,) = [one for one in message.findall("ActiveParticipant") if one.get("UserIsRequestor") == "true"]
+    return found.get("UserID"), found.get("NetworkAccessPointID")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        AuditEvent.USER_AUTHENTICATION,
+        AuditEvent.STUDY_VIEWED,
+        AuditEvent.PATIENTS_LISTED,
+        AuditEvent.USER_ADMINISTRATION,
+    ],
+)
+def test_what_a_person_does_names_the_account_and_the_machine(message_of, event):
+    assert requestor(message_of(event)) == ("jane", "192.0.2.8")
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "outcome"),
+    [
+        (PersonAction.SIGN_IN, "110122", "0"),
+        (PersonAction.SIGN_IN_REFUSED, "110122", "4"),
+        (PersonAction.SIGN_OUT, "110123", "0"),
+    ],
+)
+def test_signing_in_and_out_and_being_refused_are_told_apart(message_of, action, kind, outcome):
+    message = message_of(AuditEvent.USER_AUTHENTICATION, **{**PERSON, "user": "", "action": action})
+    check(message)
+    assert requestor(message)[0] == "unknown"  # what was typed is not repeated
+    assert message[0].find("EventTypeCode").get("csd-code") == kind
+    assert message[0].get("EventOutcomeIndicator") == outcome
+
+
+def test_names_in_a_list_are_told_as_the_query_that_would_have_brought_them(message_of):
+    (query,) = message_of(AuditEvent.PATIENTS_LISTED).iter("ParticipantObjectQuery")
+    keys = read_dataset(BytesIO(base64.b64decode(query.text)), is_implicit_VR=True, is_little_endian=True)
+    assert list(keys.StudyInstanceUID) == [STUDY, f"{STUDY}.2"]
+    assert keys.PatientName == ""
+    assert "AccessionNumber" in keys
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [(PersonAction.SET_ROLE, "110136"), (PersonAction.SET_PASSWORD, "110137"), (PersonAction.ADD_TOKEN, "110137")],
+)
+def test_a_change_of_an_account_says_whose_it_is(message_of, action, kind):
+    message = message_of(AuditEvent.USER_ADMINISTRATION, **PERSON, action=action, subject="joe")
+    check(message)
+    assert message[0].find("EventTypeCode").get("csd-code") == kind
+    (subject,) = message.findall("ParticipantObjectIdentification")
+    assert subject.get("ParticipantObjectID") == "joe"
+    assert base64.b64decode(subject.find("ParticipantObjectDetail").get("value")).decode() == action
