@@ -6,7 +6,6 @@ sent anywhere.
 
 import base64
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -17,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from dicom_node.analyse.cage import Cage
-from dicom_node.durable import make_private_folder
 from dicom_node.errors import NodeError
 from dicom_node.settings import Settings
-from dicom_node.web.uploads import UploadedFile
+from dicom_node.web.uploads import UploadedFile, laid_down
 
 _WAITING = 4
 """Uploads that are worked on or wait for their turn; further ones are refused, so that pages never wait for them."""
@@ -73,7 +71,6 @@ class Predictions:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._folder = settings.node.data_dir / "uploads"
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(_WAITING)
         self._cage: Cage | None = None
@@ -107,20 +104,16 @@ class Predictions:
 
     def remove_left_behind(self) -> None:
         """Remove what a process that was killed has left of uploads."""
-        for folder in self._folder.glob("*"):
+        for folder in self._settings.node.uploads_dir.glob("*"):
             with suppress(OSError):  # another process has just done so
                 if time.time() - folder.stat().st_mtime > _LEFT_BEHIND_S:
                     shutil.rmtree(folder)
 
     def _answer(self, file: UploadedFile) -> Answer | NodeError:
-        make_private_folder(self._folder)
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix="") as name:
-            folder = Path(name)
-            path = folder / "uploaded"  # never the name that it was uploaded under
-            path.write_bytes(file.content)
-            ae_title = self._settings.node.ae_title
+        ae_title = self._settings.node.ae_title
+        with laid_down([file], self._settings.node.uploads_dir) as (path,):
             try:
-                record, picture, report = self._ready_cage().call(_answer_file, path, folder / "wrapped", ae_title)
+                record, picture, report = self._ready_cage().call(_answer_file, path, path.parent / "wrapped", ae_title)
             except NodeError as error:
                 return error
         return Answer(record={**record, "path": file.name}, picture=picture, report=report)

@@ -274,9 +274,33 @@ def test_every_page_is_reached_and_used_with_the_keyboard(visit):
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
-    for label in ("Upload", "Account", "Users"):
+    for label in ("Upload", "Statistics", "Rules", "Doctor", "Conformance", "Account", "Users"):
         page.get_by_role("link", name=label, exact=True).focus()
         page.keyboard.press("Enter")
         page.wait_for_url(f"**/{label.lower()}")
         visit.check(label.lower() if label != "Upload" else "upload_empty")
+    assert visit.complaints == []
+
+
+@pytest.mark.usefixtures("administrator")
+def test_the_doctor_examines_the_running_node(visit, node):
+    visit.sign_in("anna").open("/doctor")
+    visit.page.get_by_role("button", name="Examine now").click()
+    visit.page.get_by_text("All checks have ended.").wait_for()
+    findings = visit.page.locator(".findings").inner_text()
+    assert "answered by the node: C-ECHO" in findings
+    assert f"127.0.0.1:{node.settings.web.port} is answered by the node, version" in findings
+    visit.check("doctor_examined")
+    assert visit.complaints == []
+
+
+@pytest.mark.usefixtures("administrator")
+def test_a_file_is_tried_on_the_rules(visit, tmp_path):
+    visit.sign_in("anna").open("/rules")
+    path = write_part10(build_dx(np.full((64, 64), 800, np.uint16)), tmp_path / "a.dcm")
+    visit.page.get_by_label("Drop files here").set_input_files([path])
+    visit.page.get_by_role("button", name="Try").click()
+    visit.page.locator("section.image").wait_for()
+    assert "Analysed: no rule holds" in visit.page.locator("section.image").inner_text()
+    visit.check("rules_tried")
     assert visit.complaints == []

@@ -21,5 +21,5 @@
       form.requestSubmit();
     }
   });
-  form.addEventListener("submit", () => { busy.textContent = "The images are being analysed …"; });
+  form.addEventListener("submit", () => { busy.textContent = busy.dataset.says; });
 })();
