@@ -48,7 +48,7 @@ def build_app(settings: Settings, store: Store, accounts: Accounts) -> FastAPI:
         app.add_exception_handler(kind, handler)
     app.add_middleware(
         Protection,
-        upload_paths=frozenset({"/upload", "/predict", "/rules"}),
+        upload_paths=frozenset({"/upload", "/upload/send", "/predict", "/rules"}),
         upload_bytes=round(settings.web.largest_upload_mb * 1e6),
         https=settings.web.https,
     )

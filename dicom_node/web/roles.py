@@ -12,7 +12,7 @@ class Permission(StrEnum):
     SEE_PATIENTS = "see patients"
     """Names and identifiers, images, reports; upload; rules, whose tester quotes what headers say."""
     OPERATE = "operate"
-    """Retry, force completion, send to a destination; have the doctor look at the set-up."""
+    """Retry, force completion, send to a destination, results of uploads too; have the doctor look at the set-up."""
     ADMINISTER = "administer"
     """Add and remove users."""
 

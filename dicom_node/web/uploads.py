@@ -34,6 +34,8 @@ class Upload:
 
     files: tuple[UploadedFile, ...]
     form_token: str
+    destination: str = ""
+    """Where the results are to go; empty: nowhere."""
 
 
 class _InMemory(MultiPartParser):
@@ -42,7 +44,7 @@ class _InMemory(MultiPartParser):
 
 
 async def read_upload(request: Request, *, most: int = MOST_FILES) -> Upload:
-    """Read the fields `file` and `form_token` of a form; at most so many files.
+    """Read the fields `file`, `form_token` and `destination` of a form; at most so many files.
 
     Raises
     ------
@@ -59,12 +61,14 @@ async def read_upload(request: Request, *, most: int = MOST_FILES) -> Upload:
         raise HTTPException(400, f"the form cannot be read: {said}") from None
     uploaded = [one for one in form.getlist("file") if isinstance(one, UploadFile)]
     files = tuple([UploadedFile(name=one.filename or "", content=await one.read()) for one in uploaded])
-    token = form.get("form_token")
+    token, destination = (
+        text if isinstance(text := form.get(name), str) else "" for name in ("form_token", "destination")
+    )
     await form.close()
     files = tuple(one for one in files if one.name or one.content)
     if not files:
         raise HTTPException(400, "the form holds no file in a field named file")
-    return Upload(files=files, form_token=token if isinstance(token, str) else "")
+    return Upload(files=files, form_token=token, destination=destination)
 
 
 @contextmanager

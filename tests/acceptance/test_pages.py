@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from builders import build_dx, write_part10
 from PIL import Image
+from pydicom.uid import generate_uid
 from running import NODE, Node, dcmsend, wait_for
 from web_bench import PASSWORD
 
@@ -255,7 +256,7 @@ def test_a_file_that_is_uploaded_is_answered(visit, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "hand.png")
     (tmp_path / "note.txt").write_text("no image")
     visit.page.get_by_label("Drop files here").set_input_files([tmp_path / "hand.png", tmp_path / "note.txt"])
-    visit.page.get_by_role("button", name="Analyse").click()
+    visit.page.get_by_role("button", name="Analyse", exact=True).click()
     visit.page.locator("img.answer").wait_for()
     wait_for_picture(visit.page, "img.answer")
     assert "Not an image" in visit.page.get_by_role("alert").inner_text()
@@ -263,6 +264,26 @@ def test_a_file_that_is_uploaded_is_answered(visit, tmp_path):
         visit.page.get_by_role("link", name="Save the report").click()
     assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
     visit.check("upload")
+    assert visit.complaints == []
+
+
+@pytest.mark.usefixtures("administrator")
+def test_the_results_of_an_upload_are_sent_once_it_was_seen_and_asked_for(visit, archive, tmp_path):
+    pixels = np.full((512, 384), 800, np.uint16)
+    pixels[120:300, 200:330] = 4095
+    ds = build_dx(pixels, StudyInstanceUID=generate_uid())
+    visit.sign_in("anna").open("/upload")
+    visit.page.get_by_label("Drop files here").set_input_files([write_part10(ds, tmp_path / "a.dcm")])
+    visit.page.get_by_role("button", name="Analyse", exact=True).click()
+    visit.page.locator("img.answer").wait_for()
+    assert archive.instances_of(ds.StudyInstanceUID) == []
+    visit.page.get_by_label("Destination").select_option("archive")
+    visit.page.get_by_role("button", name="Analyse and send the results").click()
+    visit.page.get_by_text("archive has taken all 3 results").wait_for()
+    assert len(archive.instances_of(ds.StudyInstanceUID)) == 3
+    visit.check("upload_sent")
+    visit.open("/")
+    assert ds.StudyInstanceUID not in visit.page.content()
     assert visit.complaints == []
 
 
