@@ -225,6 +225,29 @@ def send(
 
 
 @app.command(rich_help_panel=OPERATING)
+def send_files(
+    destination: Annotated[str, typer.Argument(help="Name of a destination in the configuration.")],
+    files: Annotated[list[Path], typer.Argument(help="DICOM files of one study.", exists=True, dir_okay=False)],
+    config: Config = _CONFIG,
+) -> None:
+    """Analyse DICOM files of a study that the node has not received, and send the results to a destination.
+
+    The files themselves are neither kept nor sent. Exit code 0 only if the destination has taken every result.
+    """
+    from dicom_node.operate.handing_over import send_files_of_study
+
+    settings = load_settings(config)
+    sent = send_files_of_study(settings, destination, files)
+    _note_operator(settings, "send files", study_instance_uid=sent.study_instance_uid, destination=destination)
+    typer.echo(f"what the results say of the images: {', '.join(sent.decisions)}")
+    if sent.problems:
+        _fail(f"{destination} has taken {sent.taken} of {len(sent.deliveries)} results: {'; '.join(sent.problems)}")
+    for remark in sent.left_out:
+        typer.echo(f"left out: {remark}")
+    typer.echo(f"{destination} has taken all {sent.taken} results of study {sent.study_instance_uid}")
+
+
+@app.command(rich_help_panel=OPERATING)
 def retention(config: Config = _CONFIG) -> None:
     """Show which studies' files retention would remove now. Removes nothing: the worker does, by itself."""
     from dicom_node.operate.status import show_removable

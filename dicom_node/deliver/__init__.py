@@ -1,7 +1,7 @@
 """Last stage: bring the results to every destination, and prove that they are there."""
 
 from dicom_node.deliver.proof import Prover, find_offered_proofs, propose_proofs
-from dicom_node.deliver.sending import send_pending
+from dicom_node.deliver.sending import FURTHER_FORMS, send_now, send_pending
 from dicom_node.deliver.storage_scu import (
     Delivery,
     ResultFile,
@@ -13,6 +13,7 @@ from dicom_node.deliver.storage_scu import (
 )
 
 __all__ = [
+    "FURTHER_FORMS",
     "Delivery",
     "Prover",
     "ResultFile",
@@ -21,6 +22,7 @@ __all__ = [
     "find_offered_proofs",
     "propose_proofs",
     "propose_results",
+    "send_now",
     "send_pending",
     "send_results",
     "verify_destination",

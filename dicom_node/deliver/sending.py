@@ -14,7 +14,7 @@ from dicom_node.values import ResultKind
 
 _LOGGER = logging.getLogger(__name__)
 
-_FURTHER_FORMS = frozenset({ResultKind.STRUCTURED_REPORT, ResultKind.PRESENTATION_STATE, ResultKind.KEY_OBJECTS})
+FURTHER_FORMS = frozenset({ResultKind.STRUCTURED_REPORT, ResultKind.PRESENTATION_STATE, ResultKind.KEY_OBJECTS})
 """Without these a destination has the answer all the same, as captures."""
 FILE_MISSING = "could not be sent: its file is missing in the results folder"
 
@@ -26,7 +26,7 @@ def send_pending(destination: Destination, node: NodeSettings, store: Store, due
             sop_instance_uid=row.sop_instance_uid,
             sop_class_uid=row.sop_class_uid,
             path=node.results_dir / row.path,
-            may_be_left_out=row.kind in _FURTHER_FORMS,
+            may_be_left_out=row.kind in FURTHER_FORMS,
         )
         for row in store.pending_results(due.study_instance_uid, due.digest, due.destination)
     ]
@@ -45,6 +45,16 @@ def send_pending(destination: Destination, node: NodeSettings, store: Store, due
         store.record_delivery(destination.name, delivery.sop_instance_uid, delivery.state, delivery.detail)
         _LOGGER.info("%s: %s %s %s", destination.name, delivery.sop_instance_uid, delivery.state, delivery.detail)
     noted.end(deliveries)
+
+
+def send_now(
+    destination: Destination, node: NodeSettings, study_instance_uid: str, files: Sequence[ResultFile]
+) -> list[Delivery]:
+    """Send once what is no part of the line, and return what came of each object; the audit trail has it."""
+    noted = _Noted(destination, node, study_instance_uid, files)
+    deliveries = _try_to_send(destination, node.ae_title, files, noted.begin)
+    noted.end(deliveries)
+    return deliveries
 
 
 class _Noted:

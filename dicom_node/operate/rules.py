@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dicom_node.assemble.rules import Judgement, Outcome, judge_rules
+from dicom_node.assemble.rules import Judgement, Outcome, describe_condition, judge_rules
 from dicom_node.assemble.study import read_instance, reading_order
 from dicom_node.errors import NodeError
 from dicom_node.header import texts, tolerate
@@ -63,6 +63,11 @@ def describe_rule(rule: Rule | None) -> str:
     priority = f", priority {rule.priority}" if rule.priority != ROUTINE else ""
     to = f", results to {' and '.join(rule.destinations)}" if rule.destinations else ""
     return f"analysed by rule {rule.name!r}{priority}{to}"
+
+
+def describe_conditions(rule: Rule) -> list[str]:
+    """Write each condition of a rule as a sentence would have it."""
+    return [describe_condition(condition) for condition in rule.when]
 
 
 def show_judgements(settings: Settings, paths: Iterable[Path]) -> None:

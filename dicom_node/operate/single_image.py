@@ -17,6 +17,7 @@ from dicom_node.errors import StudyError, UndecodableImageError
 from dicom_node.header import tolerate
 from dicom_node.identity import DISCLAIMER
 from dicom_node.operate.offline import to_record
+from dicom_node.settings import HeaderPolicy
 from dicom_node.store import revision_digest
 from dicom_node.values import ResultKind, Study, StudyAnalysis
 from inference.overlay import render_overlay
@@ -24,7 +25,12 @@ from inference.types import Decision, Radiograph, RadiographAnalysis
 
 
 def answer_image(
-    path: Path, into: Path, pipeline: RadiographPipeline, *, ae_title: str
+    path: Path,
+    into: Path,
+    pipeline: RadiographPipeline,
+    *,
+    ae_title: str,
+    policy: HeaderPolicy = HeaderPolicy.TRUST_PIXELS,
 ) -> tuple[dict[str, Any], bytes, bytes]:
     """Answer one DICOM, PNG or JPEG file; a picture is wrapped as CR below the folder `into`.
 
@@ -46,7 +52,7 @@ def answer_image(
     if isinstance(file, SkippedFile):
         raise UndecodableImageError(file.reason.removesuffix("."))
     with tolerate():
-        analysis = _analyse(file.path, pipeline)
+        analysis = _analyse(file.path, pipeline, policy)
         said, radiograph = _find_answer(analysis, file.path)
         results = encode_study(analysis, ae_title=ae_title)
     report = next(one.ds for one in results if one.kind is ResultKind.ENCAPSULATED_PDF)
@@ -55,7 +61,7 @@ def answer_image(
     return to_record(path, said), picture, document
 
 
-def _analyse(path: Path, pipeline: RadiographPipeline) -> StudyAnalysis:
+def _analyse(path: Path, pipeline: RadiographPipeline, policy: HeaderPolicy) -> StudyAnalysis:
     instance = read_instance(path)
     study = Study(
         study_instance_uid=str(instance.header.StudyInstanceUID),
@@ -64,7 +70,7 @@ def _analyse(path: Path, pipeline: RadiographPipeline) -> StudyAnalysis:
         created_at=datetime.now(UTC),
         instances=(instance,),
     )
-    return analyse_study(study, select_radiographs(study), pipeline)
+    return analyse_study(study, select_radiographs(study), pipeline, policy=policy)
 
 
 def _find_answer(analysis: StudyAnalysis, path: Path) -> tuple[RadiographAnalysis, Radiograph]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dicom_node.settings import Settings
-from dicom_node.statistics.charts import draw_decisions
+from dicom_node.statistics.charts import draw_decisions, draw_times, write_seconds
 from dicom_node.statistics.counting import Statistics, Tally, gather_statistics
 from dicom_node.statistics.drift import Drift, assess_drift
 from dicom_node.store import Store
@@ -51,11 +51,13 @@ def show_statistics(settings: Settings, *, weeks: int, as_json: bool, charts: Pa
 
 
 def write_charts(found: Statistics, folder: Path) -> None:
-    """Write a chart of weeks, regions and senders each."""
+    """Write a chart of weeks, regions and senders each, and one of the time to result."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, tallies in (("weeks", found.weeks), ("regions", found.regions), ("senders", found.senders)):
         chart = draw_decisions(tallies, title=f"Answers by {name[:-1]} since {found.since}")
         (folder / f"{name}.svg").write_text(chart, encoding="utf-8")
+    times = draw_times(found.weeks, title=f"Time to result by week since {found.since}")
+    (folder / "times.svg").write_text(times, encoding="utf-8")
 
 
 def _tabulate(title: str, tallies: Sequence[Tally]) -> Table:
@@ -67,7 +69,7 @@ def _tabulate(title: str, tallies: Sequence[Tally]) -> Table:
         said = (one.fracture, one.no_fracture, one.uncertain, one.outside_scope, one.otherwise_not_analysed)
         counts = (one.images, *said, one.times.versions)
         times = (one.times.result_median_s, one.times.result_95_s, one.times.proof_median_s)
-        table.add_row(one.name, *map(str, counts), *map(_write_seconds, times))
+        table.add_row(one.name, *map(str, counts), *map(write_seconds, times))
     return table
 
 
@@ -79,11 +81,12 @@ def _tabulate_drift(drifts: Sequence[Drift], days: float) -> Table:
     for drift in drifts:
         one = drift.comparison
         studies, index = ("-", "-") if one is None else (str(one.count), f"{one.psi:.2f}")
-        table.add_row(drift.model, drift.what, str(drift.images), studies, index, _judge(drift))
+        table.add_row(drift.model, drift.what, str(drift.images), studies, index, judge_drift(drift))
     return table
 
 
-def _judge(drift: Drift) -> str:
+def judge_drift(drift: Drift) -> str:
+    """Say in words what a comparison comes to."""
     one = drift.comparison
     if one is None:
         return "the bundle carries no reference: fracture-models reference"
@@ -94,9 +97,3 @@ def _judge(drift: Drift) -> str:
     if not one.has_drifted:
         return "as it was"
     return "DRIFTED" if drift.raises else "another mix, which raises nothing"
-
-
-def _write_seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

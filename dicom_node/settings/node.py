@@ -34,6 +34,11 @@ class NodeSettings(Table):
         return self.data_dir / "audit"
 
     @property
+    def uploads_dir(self) -> Path:
+        """Where uploaded files lie while they are worked on, and no longer."""
+        return self.data_dir / "uploads"
+
+    @property
     def heartbeat(self) -> Path:
         """The empty file that the worker touches at every sweep."""
         return self.data_dir / "worker.alive"

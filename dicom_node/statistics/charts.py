@@ -4,14 +4,15 @@ Who cannot see it is read the title; each piece says what it is when it is point
 alone: pieces lie in the order of the legend. The same numbers stand in the tables.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
 from dicom_node.statistics.counting import Tally
 
-_HEIGHT, _LEFT, _TOP, _BOTTOM = 220, 44, 34, 26
-_BAR, _LETTER, _LEGEND = 30, 7.5, 560
+_HEIGHT, _LEFT, _TOP, _BOTTOM = 220, 52, 34, 26
+_BAR, _LETTER, _LEGEND = 30, 8.5, 560
 _INK, _RULE = "#1a1a1a", "#c8c8c8"
 
 
@@ -35,48 +36,94 @@ DECISIONS = (
 
 def draw_decisions(tallies: Sequence[Tally], *, title: str) -> str:
     """Draw a column for each tally, in their order, with a piece for each answer, as an SVG element."""
-    highest = max([tally.images for tally in tallies] + [1])
-    step = max([_BAR + 14.0, *(_LETTER * len(_shorten(tally.name)) + 8 for tally in tallies)])
-    width = round(max(_LEFT + step * len(tallies) + 10, _LEGEND))
-    parts = [_draw_legend(), *_draw_axis(highest, width)]
-    for number, tally in enumerate(tallies):
-        parts += _draw_column(tally, _LEFT + number * step + (step - _BAR) / 2, highest)
-    return _wrap(parts, title=f"{title}: {sum(tally.images for tally in tallies)} images", width=width)
+    columns = {tally.name: _list_decisions(tally) for tally in tallies}
+    legend = [(series.label, series.colour) for series in DECISIONS]
+    return _draw(columns, legend, title=f"{title}: {sum(tally.images for tally in tallies)} images", write=str)
 
 
-def _draw_column(tally: Tally, x: float, highest: int) -> list[str]:
+def draw_times(tallies: Sequence[Tally], *, title: str) -> str:
+    """Draw for each tally how long half of its results took at most, and 19 of 20, as an SVG element."""
+    columns = {tally.name: _list_times(tally) for tally in tallies}
+    legend = list(zip(_TIMES, _TIME_COLOURS, strict=True))
+    return _draw(columns, legend, title=f"{title}: half of the results, and 19 of 20", write=write_seconds)
+
+
+def write_seconds(seconds: float | None) -> str:
+    """Write a duration shortly; a dash for None."""
+    if seconds is None:
+        return "-"
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Piece:
+    size: float
+    colour: str
+    says: str
+
+
+_Legend = Sequence[tuple[str, str]]
+_TIMES = ("half of the results", "19 of 20 results")
+_TIME_COLOURS = ("#1f4e79", "#8fb3d9")
+
+
+def _list_decisions(tally: Tally) -> list[_Piece]:
+    counts = [(getattr(tally, series.field), series) for series in DECISIONS]
+    return [
+        _Piece(size=count, colour=series.colour, says=f"{tally.name}: {count} {series.label}")
+        for count, series in counts
+        if count
+    ]
+
+
+def _list_times(tally: Tally) -> list[_Piece]:
+    half, most = tally.times.result_median_s, tally.times.result_95_s
+    if half is None or most is None:
+        return []
+    return [
+        _Piece(size=size, colour=colour, says=f"{tally.name}: {label} within {write_seconds(within)}")
+        for size, within, label, colour in zip((half, most - half), (half, most), _TIMES, _TIME_COLOURS, strict=True)
+    ]
+
+
+def _draw(columns: Mapping[str, Sequence[_Piece]], legend: _Legend, *, title: str, write: Callable[[int], str]) -> str:
+    highest = max([1.0, *(sum(piece.size for piece in pieces) for pieces in columns.values())])
+    step = max([_BAR + 14.0, *(_LETTER * len(_shorten(name)) + 8 for name in columns)])
+    width = round(max(_LEFT + step * len(columns) + 10, _LEGEND))
+    parts = [_draw_legend(legend), *_draw_axis(math.ceil(highest), width, write)]
+    for number, (name, pieces) in enumerate(columns.items()):
+        parts += _draw_column(name, pieces, _LEFT + number * step + (step - _BAR) / 2, math.ceil(highest))
+    return _wrap(parts, title=title, width=width)
+
+
+def _draw_column(name: str, pieces: Sequence[_Piece], x: float, highest: int) -> list[str]:
     parts, base = [], float(_HEIGHT - _BOTTOM)
-    for series in DECISIONS:
-        count = getattr(tally, series.field)
-        if not count:
-            continue
-        height = count / highest * (_HEIGHT - _TOP - _BOTTOM)
+    for piece in pieces:
+        height = piece.size / highest * (_HEIGHT - _TOP - _BOTTOM)
         base -= height
-        said = escape(f"{tally.name}: {count} {series.label}")
         place = f'x="{x:.1f}" y="{base:.1f}" width="{_BAR}" height="{height:.1f}"'
-        parts.append(
-            f'<rect {place} fill="{series.colour}" stroke="#fff" stroke-width="0.5"><title>{said}</title></rect>'
-        )
-    parts.append(_text(_shorten(tally.name), x + _BAR / 2, _HEIGHT - 9, anchor="middle"))
+        said = f"<title>{escape(piece.says)}</title>"
+        parts.append(f'<rect {place} fill="{piece.colour}" stroke="#fff" stroke-width="0.5">{said}</rect>')
+    parts.append(_text(_shorten(name), x + _BAR / 2, _HEIGHT - 9, anchor="middle"))
     return parts
 
 
-def _draw_axis(highest: int, width: int) -> list[str]:
+def _draw_axis(highest: int, width: int, write: Callable[[int], str]) -> list[str]:
     bottom, top = _HEIGHT - _BOTTOM, _TOP
     lines = []
     for value in sorted({0, highest // 2, highest}):
         y = bottom - value / highest * (bottom - top)
         lines.append(f'<line x1="{_LEFT}" x2="{width - 6}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_RULE}"/>')
-        lines.append(_text(str(value), _LEFT - 6, y + 4, anchor="end"))
+        lines.append(_text(write(value), _LEFT - 6, y + 4, anchor="end"))
     return lines
 
 
-def _draw_legend() -> str:
+def _draw_legend(legend: _Legend) -> str:
     parts, x = [], _LEFT
-    for series in DECISIONS:
-        parts.append(f'<rect x="{x}" y="6" width="11" height="11" fill="{series.colour}"/>')
-        parts.append(_text(series.label, x + 15, 16))
-        x += 30 + 7 * len(series.label)
+    for label, colour in legend:
+        parts.append(f'<rect x="{x}" y="6" width="11" height="11" fill="{colour}"/>')
+        parts.append(_text(label, x + 15, 16))
+        x += 30 + 7 * len(label)
     return "".join(parts)
 
 

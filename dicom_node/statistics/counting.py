@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def gather_statistics(store: Store, *, weeks: int, now: float) -> Statistics:
     since = datetime(monday.year, monday.month, monday.day, tzinfo=UTC).timestamp()
     until = since + weeks * WEEK_S
     images, times = store.count_images(since, until), store.version_times(since, until)
-    by_week = _group(images, times, lambda row: row.week)
+    by_week = _group(images, times, lambda row: (row.week,))
     reasons: Counter[str] = Counter()
     for row in images:
         if row.reason:
@@ -76,31 +77,41 @@ def gather_statistics(store: Store, *, weeks: int, now: float) -> Statistics:
         weeks=tuple(
             _tally((monday + timedelta(weeks=week)).isoformat(), *by_week.get(week, ([], []))) for week in range(weeks)
         ),
-        regions=_tally_all(images, times, lambda row: row.region or NO_REGION),
-        senders=_tally_all(images, times, lambda row: row.sender),
+        regions=_tally_all(images, times, _list_regions),
+        senders=_tally_all(images, times, lambda row: (row.sender,)),
         reasons=tuple(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
     )
 
 
-Rows = tuple[list[ImageCount], list[VersionTime]]
+Row: TypeAlias = ImageCount | VersionTime
+Rows: TypeAlias = tuple[list[ImageCount], list[VersionTime]]
+N = TypeVar("N", int, str)
+
+
+def _list_regions(row: Row) -> Iterable[str]:
+    """List the regions that a row counts for: a version for each that its images show."""
+    regions = (row.region,) if isinstance(row, ImageCount) else row.regions
+    return [region or NO_REGION for region in regions]
 
 
 def _group(
-    images: Iterable[ImageCount], times: Iterable[VersionTime], name: Callable[[ImageCount | VersionTime], object]
-) -> dict[object, Rows]:
-    groups: dict[object, Rows] = {}
+    images: Iterable[ImageCount], times: Iterable[VersionTime], names: Callable[[Row], Iterable[N]]
+) -> dict[N, Rows]:
+    groups: dict[N, Rows] = {}
     for image in images:
-        groups.setdefault(name(image), ([], []))[0].append(image)
+        for name in names(image):
+            groups.setdefault(name, ([], []))[0].append(image)
     for time in times:
-        groups.setdefault(name(time), ([], []))[1].append(time)
+        for name in names(time):
+            groups.setdefault(name, ([], []))[1].append(time)
     return groups
 
 
 def _tally_all(
-    images: Sequence[ImageCount], times: Sequence[VersionTime], name: Callable[[ImageCount | VersionTime], str]
+    images: Sequence[ImageCount], times: Sequence[VersionTime], names: Callable[[Row], Iterable[str]]
 ) -> tuple[Tally, ...]:
     """Tally each group, that with most images first."""
-    tallies = [_tally(str(group), *rows) for group, rows in _group(images, times, name).items()]
+    tallies = [_tally(name, *rows) for name, rows in _group(images, times, names).items()]
     return tuple(sorted(tallies, key=lambda tally: (-tally.images, tally.name)))
 
 
@@ -122,11 +133,10 @@ def _tally(name: str, images: Sequence[ImageCount], times: Sequence[VersionTime]
 
 
 def _summarise(times: Sequence[VersionTime]) -> Times:
-    versions = {row.version: row for row in times}.values()
-    took = [row.result_s for row in versions]
-    proven = [row.proof_s for row in versions if row.proof_s is not None]
+    took = [row.result_s for row in times]
+    proven = [row.proof_s for row in times if row.proof_s is not None]
     return Times(
-        versions=len(versions),
+        versions=len(times),
         result_median_s=float(np.median(took)) if took else None,
         result_95_s=float(np.quantile(took, 0.95)) if took else None,
         proof_median_s=float(np.median(proven)) if proven else None,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ from dicom_node.store.database import Database
 from dicom_node.store.schema import image_statistics, timings
 
 WEEK_S = 7 * 86_400
+_NO_REGIONS: frozenset[str | None] = frozenset({None})
 T = TypeVar("T")
 
 
@@ -28,13 +30,12 @@ class ImageCount:
 
 @dataclass(frozen=True, kw_only=True)
 class VersionTime:
-    """How long one version of a study took; a row for each region that its images show."""
+    """How long one version of a study took."""
 
-    version: int
-    """The same number in the rows of one version."""
     week: int
     sender: str
-    region: str | None
+    regions: frozenset[str | None]
+    """That its images show; None for images of which none was recognised, and where nothing was said of any image."""
     result_s: float
     """From its last image to its results."""
     proof_s: float | None
@@ -62,38 +63,45 @@ class StatisticsStore(Database):
 
     def version_times(self, since: float, until: float) -> list[VersionTime]:
         """List how long the versions took whose results were made in a time."""
-        version = (timings.c.study_instance_uid, timings.c.digest)
-        same = sa.and_(
-            image_statistics.c.study_instance_uid == timings.c.study_instance_uid,
-            image_statistics.c.made_at == timings.c.made_at,
-        )
-        region = image_statistics.c.region
-        query = (
+        made_at = timings.c.made_at
+        took = (
             sa.select(
-                *version,
-                _week(timings.c.made_at, since),
+                timings.c.study_instance_uid,
+                made_at,
+                _week(made_at, since),
                 timings.c.sender,
-                region,
-                (timings.c.made_at - timings.c.received_at).label("result_s"),
-                (timings.c.delivered_at - timings.c.made_at).label("proof_s"),
+                (made_at - timings.c.received_at).label("result_s"),
+                (timings.c.delivered_at - made_at).label("proof_s"),
             )
-            .join(image_statistics, same, isouter=True)
-            .where(_between(timings.c.made_at, since, until))
-            .distinct()
+            .where(_between(made_at, since, until))
+            .order_by(made_at)
         )
-        numbers: dict[tuple[str, str], int] = {}
+        image = image_statistics.c
+        # In a statement of its own, with a row for each version: joined there would be one for each image, all sorted.
+        shown = (
+            sa.select(
+                image.study_instance_uid,
+                image.made_at,
+                sa.func.aggregate_strings(image.region, "\n"),
+                sa.func.count() > sa.func.count(image.region),
+            )
+            .where(_between(image.made_at, since, until))
+            .group_by(image.study_instance_uid, image.made_at)
+        )
         with self._reading() as connection:
-            rows = connection.execute(query).all()
+            regions = {
+                (study, at): _read_regions(named, has_none) for study, at, named, has_none in connection.execute(shown)
+            }
+            rows = connection.execute(took).all()
         return [
             VersionTime(
-                version=numbers.setdefault((row[0], row[1]), len(numbers)),
-                week=row.week,
-                sender=row.sender,
-                region=row.region,
-                result_s=row.result_s,
-                proof_s=row.proof_s,
+                week=week,
+                sender=sender,
+                regions=regions.get((study, at), _NO_REGIONS),
+                result_s=result_s,
+                proof_s=proof_s,
             )
-            for row in rows
+            for study, at, week, sender, result_s, proof_s in rows
         ]
 
     def scores(self, fracture_model: str, regions: Sequence[str], since: float) -> Sample[float]:
@@ -117,6 +125,11 @@ class StatisticsStore(Database):
         with self._reading() as connection:
             rows = connection.execute(query).all()
         return Sample(values=tuple(row[0] for row in rows), studies=len({row[1] for row in rows}))
+
+
+@lru_cache
+def _read_regions(named: str | None, has_none: bool) -> frozenset[str | None]:
+    return frozenset([*(named.split("\n") if named else ()), *([None] if has_none else ())])
 
 
 def _week(column: sa.ColumnElement[float], since: float) -> sa.ColumnElement[int]:

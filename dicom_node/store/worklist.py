@@ -75,21 +75,25 @@ class WorklistStore(Database):
 
     def worklist(self, query: WorklistQuery) -> tuple[list[WorklistEntry], int]:
         """List studies, those with a failure first, then those that changed last; and how many there are in all."""
-        chosen, conditions = _select_studies(query)
-        order = (
-            chosen.c.has_failed.desc(),
-            chosen.c.latest_at.desc(),
-            chosen.c.study_instance_uid,
+        chosen = _select_studies()
+        conditions = _list_conditions(query, chosen)
+        order = (chosen.c.has_failed.desc(), chosen.c.latest_at.desc(), chosen.c.study_instance_uid)
+        # Those of the page are found by what they are ordered by; only of them is all that is shown read.
+        uid = chosen.c.study_instance_uid
+        # Where all studies are shown the table knows how many; else they are counted in the same pass.
+        total = (
+            sa.func.count().over() if conditions else sa.select(sa.func.count()).select_from(studies).scalar_subquery()
         )
-        # Counted in the same pass: to go through all studies is what takes the time.
-        page = sa.select(chosen, sa.func.count().over().label("total")).where(*conditions).order_by(*order)
+        wanted = sa.select(uid, total).where(*conditions).order_by(*order).limit(query.limit).offset(query.offset)
         with self._reading() as connection:
-            rows = connection.execute(page.limit(query.limit).offset(query.offset)).mappings().all()
-            return _to_entries(connection, rows), rows[0]["total"] if rows else 0
+            found = connection.execute(wanted).all()
+            page = sa.select(chosen).where(uid.in_([row[0] for row in found])).order_by(*order)
+            rows = connection.execute(page).mappings().all()
+            return _to_entries(connection, rows), found[0][1] if found else 0
 
     def find_study(self, study_instance_uid: str) -> WorklistEntry | None:
         """Return a study as it stands; None where nothing of it was ever received."""
-        chosen, _ = _select_studies(WorklistQuery())
+        chosen = _select_studies()
         query = sa.select(chosen).where(chosen.c.study_instance_uid == study_instance_uid)
         with self._reading() as connection:
             entries = _to_entries(connection, connection.execute(query).mappings().all())
@@ -150,14 +154,17 @@ def _same_revision(table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
     return table.c.study_instance_uid == revisions.c.study_instance_uid, table.c.digest == revisions.c.digest
 
 
-def _select_studies(query: WorklistQuery) -> tuple[sa.Subquery, list[sa.ColumnElement[bool]]]:
-    """Join each study with its newest revision; the conditions choose among them."""
+def _select_studies() -> sa.Subquery:
+    """Join each study with its newest revision."""
     key = revisions.c.study_instance_uid
-    newest = sa.select(key, sa.func.max(revisions.c.version).label("version")).group_by(key).subquery()
+    # Not by the greatest version of each study: that is found for all of them before one is looked at.
+    newer = revisions.alias()
+    is_later = (newer.c.study_instance_uid == key, newer.c.version > revisions.c.version)
+    is_newest = ~sa.exists().where(*is_later).correlate(revisions)
     state = sa.case((studies.c.first_open_at.is_not(None), RECEIVING), else_=revisions.c.state)
     changed_at = sa.func.coalesce(revisions.c.changed_at, 0.0)
     latest_at = sa.case((studies.c.last_received_at > changed_at, studies.c.last_received_at), else_=changed_at)
-    chosen = (
+    return (
         sa.select(
             studies.c.study_instance_uid,
             studies.c.last_received_at,
@@ -170,10 +177,14 @@ def _select_studies(query: WorklistQuery) -> tuple[sa.Subquery, list[sa.ColumnEl
             state.label("state"),
             latest_at.label("latest_at"),
         )
-        .outerjoin(newest, newest.c.study_instance_uid == studies.c.study_instance_uid)
-        .outerjoin(revisions, sa.and_(key == newest.c.study_instance_uid, revisions.c.version == newest.c.version))
+        .select_from(studies)
+        .outerjoin(revisions, sa.and_(key == studies.c.study_instance_uid, is_newest))
         .subquery()
     )
+
+
+def _list_conditions(query: WorklistQuery, chosen: sa.Subquery) -> list[sa.ColumnElement[bool]]:
+    """List the conditions that choose among the studies."""
     conditions: list[sa.ColumnElement[bool]] = []
     if query.states:
         conditions.append(chosen.c.state.in_(query.states))
@@ -183,7 +194,7 @@ def _select_studies(query: WorklistQuery) -> tuple[sa.Subquery, list[sa.ColumnEl
     if query.text:
         found = chosen.c.study_instance_uid.contains(query.text, autoescape=True)
         conditions.append(sa.or_(found, chosen.c.study_instance_uid.in_(query.studies)))
-    return chosen, conditions
+    return conditions
 
 
 def _to_entries(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> list[WorklistEntry]:

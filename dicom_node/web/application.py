@@ -15,7 +15,18 @@ from dicom_node.settings import Settings
 from dicom_node.store import Accounts, Store
 from dicom_node.web import health, programs
 from dicom_node.web.access import LIVE, ForbiddenError, SignInRequiredError, TokenRequiredError, cookie_name
-from dicom_node.web.pages import account, signing_in, study, upload, users, worklist
+from dicom_node.web.pages import (
+    account,
+    conformance,
+    doctor,
+    rules,
+    signing_in,
+    statistics,
+    study,
+    upload,
+    users,
+    worklist,
+)
 from dicom_node.web.protection import Protection
 from dicom_node.web.site import build_site
 from dicom_node.web.templating import FOLDER, render
@@ -29,13 +40,15 @@ def build_app(settings: Settings, store: Store, accounts: Accounts) -> FastAPI:
     app.state.site = build_site(settings, store, accounts)
     for module in (health, programs, signing_in, worklist, study, upload, account, users):
         app.include_router(module.router)
+    for page in (statistics, rules, doctor, conformance):
+        app.include_router(page.router)
     app.include_router(build_metrics(settings, store))
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.add_middleware(
         Protection,
-        upload_paths=frozenset({"/upload", "/predict"}),
+        upload_paths=frozenset({"/upload", "/upload/send", "/predict", "/rules"}),
         upload_bytes=round(settings.web.largest_upload_mb * 1e6),
         https=settings.web.https,
     )

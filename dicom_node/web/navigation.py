@@ -17,6 +17,10 @@ class Entry:
 ENTRIES: tuple[Entry, ...] = (
     Entry(path="/", label="Worklist"),
     Entry(path="/upload", label="Upload", permission=Permission.SEE_PATIENTS),
+    Entry(path="/statistics", label="Statistics"),
+    Entry(path="/rules", label="Rules", permission=Permission.SEE_PATIENTS),
+    Entry(path="/doctor", label="Doctor", permission=Permission.OPERATE),
+    Entry(path="/conformance", label="Conformance"),
     Entry(path="/account", label="Account"),
     Entry(path="/users", label="Users", permission=Permission.ADMINISTER),
 )

@@ -1,26 +1,27 @@
 """Answers to uploaded images. Whatever they hold, they meet decoders and models in a process of their own.
 
-What is uploaded is kept only while it is worked on, in a folder of its own in the node's data folder, and nothing is
-sent anywhere.
+What is uploaded is kept only while it is worked on, in a folder of its own in the node's data folder. Nothing is sent
+anywhere but to the destination that somebody names.
 """
 
 import base64
 import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dicom_node.analyse.cage import Cage
-from dicom_node.durable import make_private_folder
+from dicom_node.deliver import ResultFile
 from dicom_node.errors import NodeError
-from dicom_node.settings import Settings
-from dicom_node.web.uploads import UploadedFile
+from dicom_node.operate.handed_files import Sent, admit_files, find_destination, send_handed_results
+from dicom_node.settings import Destination, HeaderPolicy, Settings
+from dicom_node.store import Store
+from dicom_node.web.uploads import UploadedFile, laid_down
 
 _WAITING = 4
 """Uploads that are worked on or wait for their turn; further ones are refused, so that pages never wait for them."""
@@ -73,7 +74,6 @@ class Predictions:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._folder = settings.node.data_dir / "uploads"
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(_WAITING)
         self._cage: Cage | None = None
@@ -92,10 +92,39 @@ class Predictions:
         ChildProcessError
             The process cannot be started, or its models cannot be loaded.
         """
+        with self._place():
+            return [self._answer(file) for file in files]
+
+    def send(self, files: Sequence[UploadedFile], destination: str, store: Store) -> Sent:
+        """Analyse the files of one study, and send its results to one destination.
+
+        Raises
+        ------
+        HandedFileError
+            Nothing was sent, because of what the files are.
+        StudyError
+            Nothing was sent, because the process was lost over it.
+        BusyError, ChildProcessError
+            As of `answer`.
+        """
+        to = find_destination(self._settings, destination)
+        with self._place(), laid_down(files, self._settings.node.uploads_dir) as paths:
+            names = {path: file.name for path, file in zip(paths, files, strict=True)}
+            uid = admit_files(names, self._settings, store, to)
+            into = paths[0].parent / "results"
+            decisions, made = self._ready_cage().call(_make_results, paths, into, self._settings, to)
+            results = [
+                ResultFile(sop_instance_uid=instance, sop_class_uid=kind, path=into / name, may_be_left_out=further)
+                for instance, kind, name, further in made
+            ]
+            return send_handed_results(uid, decisions, results, self._settings, to)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
         if not self._places.acquire(blocking=False):
             raise BusyError("other uploads are being worked on; try again in a few seconds")
         try:
-            return [self._answer(file) for file in files]
+            yield
         finally:
             self._places.release()
 
@@ -107,20 +136,16 @@ class Predictions:
 
     def remove_left_behind(self) -> None:
         """Remove what a process that was killed has left of uploads."""
-        for folder in self._folder.glob("*"):
+        for folder in self._settings.node.uploads_dir.glob("*"):
             with suppress(OSError):  # another process has just done so
                 if time.time() - folder.stat().st_mtime > _LEFT_BEHIND_S:
                     shutil.rmtree(folder)
 
     def _answer(self, file: UploadedFile) -> Answer | NodeError:
-        make_private_folder(self._folder)
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix="") as name:
-            folder = Path(name)
-            path = folder / "uploaded"  # never the name that it was uploaded under
-            path.write_bytes(file.content)
-            ae_title = self._settings.node.ae_title
+        options = self._settings.node.ae_title, self._settings.models.when_header_disagrees
+        with laid_down([file], self._settings.node.uploads_dir) as (path,):
             try:
-                record, picture, report = self._ready_cage().call(_answer_file, path, folder / "wrapped", ae_title)
+                record, picture, report = self._ready_cage().call(_answer_file, path, path.parent / "wrapped", *options)
             except NodeError as error:
                 return error
         return Answer(record={**record, "path": file.name}, picture=picture, report=report)
@@ -140,13 +165,27 @@ class Predictions:
 
 def _prepare(bundles: Path, *, runtime: str, threads: int) -> object:
     # Imported in the child alone: this process has neither decoders nor models.
-    from dicom_node.operate import single_image  # noqa: PLC0415
+    from dicom_node.operate import handed_results, single_image  # noqa: PLC0415
     from inference.pipeline import Pipeline  # noqa: PLC0415
 
-    return single_image, Pipeline.load(bundles, runtime=runtime, threads=threads)
+    return single_image, handed_results, Pipeline.load(bundles, runtime=runtime, threads=threads)
 
 
-def _answer_file(prepared: Any, path: Path, into: Path, ae_title: str) -> tuple[dict[str, Any], bytes, bytes]:
-    single_image, pipeline = prepared
-    answer: tuple[dict[str, Any], bytes, bytes] = single_image.answer_image(path, into, pipeline, ae_title=ae_title)
+def _answer_file(
+    prepared: Any, path: Path, into: Path, ae_title: str, policy: HeaderPolicy
+) -> tuple[dict[str, Any], bytes, bytes]:
+    single_image, _, pipeline = prepared
+    answer: tuple[dict[str, Any], bytes, bytes] = single_image.answer_image(
+        path, into, pipeline, ae_title=ae_title, policy=policy
+    )
     return answer
+
+
+def _make_results(
+    prepared: Any, paths: Sequence[Path], into: Path, settings: Settings, destination: Destination
+) -> tuple[list[str], list[tuple[str, str, str, bool]]]:
+    _, handed_results, pipeline = prepared
+    made: tuple[list[str], list[tuple[str, str, str, bool]]] = handed_results.make_handed_results(
+        paths, into, pipeline, settings, destination
+    )
+    return made

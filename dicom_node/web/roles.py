@@ -8,11 +8,11 @@ class Permission(StrEnum):
     """One thing that a user may do."""
 
     SEE_STUDIES = "see studies"
-    """States, findings and deliveries, by UID: no patient data."""
+    """States, findings and deliveries, by UID; statistics, conformance statement: no patient data."""
     SEE_PATIENTS = "see patients"
-    """Names and identifiers, images, reports; upload."""
+    """Names and identifiers, images, reports; upload; rules, whose tester quotes what headers say."""
     OPERATE = "operate"
-    """Retry, force completion, send to a destination."""
+    """Retry, force completion, send to a destination, results of uploads too; have the doctor look at the set-up."""
     ADMINISTER = "administer"
     """Add and remove users."""
 

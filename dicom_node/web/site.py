@@ -9,10 +9,12 @@ from fastapi import Depends, Request
 from dicom_node.audit import AuditEvent, AuditTrail, PersonAction
 from dicom_node.settings import Settings
 from dicom_node.store import Accounts, Store
+from dicom_node.web.examination import Examination
 from dicom_node.web.first_run import FirstRun
 from dicom_node.web.identities import Identities
 from dicom_node.web.pictures import Pictures
 from dicom_node.web.predictions import Predictions
+from dicom_node.web.rule_tester import RuleTester
 from dicom_node.web.seen import Seen
 from dicom_node.web.sign_in import SignIn, Visitor
 
@@ -29,6 +31,8 @@ class Site:
     identities: Identities
     pictures: Pictures
     predictions: Predictions
+    rule_tester: RuleTester
+    examination: Examination
     trail: AuditTrail
     seen: Seen = field(default_factory=Seen)
 
@@ -37,6 +41,7 @@ class Site:
         self.identities.close()
         self.pictures.close()
         self.predictions.close()
+        self.rule_tester.close()
 
     def note(self, visitor: Visitor, action: str, **facts: str | None) -> None:
         """Write a line of the audit trail: what a user has had done."""
@@ -76,6 +81,8 @@ def build_site(settings: Settings, store: Store, accounts: Accounts) -> Site:
         identities=Identities(store, settings.node.spool_dir),
         pictures=Pictures(settings.analysis),
         predictions=Predictions(settings),
+        rule_tester=RuleTester(settings),
+        examination=Examination(settings),
         trail=trail,
     )
 

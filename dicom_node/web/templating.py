@@ -1,11 +1,11 @@
-"""Pages out of templates. Whatever a template is given is text, never markup."""
+"""Pages out of templates. What a template is given is text, except the node's own charts and documents (`Markup`)."""
 
 import time
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dicom_node import __version__
@@ -40,21 +40,36 @@ def format_duration(seconds: float) -> str:
     return f"{whole} {units[first][1]}{second}"
 
 
-_ENVIRONMENT.filters |= {"time": format_time, "duration": format_duration}
+def capitalize_first(text: str) -> str:
+    """Write a sentence with a capital letter; names in it stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
+_ENVIRONMENT.filters |= {"time": format_time, "duration": format_duration, "capitalize_first": capitalize_first}
 
 
 def render(
     request: Request, name: str, *, visitor: Visitor | None = None, status_code: int = 200, **values: Any
 ) -> HTMLResponse:
     """Render a template for whoever is signed in."""
-    role = visitor.user.role if visitor else ""
-    content = _ENVIRONMENT.get_template(name).render(
-        path=request.url.path,
-        version=__version__,
-        visitor=visitor,
-        form_token=visitor.form_token if visitor else "",
-        navigation=entries_for(role),
-        may=lambda permission: may(role, Permission(permission)),
-        **values,
-    )
+    content = _ENVIRONMENT.get_template(name).render(_gather(request, visitor), **values)
     return HTMLResponse(content, status_code=status_code)
+
+
+def stream(request: Request, name: str, *, visitor: Visitor, **values: Any) -> StreamingResponse:
+    """Render a template piece by piece, as far as what it goes through has come."""
+    pieces = _ENVIRONMENT.get_template(name).generate(_gather(request, visitor), **values)
+    return StreamingResponse(pieces, media_type="text/html")
+
+
+def _gather(request: Request, visitor: Visitor | None) -> dict[str, Any]:
+    """Gather what every page shows."""
+    role = visitor.user.role if visitor else ""
+    return {
+        "path": request.url.path,
+        "version": __version__,
+        "visitor": visitor,
+        "form_token": visitor.form_token if visitor else "",
+        "navigation": entries_for(role),
+        "may": lambda permission: may(role, Permission(permission)),
+    }

@@ -1,10 +1,19 @@
-"""Uploaded files, read from a form (RFC 7578) into memory: what is sent here must not lie in a temporary file."""
+"""Uploaded files, read from a form (RFC 7578) into memory: what is sent here must not lie in a temporary file.
 
+For processes that read files they lie in a folder of their own in the node's data folder, while they are worked on.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+
+from dicom_node.durable import make_private_folder
 
 MOST_FILES = 10
 _FORM = "multipart/form-data"
@@ -25,6 +34,8 @@ class Upload:
 
     files: tuple[UploadedFile, ...]
     form_token: str
+    destination: str = ""
+    """Where the results are to go; empty: nowhere."""
 
 
 class _InMemory(MultiPartParser):
@@ -33,7 +44,7 @@ class _InMemory(MultiPartParser):
 
 
 async def read_upload(request: Request, *, most: int = MOST_FILES) -> Upload:
-    """Read the fields `file` and `form_token` of a form; at most so many files.
+    """Read the fields `file`, `form_token` and `destination` of a form; at most so many files.
 
     Raises
     ------
@@ -50,9 +61,25 @@ async def read_upload(request: Request, *, most: int = MOST_FILES) -> Upload:
         raise HTTPException(400, f"the form cannot be read: {said}") from None
     uploaded = [one for one in form.getlist("file") if isinstance(one, UploadFile)]
     files = tuple([UploadedFile(name=one.filename or "", content=await one.read()) for one in uploaded])
-    token = form.get("form_token")
+    token, destination = (
+        text if isinstance(text := form.get(name), str) else "" for name in ("form_token", "destination")
+    )
     await form.close()
     files = tuple(one for one in files if one.name or one.content)
     if not files:
         raise HTTPException(400, "the form holds no file in a field named file")
-    return Upload(files=files, form_token=token if isinstance(token, str) else "")
+    return Upload(files=files, form_token=token, destination=destination)
+
+
+@contextmanager
+def laid_down(files: Sequence[UploadedFile], folder: Path) -> Iterator[list[Path]]:
+    """Write uploaded files below a folder for as long as they are worked on, never under the names that they came with.
+
+    They lie in a folder of their own, into which whoever works on them may write.
+    """
+    make_private_folder(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="") as name:
+        paths = [Path(name) / f"uploaded-{number}" for number, _ in enumerate(files, start=1)]
+        for path, file in zip(paths, files, strict=True):
+            path.write_bytes(file.content)
+        yield paths

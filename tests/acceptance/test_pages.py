@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from builders import build_dx, write_part10
 from PIL import Image
+from pydicom.uid import generate_uid
 from running import NODE, Node, dcmsend, wait_for
 from web_bench import PASSWORD
 
@@ -255,7 +256,7 @@ def test_a_file_that_is_uploaded_is_answered(visit, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "hand.png")
     (tmp_path / "note.txt").write_text("no image")
     visit.page.get_by_label("Drop files here").set_input_files([tmp_path / "hand.png", tmp_path / "note.txt"])
-    visit.page.get_by_role("button", name="Analyse").click()
+    visit.page.get_by_role("button", name="Analyse", exact=True).click()
     visit.page.locator("img.answer").wait_for()
     wait_for_picture(visit.page, "img.answer")
     assert "Not an image" in visit.page.get_by_role("alert").inner_text()
@@ -267,6 +268,26 @@ def test_a_file_that_is_uploaded_is_answered(visit, tmp_path):
 
 
 @pytest.mark.usefixtures("administrator")
+def test_the_results_of_an_upload_are_sent_once_it_was_seen_and_asked_for(visit, archive, tmp_path):
+    pixels = np.full((512, 384), 800, np.uint16)
+    pixels[120:300, 200:330] = 4095
+    ds = build_dx(pixels, StudyInstanceUID=generate_uid())
+    visit.sign_in("anna").open("/upload")
+    visit.page.get_by_label("Drop files here").set_input_files([write_part10(ds, tmp_path / "a.dcm")])
+    visit.page.get_by_role("button", name="Analyse", exact=True).click()
+    visit.page.locator("img.answer").wait_for()
+    assert archive.instances_of(ds.StudyInstanceUID) == []
+    visit.page.get_by_label("Destination").select_option("archive")
+    visit.page.get_by_role("button", name="Analyse and send the results").click()
+    visit.page.get_by_text("archive has taken all 3 results").wait_for()
+    assert len(archive.instances_of(ds.StudyInstanceUID)) == 3
+    visit.check("upload_sent")
+    visit.open("/")
+    assert ds.StudyInstanceUID not in visit.page.content()
+    assert visit.complaints == []
+
+
+@pytest.mark.usefixtures("administrator")
 def test_every_page_is_reached_and_used_with_the_keyboard(visit):
     visit.sign_in("anna")
     page = visit.page
@@ -274,9 +295,33 @@ def test_every_page_is_reached_and_used_with_the_keyboard(visit):
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
-    for label in ("Upload", "Account", "Users"):
+    for label in ("Upload", "Statistics", "Rules", "Doctor", "Conformance", "Account", "Users"):
         page.get_by_role("link", name=label, exact=True).focus()
         page.keyboard.press("Enter")
         page.wait_for_url(f"**/{label.lower()}")
         visit.check(label.lower() if label != "Upload" else "upload_empty")
+    assert visit.complaints == []
+
+
+@pytest.mark.usefixtures("administrator")
+def test_the_doctor_examines_the_running_node(visit, node):
+    visit.sign_in("anna").open("/doctor")
+    visit.page.get_by_role("button", name="Examine now").click()
+    visit.page.get_by_text("All checks have ended.").wait_for()
+    findings = visit.page.locator(".findings").inner_text()
+    assert "answered by the node: C-ECHO" in findings
+    assert f"127.0.0.1:{node.settings.web.port} is answered by the node, version" in findings
+    visit.check("doctor_examined")
+    assert visit.complaints == []
+
+
+@pytest.mark.usefixtures("administrator")
+def test_a_file_is_tried_on_the_rules(visit, tmp_path):
+    visit.sign_in("anna").open("/rules")
+    path = write_part10(build_dx(np.full((64, 64), 800, np.uint16)), tmp_path / "a.dcm")
+    visit.page.get_by_label("Drop files here").set_input_files([path])
+    visit.page.get_by_role("button", name="Try").click()
+    visit.page.locator("section.image").wait_for()
+    assert "Analysed: no rule holds" in visit.page.locator("section.image").inner_text()
+    visit.check("rules_tried")
     assert visit.complaints == []

@@ -11,7 +11,7 @@ from stored_rows import build_row
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
-from dicom_node.statistics.charts import draw_decisions
+from dicom_node.statistics.charts import draw_decisions, draw_times
 from dicom_node.statistics.counting import NO_REGION, gather_statistics
 from dicom_node.store import ImageStatistic, Store
 
@@ -98,8 +98,26 @@ def test_a_chart_says_in_words_what_it_shows(store):
     assert sum(counted) == found.total.images
 
 
+def test_the_chart_of_times_is_as_high_as_what_it_says(store, monkeypatch):
+    for number, took_s in enumerate((10, 20, 60)):
+        make(store, monkeypatch, number, at=WEDNESDAY, decision="fracture", region="HAND", took_s=took_s)
+    found = gather_statistics(store, weeks=2, now=WEDNESDAY)
+    root = ET.fromstring(draw_times(found.weeks, title="Time to result"))  # noqa: S314  # our own
+    svg = "{http://www.w3.org/2000/svg}"
+    said = {
+        piece.find(f"{svg}title").text: float(piece.get("height")) for piece in root.iter(f"{svg}rect") if len(piece)
+    }
+    assert list(said) == [
+        "2026-11-23: half of the results within 20.0 s",
+        "2026-11-23: 19 of 20 results within 56.0 s",
+    ]
+    half, rest = said.values()
+    assert rest / half == pytest.approx(36 / 20, abs=0.01)
+
+
 def test_a_chart_of_nothing_is_a_chart():
     assert "<svg" in draw_decisions([], title="Answers")
+    assert "<svg" in draw_times([], title="Time to result")
 
 
 def test_the_command_prints_tables_json_and_charts(tmp_path):
@@ -114,7 +132,12 @@ def test_the_command_prints_tables_json_and_charts(tmp_path):
     shown = run.invoke(app, ["statistics", "--config", str(config), "--charts", str(tmp_path / "charts")])
     assert shown.exit_code == 0, shown.output
     assert "CR_ROOM_1" in shown.output
-    assert sorted(path.name for path in (tmp_path / "charts").iterdir()) == ["regions.svg", "senders.svg", "weeks.svg"]
+    assert sorted(path.name for path in (tmp_path / "charts").iterdir()) == [
+        "regions.svg",
+        "senders.svg",
+        "times.svg",
+        "weeks.svg",
+    ]
     said = json.loads(run.invoke(app, ["statistics", "--config", str(config), "--json", "--weeks", "2"]).output)
     assert said["total"]["images"] == 60
     assert len(said["weeks"]) == 2
