@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
-.PHONY: demo test check format faults chaos load fuzz bench clean
+.PHONY: demo test check format faults chaos load fuzz catalogues bench clean
 
 demo: $(RUNTIME)
 	$(BIN)/dicom-node demo
@@ -57,6 +57,16 @@ load: $(DEVELOPMENT)
 CASES ?= 20000
 fuzz: $(DEVELOPMENT)
 	FUZZ_CASES=$(CASES) $(BIN)/pytest -s tests/fuzz
+
+# Brings the catalogues of dicom_node/languages up to date with the texts of the source.
+LANGUAGES := de fr es uk ja
+TEXTS := say count:1,2 Phrase UndecodableImageError UnsupportedImageError undecodable Cage _say
+catalogues: $(DEVELOPMENT)
+	mkdir -p build
+	$(BIN)/pybabel -q extract --no-default-keywords $(addprefix -k ,$(TEXTS)) --no-wrap --sort-by-file --no-location \
+	  -o build/messages.pot dicom_node inference
+	for language in $(LANGUAGES); do $(BIN)/pybabel -q update --no-wrap --no-fuzzy-matching --ignore-obsolete \
+	  --init-missing -l $$language -i build/messages.pot -o dicom_node/languages/$$language.po || exit 1; done
 
 bench: $(DEVELOPMENT)
 	$(BIN)/python benchmarks/decode.py

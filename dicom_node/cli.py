@@ -14,6 +14,7 @@ import typer
 
 from dicom_node import __version__
 from dicom_node.errors import ConfigurationError, NodeError
+from dicom_node.languages import LanguageCode
 from dicom_node.logs import configure_logging
 from dicom_node.processes import keep_private
 from dicom_node.settings import Settings, load_settings
@@ -97,8 +98,10 @@ def web(config: Config = _CONFIG, verbose: Verbose = False) -> None:
 @app.command(rich_help_panel=TRYING)
 def analyse(
     paths: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders of them.", exists=True)],
+    *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the result objects into this folder.")] = None,
+    language: Annotated[LanguageCode, typer.Option(help="Language of summary, overlays and report.")] = "en",
     bundles: Bundles = None,
     runtime: Runtime = "onnx",
 ) -> None:
@@ -120,7 +123,7 @@ def analyse(
     from dicom_node.operate.offline import analyse_files
 
     configure_logging(logging.WARNING)
-    analyse_files(paths, as_json=json, out=out, bundles=bundles, runtime=runtime)
+    analyse_files(paths, as_json=json, out=out, language=language, bundles=bundles, runtime=runtime)
 
 
 @app.command(rich_help_panel=TRYING)
@@ -210,14 +213,14 @@ def send(
     config: Config = _CONFIG,
 ) -> None:
     """Send a study's results to a destination that was not to get them, such as one configured since."""
-    from dicom_node.encode.sop_classes import list_wanted
+    from dicom_node.encode.sop_classes import list_profiles
     from dicom_node.store import Store
 
     settings = load_settings(config)
-    wanted = list_wanted(settings)
-    if destination not in wanted:
+    profiles = list_profiles(settings)
+    if destination not in profiles:
         _fail(f"no [[destinations]] of {config} has the name {destination!r}")
-    count = Store(settings.database_url).send(study, destination, wanted[destination])
+    count = Store(settings.database_url).send(study, destination, profiles[destination])
     if not count:
         _fail(f"study {study} has no results that {destination} is not to get already; see `dicom-node status`")
     _note_operator(settings, "send", study_instance_uid=study, destination=destination)

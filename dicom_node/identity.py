@@ -15,10 +15,11 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from dicom_node.header import items, texts
+from inference.phrases import Phrase
 
 MANUFACTURER = "dicom-node"
 MANUFACTURER_MODEL_NAME = "Fracture AI node"
-DISCLAIMER = "Research use only. Not for diagnosis."
+DISCLAIMER = Phrase("Research use only. Not for diagnosis.")
 
 _NAMESPACE = uuid.UUID("5f0f4f5e-8c1d-5a53-9f0a-4a3d8a8a5c11")
 _LOW = (1 << 62) - 1

@@ -1,7 +1,7 @@
 """From a revision in the store to its result objects on disk: the line from assemble to encode, in one place."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 
@@ -19,16 +19,18 @@ from dicom_node.encode.results import encode_study
 from dicom_node.encode.sop_classes import list_kinds
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import tolerate
+from dicom_node.languages import ENGLISH, LanguageCode
 from dicom_node.settings import ROUTINE, Action, AnalysisSettings, Encoding, HeaderPolicy, NodeSettings, Rule
 from dicom_node.statistics.recording import measure
-from dicom_node.store import Finding, Store, StoredResult
+from dicom_node.store import Finding, Profile, Store, StoredResult
 from dicom_node.values import ExcludedInstance, ResultKind, ResultObject, ResultReference, Study, StudyAnalysis
+from inference.phrases import Phrase
 
 _DEFAULTS = AnalysisSettings()
 _LOGGER = logging.getLogger(__name__)
 
-UNFORESEEN = "The node could not process this study: an unforeseen fault, which its log describes."
-CRASHED = "The node stopped each time it worked on this study, so its images are not opened again."
+UNFORESEEN = Phrase("The node could not process this study: an unforeseen fault, which its log describes.")
+CRASHED = Phrase("The node stopped each time it worked on this study, so its images are not opened again.")
 
 
 class ResultSets:
@@ -41,19 +43,27 @@ class ResultSets:
         pipeline: RadiographPipeline,
         profiles: Mapping[str, Collection[Encoding]],
         *,
+        languages: Mapping[str, LanguageCode] | None = None,
         policy: HeaderPolicy = HeaderPolicy.TRUST_PIXELS,
         decode: Decode = load_radiograph,
         analysis: AnalysisSettings = _DEFAULTS,
         reject_superseded: bool = False,
         rules: tuple[Rule, ...] = (),
     ) -> None:
-        """`profiles` has the forms of the results that each destination gets, by its name."""
+        """`profiles` has the forms of the results that each destination gets, by its name.
+
+        `languages` has the language of each; where it says none, English.
+        """
         self._node = node
         self._trail = AuditTrail(node.audit_dir, node.ae_title)
         self._store = store
         self._pipeline = pipeline
         self._encodings = frozenset(encoding for wanted in profiles.values() for encoding in wanted)
-        self._kinds = {name: list_kinds(wanted) for name, wanted in profiles.items()}
+        spoken = languages or {}
+        self._profiles = {
+            name: Profile(kinds=list_kinds(wanted), language=spoken.get(name, ENGLISH.code))
+            for name, wanted in profiles.items()
+        }
         self._policy = policy
         self._decode = decode
         self._analysis = analysis
@@ -90,11 +100,24 @@ class ResultSets:
                 said, kept = list_findings(analysis), measure(analysis)
                 self._store.add_results(study_instance_uid, digest, [], said, (), measured=kept)
                 return rule
-            rows, analysis = self._give_up(study, left_out or CRASHED) if cautious else self._answer(study, left_out)
+            profiles = self._choose_profiles(rule)
+            languages = tuple(dict.fromkeys(profile.language for profile in profiles.values()))
+            if cautious:
+                rows, analysis = self._give_up(study, left_out or CRASHED, languages)
+            else:
+                rows, analysis = self._answer(study, left_out, languages)
         said, kept = list_findings(analysis), measure(analysis)
-        destinations = rule.destinations if rule is not None and rule.destinations else [*self._kinds]
-        self._store.add_results(study_instance_uid, digest, rows, said, destinations, wanted=self._kinds, measured=kept)
+        self._store.add_results(study_instance_uid, digest, rows, said, [*profiles], wanted=profiles, measured=kept)
         return None
+
+    def _choose_profiles(self, rule: Rule | None) -> dict[str, Profile]:
+        """Say which destinations get what, by the rule for the study."""
+        if rule is None:
+            return self._profiles
+        chosen = {name: self._profiles[name] for name in rule.destinations or self._profiles}
+        if not rule.language:
+            return chosen
+        return {name: replace(profile, language=rule.language) for name, profile in chosen.items()}
 
     def _choose_rule(self, study: Study) -> Rule | None:
         """Choose the rule for a study; where that fails, it is analysed as if there were none: visibly."""
@@ -112,7 +135,9 @@ class ResultSets:
         self._note(analysis, list_findings(analysis))
         return analysis
 
-    def _answer(self, study: Study, left_out: str) -> tuple[list[StoredResult], StudyAnalysis]:
+    def _answer(
+        self, study: Study, left_out: str, languages: Sequence[LanguageCode]
+    ) -> tuple[list[StoredResult], StudyAnalysis]:
         """Analyse and encode; with `left_out`, the reason, encode a report that says that nothing was analysed."""
         try:
             selection = select_radiographs(study)
@@ -126,18 +151,21 @@ class ResultSets:
                 policy=self._policy,
                 settings=self._analysis,
             )
-            return self._encode(analysis)
+            return self._encode(analysis, languages)
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:  # pydicom's own have no number
                 raise  # a full or broken disk, no process to be had: nothing can be made now, all of it later
             _LOGGER.error("study %s cannot be processed: %s", study.study_instance_uid, describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
-        return self._give_up(study, UNFORESEEN)
+        return self._give_up(study, UNFORESEEN, languages)
 
-    def _encode(self, analysis: StudyAnalysis) -> tuple[list[StoredResult], StudyAnalysis]:
+    def _encode(
+        self, analysis: StudyAnalysis, languages: Sequence[LanguageCode]
+    ) -> tuple[list[StoredResult], StudyAnalysis]:
         objects = encode_study(
             analysis,
             ae_title=self._node.ae_title,
             encodings=self._encodings,
+            languages=languages,
             reject_superseded=self._reject_superseded,
         )
         self._note(analysis, list_findings(analysis))
@@ -155,11 +183,14 @@ class ResultSets:
             images=[{"sop_instance_uid": one.sop_instance_uid, "decision": one.decision} for one in said],
         )
 
-    def _give_up(self, study: Study, reason: str) -> tuple[list[StoredResult], StudyAnalysis]:
+    def _give_up(
+        self, study: Study, reason: str, languages: Sequence[LanguageCode]
+    ) -> tuple[list[StoredResult], StudyAnalysis]:
         """Say of every image that it was not analysed, by nothing but plain values of its header."""
         reduced = reduce_study(study, reason)
         excluded = tuple(ExcludedInstance(instance=one, reason=one.defect) for one in reduced.instances)
-        return self._encode(StudyAnalysis(study=reduced, images=(), excluded=excluded, models=self._pipeline.models))
+        analysis = StudyAnalysis(study=reduced, images=(), excluded=excluded, models=self._pipeline.models)
+        return self._encode(analysis, languages)
 
     def _place(self, study: Study) -> Study:
         """Say which earlier versions a study supersedes, and which it leaves standing."""
@@ -187,12 +218,13 @@ class ResultSets:
             kind=result.kind,
             path=path,
             source_sop_instance_uid=result.source_sop_instance_uid,
+            language=result.language,
         )
 
 
 def describe_exclusion(rule: Rule) -> str:
     """Say by which rule a study is not analysed."""
-    return f"Not analysed by rule {rule.name!r} of this site."
+    return Phrase("Not analysed by rule {rule!r} of this site.", rule=rule.name)
 
 
 def _refer_to(row: StoredResult, version: int) -> ResultReference:
@@ -202,6 +234,7 @@ def _refer_to(row: StoredResult, version: int) -> ResultReference:
         series_instance_uid=row.series_instance_uid,
         version=version,
         source_sop_instance_uid=row.source_sop_instance_uid,
+        language=row.language,
     )
 
 

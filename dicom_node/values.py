@@ -65,6 +65,8 @@ class ResultReference:
     version: int
     source_sop_instance_uid: str = ""
     """The image that it shows; empty for a report, which is about all of them."""
+    language: str = ""
+    """Of its texts; empty for what is in none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +146,10 @@ class ResultKind(StrEnum):
     """Tells archives to show superseded results no longer."""
 
 
+WORDED = frozenset({ResultKind.SUMMARY, ResultKind.SECONDARY_CAPTURE, ResultKind.ENCAPSULATED_PDF})
+"""What is read by people, and made in the language of each destination; the others hold codes and short English."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ResultObject:
     """A result data set, valid and ready to send."""
@@ -153,3 +159,5 @@ class ResultObject:
     """With file meta information; Explicit VR Little Endian."""
     source_sop_instance_uid: str = ""
     """The image that it shows; empty for what is about the study."""
+    language: str = ""
+    """Of its texts; empty for what is in none."""

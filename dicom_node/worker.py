@@ -22,6 +22,7 @@ from dicom_node.audit import AuditTrail, running_application
 from dicom_node.audit.forwarder import forwarding
 from dicom_node.clock import ClockWatch
 from dicom_node.durable import PRIVATE_FILE, remove_partial_files
+from dicom_node.encode.sop_classes import list_profiles
 from dicom_node.errors import describe_unforeseen
 from dicom_node.processes import hold_lock, install_stop_signals
 from dicom_node.query.asking import Asking
@@ -65,6 +66,7 @@ def run_worker(settings: Settings) -> int:
         store,
         pipeline,
         {destination.name: destination.results for destination in settings.destinations},
+        languages={name: profile.language for name, profile in list_profiles(settings).items()},
         policy=settings.models.when_header_disagrees,
         decode=decoder,
         analysis=settings.analysis,

@@ -1,6 +1,7 @@
 """Set text and strips of text for a picture: white on black, black being where the picture shows through."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -8,6 +9,15 @@ import numpy as np
 from inference.types import UInt8Array
 
 WHITE = (255, 255, 255)
+
+
+class SetText(Protocol):
+    """Sets one line on black, capitals `height` pixels high: a tile 1.75 times as high, shape (rows, columns, 3)."""
+
+    def __call__(
+        self, text: str, height: float, colour: tuple[int, int, int] = WHITE, *, bold: bool = False
+    ) -> UInt8Array:
+        """Set it; the baseline is 1.35 times the height from the top."""
 
 
 def set_text(text: str, height: float, colour: tuple[int, int, int] = WHITE, *, bold: bool = False) -> UInt8Array:

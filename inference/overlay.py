@@ -4,25 +4,26 @@ The picture keeps the source's rows and columns: a box lies on the same pixels i
 stands on translucent strips inside the picture; it is set as it will be seen, then squeezed by the pixel aspect ratio.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.lettering import WHITE, set_strip, set_text
+from inference.lettering import WHITE, SetText, set_strip, set_text
+from inference.phrases import Phrase, PlainEnglish, Voice
 from inference.types import Decision, Radiograph, RadiographAnalysis, Roi, UInt8Array
 
-HEADLINES: Mapping[Decision, str] = {
-    Decision.FRACTURE: "Fracture suspected",
-    Decision.NO_FRACTURE: "No fracture found",
-    Decision.UNCERTAIN: "Uncertain",
-    Decision.NOT_ANALYSED: "Not analysed",
+HEADLINES: Mapping[Decision, Phrase] = {
+    Decision.FRACTURE: Phrase("Fracture suspected"),
+    Decision.NO_FRACTURE: Phrase("No fracture found"),
+    Decision.UNCERTAIN: Phrase("Uncertain"),
+    Decision.NOT_ANALYSED: Phrase("Not analysed"),
 }
 """The words for each decision, the same in every result."""
 
-HEATMAP_WITHHELD = "Heat map withheld"
+HEATMAP_WITHHELD = Phrase("Heat map withheld")
 
 _COLD = 0.30
 """Heat up to which the radiograph stays as it is."""
@@ -32,7 +33,11 @@ _MARK = (90, 225, 255)
 _HALO = (0, 0, 0)
 _HEADLINE_COLOURS = {Decision.FRACTURE: (255, 150, 40), Decision.UNCERTAIN: (255, 225, 90)}
 
+_PLAIN_ENGLISH = PlainEnglish()
+
 Point = NDArray[np.float64]
+Rows = Sequence[Sequence[UInt8Array]]
+"""Of a strip: tiles of text, a left and a right one."""
 
 
 def format_probability(probability: float) -> str:
@@ -51,8 +56,11 @@ def describe_boxes(analysis: RadiographAnalysis) -> str:
     """Say what the boxes' lines mean; empty where there is no box."""
     if not analysis.rois or analysis.fracture is None:
         return ""
-    line = "Solid" if analysis.decision is Decision.FRACTURE else "Dashed"
-    return f"{line} box: {describe_operating_point(analysis) or HEADLINES[analysis.decision].lower()}"
+    if analysis.decision is Decision.FRACTURE:
+        return Phrase("Solid box: the specific operating point is reached")
+    if describe_operating_point(analysis):
+        return Phrase("Dashed box: only the sensitive operating point is reached")
+    return Phrase("Dashed box: uncertain")
 
 
 def describe_operating_point(analysis: RadiographAnalysis) -> str:
@@ -70,20 +78,34 @@ def render_original(radiograph: Radiograph) -> UInt8Array:
     return np.asarray(cv2.convertScaleAbs(radiograph.pixels, alpha=255), np.uint8)
 
 
-def render_overlay(radiograph: Radiograph, analysis: RadiographAnalysis, *, disclaimer: str) -> UInt8Array:
+def render_overlay(
+    radiograph: Radiograph,
+    analysis: RadiographAnalysis,
+    *,
+    disclaimer: str,
+    voice: Voice = _PLAIN_ENGLISH,
+    set_text: SetText = set_text,
+) -> UInt8Array:
     """Render heat map, boxes, arrow and legend over the radiograph: shape (rows, columns, 3), RGB, 0 to 255.
 
     Colours lie only where the heat is above 0.3. Boxes are solid when the decision is `fracture`, which wants the
     specific operating point, dashed otherwise; the legend says which.
     The arrow's tip stops just before the strongest activation, so that the pixels there stay visible; where no fracture
-    was found there is no arrow, for it would point at one.
+    was found there is no arrow, for it would point at one. The legend is said by `voice` and set by `set_text`.
     """
     grey = render_original(radiograph)
     picture = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
     if analysis.heatmap is not None:
         _blend_heat(picture, grey, np.asarray(cv2.convertScaleAbs(analysis.heatmap, alpha=255), np.uint8))
     size = _measure(grey.shape, radiograph.pixel_aspect)
-    strips = _place_strips(radiograph, analysis, disclaimer, size)
+    text_height = max(8.0, 0.0155 * size)
+    answer = _build_answer(analysis, text_height, voice, set_text)
+    strips = _place_strips(
+        radiograph,
+        analysis.rois,
+        (answer, [_build_provenance(analysis, disclaimer, text_height, set_text)]),
+        text_height,
+    )
     for roi in analysis.rois:
         _draw_box(picture, roi, size, dashed=analysis.decision is not Decision.FRACTURE)
     if analysis.heatmap_peak is not None and analysis.decision is not Decision.NO_FRACTURE:
@@ -184,59 +206,62 @@ def _draw_arrow(picture: UInt8Array, outline: Point, size: float) -> None:
 
 
 def _place_strips(
-    radiograph: Radiograph, analysis: RadiographAnalysis, disclaimer: str, size: float
+    radiograph: Radiograph, rois: Sequence[Roi], legend: tuple[Rows, Rows], text_height: float
 ) -> tuple[UInt8Array, UInt8Array]:
     """Set the legend into a strip at the top and one at the bottom, moved together where a box lies under one of them.
 
     Each has shape (height, columns, 3), black where the radiograph shows through; a height may be 0.
     """
-    text_height = max(8.0, 0.0155 * size)
-    answer, provenance = _build_legend(analysis, disclaimer, text_height)
-    aspect = radiograph.pixel_aspect
-    top, bottom = (set_strip(rows, radiograph.columns, text_height, aspect) for rows in (answer, provenance))
+    top, bottom = (set_strip(rows, radiograph.columns, text_height, radiograph.pixel_aspect) for rows in legend)
     together = len(top) + len(bottom)
-    under_top = any(roi.y < len(top) for roi in analysis.rois)
-    under_bottom = any(roi.y + roi.height > radiograph.rows - len(bottom) for roi in analysis.rois)
+    under_top = any(roi.y < len(top) for roi in rois)
+    under_bottom = any(roi.y + roi.height > radiograph.rows - len(bottom) for roi in rois)
     none = top[:0]
-    if under_top and all(roi.y + roi.height <= radiograph.rows - together for roi in analysis.rois):
+    if under_top and all(roi.y + roi.height <= radiograph.rows - together for roi in rois):
         return none, np.concatenate([top, bottom])
-    if under_bottom and all(roi.y >= together for roi in analysis.rois):
+    if under_bottom and all(roi.y >= together for roi in rois):
         return np.concatenate([top, bottom]), none
     return top[: radiograph.rows // 2], bottom[: radiograph.rows // 2]
 
 
-def _build_legend(
-    analysis: RadiographAnalysis, disclaimer: str, height: float
-) -> tuple[list[list[UInt8Array]], list[list[UInt8Array]]]:
-    """Build the tiles of both strips, in rows of a left and a right tile: the answer, and where it comes from."""
-    headline = set_text(
-        HEADLINES[analysis.decision], height * 1.25, _HEADLINE_COLOURS.get(analysis.decision, WHITE), bold=True
-    )
-    answer = [[headline]]
+def _build_answer(analysis: RadiographAnalysis, height: float, voice: Voice, set_text: SetText) -> Rows:
+    """Build the tiles of what was found, in rows of a left and a right tile."""
+    colour = _HEADLINE_COLOURS.get(analysis.decision, WHITE)
+    answer = [[set_text(voice.say(HEADLINES[analysis.decision]), height * 1.25, colour, bold=True)]]
     if analysis.fracture is not None:
-        probability = format_probability(analysis.fracture.probability)
-        answer[0].append(set_text(f"Fracture probability {probability}", height))
+        probability = voice.number(format_probability(analysis.fracture.probability))
+        answer[0].append(set_text(voice.say("Fracture probability {probability}", probability=probability), height))
     if (named := analysis.fracture_type) is not None:
-        most_probable = f"Fracture type: {format_label(named.label)} {format_probability(named.confidence)}"
-        answer.append([set_text(most_probable, height)])
+        kind, confidence = voice.say(format_label(named.label)), voice.number(format_probability(named.confidence))
+        said = voice.say("Fracture type: {kind} {confidence}", kind=kind, confidence=confidence)
+        answer.append([set_text(said, height)])
     if boxes := describe_boxes(analysis):
-        answer.append([set_text(boxes, height)])
-    if analysis.region is not None:
-        region = f"Region: {format_label(analysis.region.region)} {format_probability(analysis.region.confidence)}"
-        answer.append([set_text(region, height)])
-    heat = set_text(HEATMAP_WITHHELD, height) if analysis.heatmap is None else _set_scale(height)
+        answer.append([set_text(voice.say(boxes), height)])
+    if (seen := analysis.region) is not None:
+        region, confidence = voice.say(format_label(seen.region)), voice.number(format_probability(seen.confidence))
+        said = voice.say("Region: {region} {confidence}", region=region, confidence=confidence)
+        answer.append([set_text(said, height)])
+    withheld = analysis.heatmap is None
+    heat = set_text(voice.say(HEATMAP_WITHHELD), height) if withheld else _set_scale(height, voice, set_text)
     if len(answer) > 1:
         answer[-1].append(heat)
     else:
         answer.append([heat])
+    return answer
+
+
+def _build_provenance(
+    analysis: RadiographAnalysis, disclaimer: str, height: float, set_text: SetText
+) -> list[UInt8Array]:
+    """Build the tiles of where it comes from."""
     models = ", ".join(f"{model.name} {model.version}" for model in analysis.models)
-    return answer, [[set_text(disclaimer, height, bold=True), *([set_text(models, height)] if models else [])]]
+    return [set_text(disclaimer, height, bold=True), *([set_text(models, height)] if models else [])]
 
 
-def _set_scale(height: float) -> UInt8Array:
+def _set_scale(height: float, voice: Voice, set_text: SetText) -> UInt8Array:
     """Set the colour scale of the heat map, shown as it lies on mid-grey, between the words `low` and `high`."""
-    low, high = set_text("Activation: low ", height), set_text(" high", height)
+    low, high = (set_text(said, height) for said in (voice.say("Activation: low"), voice.say("high")))
     heat = np.linspace(255 * _COLD, 255, round(height * 7)).astype(np.uint16)
-    bar = np.zeros((len(low), len(heat), 3), np.uint8)
+    bar, gap = np.zeros((len(low), len(heat), 3), np.uint8), np.zeros((len(low), round(height * 0.6), 3), np.uint8)
     bar[round(height * 0.35) : round(height * 1.35)] = _HEAT_TABLE[heat << 8 | 170]
-    return np.concatenate([low, bar, high], axis=1)
+    return np.concatenate([low, gap, bar, gap, high], axis=1)

@@ -10,6 +10,7 @@ from inference.bundle import SCOPE, Answer, load_bundles
 from inference.errors import BundleError
 from inference.grad_cam import find_peak, spread_over_source
 from inference.model import Look, Model
+from inference.phrases import Phrase
 from inference.quality import measure_quality
 from inference.roi import find_rois
 from inference.scope import Scope
@@ -104,11 +105,11 @@ class Pipeline:
         distance = self._scope.distance(look.embedding)
         found = RadiographAnalysis(decision=Decision.NOT_ANALYSED, models=spoke, scope_distance=distance)
         if objection := self._objection(look, seen, distance, told=region is not None):
-            return replace(found, reason=f"outside scope: {objection}")
+            return replace(found, reason=Phrase("outside scope: {objection}", objection=objection))
         found = replace(found, region=seen, flags=_doubts(seen))
         region = region or seen.region
         if region not in self._serving:
-            return replace(found, reason=f"no validated model for region {region}")
+            return replace(found, reason=Phrase("no validated model for region {region}", region=region))
         return self._look_for_fracture(radiograph, region, found)
 
     def name_region(self, radiograph: Radiograph) -> RegionPrediction:
@@ -137,9 +138,16 @@ class Pipeline:
         assert table is not None  # noqa: S101 - the manifest of a region bundle always has its table
         limit = table.scope_threshold
         if not distance <= limit:  # so that a distance that is no number refuses too
-            return f"{self._scope.explain(look.embedding)} (distance {distance:.2f}, limit {limit:.2f})"
+            said = self._scope.explain(look.embedding)
+            return Phrase(
+                "{said} (distance {distance:.2f}, limit {limit:.2f})", said=said, distance=distance, limit=limit
+            )
         if not told and seen.confidence < table.least_confidence:
-            return f"no region recognised (at best {seen.region} with a confidence of {seen.confidence:.0%})"
+            return Phrase(
+                "no region recognised (at best {region} with a confidence of {confidence:.0%})",
+                region=seen.region,
+                confidence=seen.confidence,
+            )
         return ""
 
     def _name_region(self, look: Look) -> RegionPrediction:
@@ -185,7 +193,9 @@ def _add_heat(analysis: RadiographAnalysis, heatmap: Float32Array, objection: st
         return replace(analysis, heatmap=heatmap, rois=rois, heatmap_peak=find_peak(heatmap))
     if analysis.decision is Decision.NO_FRACTURE:
         return replace(analysis, heatmap=np.zeros_like(heatmap))
-    return replace(analysis, flags=(*analysis.flags, f"The heat map is withheld: {objection}."))
+    return replace(
+        analysis, flags=(*analysis.flags, Phrase("The heat map is withheld: {objection}.", objection=objection))
+    )
 
 
 def _name_type(model: Model, radiograph: Radiograph) -> TypePrediction:
@@ -199,4 +209,9 @@ def _name_type(model: Model, radiograph: Radiograph) -> TypePrediction:
 def _doubts(region: RegionPrediction) -> tuple[str, ...]:
     if not region.in_doubt:
         return ()
-    return (f"The region is in doubt: {region.region} with a confidence of {region.confidence:.0%}.",)
+    said = Phrase(
+        "The region is in doubt: {region} with a confidence of {confidence:.0%}.",
+        region=region.region,
+        confidence=region.confidence,
+    )
+    return (said,)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.errors import UnsupportedImageError
+from inference.phrases import Phrase
 from inference.types import Float32Array, Radiograph
 
 SMALLEST_SIDE = 64
@@ -83,14 +84,25 @@ def check_supported(radiograph: Radiograph) -> None:
     """Raise UnsupportedImageError unless the pixels are a finite two-dimensional image of a usable size."""
     pixels = radiograph.pixels
     if pixels.ndim != 2:
-        raise UnsupportedImageError(f"a radiograph has two dimensions, this image has {pixels.ndim}")
+        raise UnsupportedImageError(
+            Phrase("a radiograph has two dimensions, this image has {number}", number=pixels.ndim)
+        )
     if min(pixels.shape) < SMALLEST_SIDE:
         rows, columns = pixels.shape
-        raise UnsupportedImageError(f"{rows} x {columns} pixels: a side has fewer than {SMALLEST_SIDE}")
+        raise UnsupportedImageError(
+            Phrase(
+                "{rows} x {columns} pixels: a side has fewer than {least}",
+                rows=rows,
+                columns=columns,
+                least=SMALLEST_SIDE,
+            )
+        )
     if not np.isfinite(pixels).all():
         raise UnsupportedImageError("some pixels are not finite numbers")
     if not (np.isfinite(radiograph.pixel_aspect) and radiograph.pixel_aspect > 0):
-        raise UnsupportedImageError(f"pixel aspect ratio {radiograph.pixel_aspect} is not a positive number")
+        raise UnsupportedImageError(
+            Phrase("pixel aspect ratio {ratio} is not a positive number", ratio=radiograph.pixel_aspect)
+        )
 
 
 def prepare(radiograph: Radiograph, preprocessing: Preprocessing) -> tuple[Float32Array, Letterbox]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from inference.bundle import QualityLimits
 from inference.limb import find_limb
+from inference.phrases import Phrase
 from inference.types import Float32Array, Radiograph
 
 _BLUR = 0.05
@@ -31,11 +32,11 @@ class Quality:
     def objection(self, limits: QualityLimits) -> str:
         """Return why the map should not be shown, as half a sentence; empty for a good one."""
         if self.flatness > limits.flatness:
-            return "no place in it stands out"
+            return Phrase("no place in it stands out")
         if self.inside < limits.inside:
-            return f"only {self.inside:.0%} of the heat lies on the limb"
+            return Phrase("only {inside:.0%} of the heat lies on the limb", inside=self.inside)
         if self.agreement is not None and self.agreement < limits.agreement:
-            return "that of the mirror image shows another place"
+            return Phrase("that of the mirror image shows another place")
         return ""
 
 

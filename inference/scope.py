@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from inference.errors import BundleError
+from inference.phrases import Phrase
 from inference.types import Float32Array
 
 SHRINKAGE = 0.1
@@ -69,8 +70,9 @@ class Scope:
         """Return in words what speaks most against a radiograph, to follow `it is`."""
         row = embedding[np.newaxis]
         if self.kinds and self.likeness(row)[0] / self.limits[1] >= self.strangeness(row)[0] / self.limits[0]:
-            return f"more like {self.kinds[int(self._likenesses(row)[0].argmax())]} than like a limb"
-        return "not like the limb radiographs the models know"
+            kind = Phrase(self.kinds[int(self._likenesses(row)[0].argmax())])
+            return Phrase("more like {kind} than like a limb", kind=kind)
+        return Phrase("not like the limb radiographs the models know")
 
     def _likenesses(self, embeddings: Float32Array) -> Float32Array:
         """Return the likeness to every kind, shape (samples, kinds)."""

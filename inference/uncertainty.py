@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from inference.bundle import Answer
+from inference.phrases import Phrase
 from inference.types import Decision, Float32Array
 
 
@@ -37,14 +38,16 @@ def explain_doubt(probability: float, answer: Answer) -> str:
     """Return why the decision is `uncertain`; empty where it is not."""
     by_points = _decide_by_points(probability, answer)
     if by_points is Decision.UNCERTAIN:
-        return "between the sensitive and the specific operating point"
+        return Phrase("between the sensitive and the specific operating point")
     left = predict_set(probability, answer)
     if left in {None, frozenset({by_points})}:
         return ""
-    said = f"conformal prediction with a coverage of {answer.coverage:.0%}"
+    said = Phrase("conformal prediction with a coverage of {coverage:.0%}", coverage=answer.coverage)
     if len(left) > 1:
-        return f"{said} rules out neither answer"
-    return f"{said} leaves only the other answer" if left else f"{said} rules out both answers"
+        return Phrase("{method} rules out neither answer", method=said)
+    if left:
+        return Phrase("{method} leaves only the other answer", method=said)
+    return Phrase("{method} rules out both answers", method=said)
 
 
 def predict_set(probability: float, answer: Answer) -> frozenset[Decision] | None:
@@ -63,8 +66,11 @@ def compare_views(logits: Float32Array, answer: Answer) -> str:
     probabilities = [calibrate(float(logit), answer) for logit in logits]
     if min(probabilities) >= answer.sensitive or max(probabilities) < answer.specific:
         return ""
-    said = " and ".join(f"{probability:.2f}" for probability in probabilities)
-    return f"The radiograph and its mirror image are answered oppositely: probabilities {said}."
+    return Phrase(
+        "The radiograph and its mirror image are answered oppositely: probabilities {first:.2f} and {last:.2f}.",
+        first=probabilities[0],
+        last=probabilities[-1],
+    )
 
 
 def _decide_by_points(probability: float, answer: Answer) -> Decision:

@@ -25,9 +25,10 @@ from dicom_node.errors import StudyError, describe_unforeseen
 from dicom_node.settings import AnalysisSettings, HeaderPolicy
 from dicom_node.values import AnalysedInstance, Instance, Selection, Study, StudyAnalysis
 from inference.errors import UnsupportedImageError
+from inference.phrases import Phrase
 from inference.types import Decision, ModelIdentity, Radiograph, RadiographAnalysis
 
-LEFT_ALONE = (
+LEFT_ALONE = Phrase(
     "Not opened: other images of this study have crashed the processes that work on them, or kept them longer than "
     "their limits, too often."
 )
@@ -92,7 +93,7 @@ def analyse_instance(
     try:
         radiograph = patience.insist(lambda: decode(instance.path))
     except StudyError as error:
-        reason = f"The image could not be decoded: {error}."
+        reason = Phrase("The image could not be decoded: {why}.", why=_say(error))
         return AnalysedInstance(instance=instance, radiograph=None, analysis=_not_analysed(reason))
     analysis = analyse_by_policy(
         instance.header, policy, lambda region: _analyse(radiograph, pipeline, region, patience)
@@ -107,17 +108,17 @@ def _analyse(
     try:
         analysis = patience.insist(lambda: pipeline.analyse(radiograph, region=region))
     except UnsupportedImageError as error:
-        return _not_analysed(f"The models do not accept the image: {error}.")
+        return _not_analysed(Phrase("The models do not accept the image: {why}.", why=_say(error)))
     except StudyError as error:
-        return _not_analysed(f"The models could not analyse the image: {error}.")
+        return _not_analysed(Phrase("The models could not analyse the image: {why}.", why=_say(error)))
     except ChildProcessError:
         raise  # no fault of the image: it is analysed when the process can be started again
     except Exception as error:  # noqa: BLE001 - one image must not lose the study; the answer says it, the log says where
         _LOGGER.error("the models failed on an image: %s", describe_unforeseen(error))  # noqa: TRY400 - no texts of exceptions in logs
-        return _not_analysed(f"The models failed on the image ({type(error).__name__}).")
+        return _not_analysed(Phrase("The models failed on the image ({kind}).", kind=type(error).__name__))
     if not _makes_sense(analysis):
         _LOGGER.error("the models gave what is no probability, such as NaN")
-        return _not_analysed("The models gave no usable answer: a probability that is none.")
+        return _not_analysed(Phrase("The models gave no usable answer: a probability that is none."))
     return analysis
 
 
@@ -131,13 +132,19 @@ def _makes_sense(analysis: RadiographAnalysis) -> bool:
     return all(0 <= share <= 1 for share in shares) and isfinite(heat)
 
 
+def _say(error: Exception) -> Phrase:
+    """Return what an exception says, so that it can be said in other languages too."""
+    (said,) = error.args or ("",)
+    return said if isinstance(said, Phrase) else Phrase(str(said))
+
+
 def _not_analysed(reason: str) -> RadiographAnalysis:
     return RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=reason)
 
 
 def _header_flags(header: Dataset) -> tuple[str, ...]:
     """List where the header contradicts itself, and what it says of the image that the answer is to be read with."""
-    grey = "The header contradicts itself about black and white: this may be the negative of the image."
+    grey = Phrase("The header contradicts itself about black and white: this may be the negative of the image.")
     remarks = (
         describe_laterality_conflict(header),
         grey if contradicts_itself(header) else None,

@@ -18,6 +18,7 @@ from typing import Any
 from dicom_node.analyse.caged import MESSAGE_BYTES
 from dicom_node.analyse.shared_memory import SharedMemory, load_guarded
 from dicom_node.errors import CageError, StudyError
+from inference.phrases import Phrase
 
 _START_S = 300
 """A child that has not prepared itself by then never will: models of TensorFlow on a busy machine take a minute."""
@@ -112,7 +113,7 @@ class Cage:
 
     def _make_ready(self) -> None:
         if self._child is not None and self._child.process.poll() is not None:
-            _LOGGER.warning("%s %s while it had nothing to do", self._name, self._discard())
+            _LOGGER.warning("%s while it had nothing to do", self._discard())
         if self._child is None:
             self._spawn()
         if self._ready:
@@ -133,21 +134,27 @@ class Cage:
     def _receive(self, limit_s: float) -> tuple[str, Any]:
         """Return the child's answer; CageError where it is lost instead."""
         assert self._child is not None  # noqa: S101 - its callers have seen to that
-        said = ""
+        said = Phrase("")
         try:
             outcome, payload = self._child.receive(limit_s)
             if outcome != "memory":
                 return outcome, payload
             # Nobody knows what it still holds: neither another try nor the next image should have to do without.
-            said = f"needed more than {self._memory_mb:g} MB of memory" if self._memory_mb else "ran out of memory"
+            if self._memory_mb:
+                said = self._say("{what} needed more than {memory:g} MB of memory", memory=float(self._memory_mb))
+            else:
+                said = self._say("{what} ran out of memory")
         except TimeoutError:
-            said = f"took longer than {limit_s:g} s"
+            said = self._say("{what} took longer than {limit:g} s", limit=float(limit_s))
         except OSError:
             pass
         except Exception:  # noqa: BLE001 - bytes that a child sent whose memory is no longer its own: as good as a crash
-            said = "answered with what is no answer"
+            said = self._say("{what} answered with what is no answer")
         ended = self._discard(expected=not said)
-        raise CageError(f"{self._name} {said or ended}")
+        raise CageError(said or ended)
+
+    def _say(self, text: str, /, **values: Any) -> Phrase:
+        return Phrase(text, what=Phrase(self._name), **values)
 
     def _settle(self, outcome: str, payload: Any) -> Any:
         match outcome, payload:
@@ -157,16 +164,24 @@ class Cage:
                 raise payload
             case "failed", (str(kind), str(where)):
                 _LOGGER.error("%s failed: %s", self._name, where)
-                raise StudyError(f"{self._name} failed ({kind})")
+                raise StudyError(self._say("{what} failed ({kind})", kind=kind))
             case _:
-                raise CageError(f"{self._name} answered with what is no answer")
+                raise CageError(self._say("{what} answered with what is no answer"))
 
-    def _discard(self, *, expected: bool = False) -> str:
+    def _discard(self, *, expected: bool = False) -> Phrase:
         """End the child, or (expected) let it end by itself, and return how it ended, in words."""
         if self._child is None:
-            return ""
+            return Phrase("")
         child, self._child, self._ready = self._child, None, False
-        return _describe_end(child.end(patience_s=_LAST_WORDS_S if expected else 0))
+        return self._describe_end(child.end(patience_s=_LAST_WORDS_S if expected else 0))
+
+    def _describe_end(self, code: int) -> Phrase:
+        if code == -signal.SIGKILL:
+            return self._say("{what} was killed, as a system does that runs out of memory (SIGKILL)")
+        if code >= 0:
+            return self._say("{what} ended with code {code}", code=code)
+        name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
+        return self._say("{what} crashed ({name})", name=name)
 
 
 class _Child:
@@ -213,12 +228,3 @@ class _Child:
             self.process.wait(patience_s)
         self.process.kill()
         return self.process.wait()
-
-
-def _describe_end(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "was killed, as a system does that runs out of memory (SIGKILL)"
-    if code >= 0:
-        return f"ended with code {code}"
-    name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
-    return f"crashed ({name})"

@@ -5,7 +5,7 @@ cannot be seen in them. What can be checked is whether the header contradicts it
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from pydicom import Dataset
@@ -13,6 +13,7 @@ from pydicom import Dataset
 from dicom_node.body_part import contradicts, name_region, name_several
 from dicom_node.header import code, items, texts
 from dicom_node.settings import HeaderPolicy
+from inference.phrases import Phrase
 from inference.types import Decision, RadiographAnalysis, Task
 
 _SIDES = {"L": "left", "R": "right"}
@@ -30,7 +31,7 @@ def analyse_by_policy(
     seen = analysis.region
     body_part = contradicts(header, seen.region) if seen else None
     if seen and body_part:
-        said = f"The header says {body_part}, but the image looks like {seen.region}"
+        said = {"said": body_part, "seen": seen.region}
         return _settle(analysis, said, policy, name_region(header), analyse)
     region = name_region(header)
     in_doubt = seen is None or (seen.in_doubt and seen.region != region)
@@ -39,24 +40,40 @@ def analyse_by_policy(
     told = analyse(region)
     if told.region is None:  # outside scope, whatever the region
         return told
-    return _flag(told, f"The image does not show the region beyond doubt: taken as {region}, as the header says.")
+    doubtful = Phrase(
+        "The image does not show the region beyond doubt: taken as {region}, as the header says.", region=region
+    )
+    return _flag(told, doubtful)
 
 
 def _settle(
     analysis: RadiographAnalysis,
-    said: str,
+    said: Mapping[str, str],
     policy: HeaderPolicy,
     region: str | None,
     analyse: Callable[[str | None], RadiographAnalysis],
 ) -> RadiographAnalysis:
-    """Settle a disagreement, which `said` puts into words; `region` is the one that the header names, if it is one."""
+    """Settle a disagreement of what is said and what is seen; `region` is the one of the header, if it names one."""
     if policy is HeaderPolicy.ABSTAIN:
-        return _abstain(analysis, f"{said}: not analysed, as configured")
+        return _abstain(
+            analysis,
+            Phrase("The header says {said}, but the image looks like {seen}: not analysed, as configured", **said),
+        )
     if policy is HeaderPolicy.TRUST_PIXELS:
-        return _flag(analysis, f"{said}.")
+        return _flag(analysis, Phrase("The header says {said}, but the image looks like {seen}.", **said))
     if region is None:
-        return _abstain(analysis, f"{said}: not analysed, for the header is trusted but names no single region")
-    return _flag(analyse(region), f"{said}: taken as {region}, for the header is trusted.")
+        unnamed = Phrase(
+            "The header says {said}, but the image looks like {seen}: not analysed, for the header is trusted but names"
+            " no single region",
+            **said,
+        )
+        return _abstain(analysis, unnamed)
+    taken = Phrase(
+        "The header says {said}, but the image looks like {seen}: taken as {region}, for the header is trusted.",
+        region=region,
+        **said,
+    )
+    return _flag(analyse(region), taken)
 
 
 def _flag(analysis: RadiographAnalysis, remark: str) -> RadiographAnalysis:
@@ -83,7 +100,7 @@ def describe_laterality_conflict(header: Dataset) -> str | None:
     if len(set(named.values())) < 2:
         return None
     listed = ", ".join(f"{side} in {where}" for where, side in named.items())
-    return f"The header contradicts itself about the side: {listed}. The pixels do not tell it."
+    return Phrase("The header contradicts itself about the side: {listed}. The pixels do not tell it.", listed=listed)
 
 
 def describe_several_parts(header: Dataset) -> str | None:
@@ -95,7 +112,9 @@ def describe_several_parts(header: Dataset) -> str | None:
     shown = [", ".join(name_several(header))]
     shown += ["both sides"] if any(side == "B" for _, side in _coded_sides(header)) else []
     said = " and ".join(filter(None, shown))
-    return f"The header says that the image shows {said}: the answer is one for the whole image." if said else None
+    if not said:
+        return None
+    return Phrase("The header says that the image shows {said}: the answer is one for the whole image.", said=said)
 
 
 def describe_burned_in_annotation(header: Dataset) -> str | None:
@@ -105,7 +124,7 @@ def describe_burned_in_annotation(header: Dataset) -> str | None:
     """
     if code(header, "BurnedInAnnotation") != "YES":
         return None
-    return "The header says that annotation is burned into the image: a hot area on it is no finding."
+    return Phrase("The header says that annotation is burned into the image: a hot area on it is no finding.")
 
 
 def _name_sides(header: Dataset) -> Iterator[tuple[str, str]]:

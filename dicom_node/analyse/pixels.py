@@ -34,6 +34,7 @@ from dicom_node.analyse.geometry import pixel_aspect, spacing_mm
 from dicom_node.analyse.grayscale import display_table
 from dicom_node.errors import UndecodableImageError
 from dicom_node.header import code, number
+from inference.phrases import Phrase
 from inference.types import Float32Array, Radiograph
 
 _DECODER = {
@@ -108,7 +109,7 @@ def undecodable(what: str) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - each of them means the same: this image has no picture
         if any(isinstance(cause, MemoryError) for cause in _causes(error)):
             raise MemoryError from None
-        raise UndecodableImageError(f"{what} ({type(error).__name__})") from None
+        raise UndecodableImageError(Phrase("{what} ({kind})", what=Phrase(what), kind=type(error).__name__)) from None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -131,7 +132,7 @@ def _check_frame(ds: Dataset) -> None:
     if ds.Rows < 1 or ds.Columns < 1:
         raise UndecodableImageError("it has no rows or no columns")
     if ds.Rows * ds.Columns > MAX_PIXELS:
-        raise UndecodableImageError(f"it has more than {MAX_PIXELS // 1_000_000} million pixels")
+        raise UndecodableImageError(Phrase("it has more than {number} million pixels", number=MAX_PIXELS // 1_000_000))
     if ds.BitsAllocated not in {1, 8, 16, 32} or not 1 <= ds.BitsStored <= ds.BitsAllocated:
         raise UndecodableImageError("its bits allocated and bits stored are not those of an image")
     samples = 3 if code(ds, "PhotometricInterpretation") in _COLOURS - {"PALETTE COLOR"} else 1

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dicom_node.analyse.codestream import MAX_PIXELS
 from dicom_node.errors import UndecodableImageError
-from inference import errors, types
+from inference import errors, phrases, types
 
 _BYTES = 4 * MAX_PIXELS + 16_000_000
 """The largest picture, and what is said about it. Memory is taken only where something was written."""
@@ -42,6 +42,7 @@ _CLASSES: dict[tuple[str, str], Any] = {
         types.Task,
         errors.BundleError,
         errors.UnsupportedImageError,
+        phrases.build_phrase,
         UndecodableImageError,
     )
 }

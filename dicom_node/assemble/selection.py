@@ -20,6 +20,7 @@ from dicom_node.header import code, identifier, number, texts
 from dicom_node.identity import is_own_result
 from dicom_node.secondary_capture import GREY_CLASSES, is_multi_frame, is_secondary, says_digitised
 from dicom_node.values import ExcludedInstance, Instance, Selection, Study
+from inference.phrases import Phrase
 
 Rule = Callable[[Dataset], str | None]
 """Returns the reason to leave an instance out, one sentence without patient data; None when it has none."""
@@ -32,13 +33,13 @@ _MAMMOGRAMS = frozenset(
 
 def own_result(header: Dataset) -> str | None:
     """Leave out what this software made."""
-    return "It is a result of this node." if is_own_result(header) else None
+    return Phrase("It is a result of this node.") if is_own_result(header) else None
 
 
 def mammogram(header: Dataset) -> str | None:
     """Leave out mammograms, whatever SOP class carries them."""
     if _sop_class(header) in _MAMMOGRAMS or code(header, "Modality") == "MG":
-        return "It is a mammogram, which is outside the scope of the models."
+        return Phrase("It is a mammogram, which is outside the scope of the models.")
     return None
 
 
@@ -48,7 +49,7 @@ def for_processing(header: Dataset) -> str | None:
         _sop_class(header) == DigitalXRayImageStorageForProcessing
         or code(header, "PresentationIntentType") == "FOR PROCESSING"
     ):
-        return "It is For Processing: raw detector data, not the picture that is read."
+        return Phrase("It is For Processing: raw detector data, not the picture that is read.")
     return None
 
 
@@ -57,46 +58,49 @@ def not_a_radiograph(header: Dataset) -> str | None:
     sop_class = _sop_class(header)
     if sop_class in RADIOGRAPHS:
         return None
-    what = f": it is of the class {sop_class.name}" if sop_class.name != sop_class else ""
-    return f"It is not a radiograph{what}."
+    if sop_class.name == sop_class:
+        return Phrase("It is not a radiograph.")
+    return Phrase("It is not a radiograph: it is of the class {name}.", name=sop_class.name)
 
 
 def not_a_digitised_film(header: Dataset) -> str | None:
     """Leave out Secondary Captures unless they say that they are radiographs in grey."""
     if _sop_class(header) not in GREY_CLASSES or says_digitised(header):
         return None
-    return "It is a Secondary Capture that does not say it is a digitised radiograph."
+    return Phrase("It is a Secondary Capture that does not say it is a digitised radiograph.")
 
 
 def localiser(header: Dataset) -> str | None:
     """Leave out localisers (PS3.3 C.7.6.1.1.2, value 3)."""
-    return "It is a localiser." if "LOCALIZER" in _image_type(header)[2:] else None
+    return Phrase("It is a localiser.") if "LOCALIZER" in _image_type(header)[2:] else None
 
 
 def secondary(header: Dataset) -> str | None:
     """Leave out images made from others after the examination."""
-    return "It is a secondary image, made from another one." if is_secondary(header) else None
+    return Phrase("It is a secondary image, made from another one.") if is_secondary(header) else None
 
 
 def multi_frame(header: Dataset) -> str | None:
     """Leave out sequences of frames."""
-    return "It has more than one frame." if is_multi_frame(header) else None
+    return Phrase("It has more than one frame.") if is_multi_frame(header) else None
 
 
 def no_image(header: Dataset) -> str | None:
     """Leave out what has no rows or columns."""
-    return None if number(header, "Rows") and number(header, "Columns") else "It has no image."
+    return None if number(header, "Rows") and number(header, "Columns") else Phrase("It has no image.")
 
 
 def dental(header: Dataset) -> str | None:
     """Leave out intra-oral and panoramic radiographs."""
-    return "It is a dental radiograph." if code(header, "Modality") in {"IO", "PX"} else None
+    return Phrase("It is a dental radiograph.") if code(header, "Modality") in {"IO", "PX"} else None
 
 
 def outside_the_limbs(header: Dataset) -> str | None:
     """Leave out what the header calls a chest, a skull, a spine, …; an empty or unknown body part is analysed."""
     body_part = outside_scope(header)
-    return f"It is outside the scope of the models: the header says {body_part}." if body_part else None
+    if body_part is None:
+        return None
+    return Phrase("It is outside the scope of the models: the header says {body_part}.", body_part=body_part)
 
 
 RULES: tuple[Rule, ...] = (
@@ -113,7 +117,9 @@ RULES: tuple[Rule, ...] = (
     outside_the_limbs,
 )
 
-CONFLICTING_PATIENT_IDS = "The instances of this study carry different Patient IDs, so none of them is analysed."
+CONFLICTING_PATIENT_IDS = Phrase(
+    "The instances of this study carry different Patient IDs, so none of them is analysed."
+)
 
 
 def select_radiographs(study: Study) -> Selection:

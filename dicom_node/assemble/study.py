@@ -15,9 +15,10 @@ from dicom_node.durable import hash_data_set
 from dicom_node.header import number
 from dicom_node.store import ReceivedInstance, Revision
 from dicom_node.values import Instance, Study
+from inference.phrases import Phrase
 
-MISSING = "The stored file is missing or cannot be read."
-ALTERED = "The stored file is not what was received."
+MISSING = Phrase("The stored file is missing or cannot be read.")
+ALTERED = Phrase("The stored file is not what was received.")
 
 
 def read_instance(path: Path) -> Instance:

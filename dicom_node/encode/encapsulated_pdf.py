@@ -50,7 +50,7 @@ def _add_encapsulated_document(ds: Dataset, origin: Origin, document: bytes) -> 
     ds.MIMETypeOfEncapsulatedDocument = "application/pdf"
     ds.EncapsulatedDocument = document + b"\0" * (len(document) % 2)  # OB is padded to even length (PS3.5 6.2)
     ds.EncapsulatedDocumentLength = len(document)
-    if predecessors := build_predecessor_documents(study, EncapsulatedPDFStorage):
+    if predecessors := build_predecessor_documents(study, EncapsulatedPDFStorage, origin.language):
         ds.PredecessorDocumentsSequence = [predecessors]
 
 

@@ -90,7 +90,7 @@ def _draw(image: AnalysedInstance, radiograph: Radiograph) -> Iterator[GraphicOb
 def _write(origin: Origin, image: AnalysedInstance, radiograph: Radiograph) -> TextObject:
     """Write the answer at the top of the picture."""
     analysis, study = image.analysis, origin.analysis.study
-    answer = HEADLINES[analysis.decision]
+    answer: str = HEADLINES[analysis.decision]
     if analysis.fracture is not None:
         answer = f"{answer}, fracture probability {format_probability(analysis.fracture.probability)}"
     version = name_version(study) if study.version > 1 else ""

@@ -16,7 +16,8 @@ from pydicom.uid import UID
 from dicom_node import __version__
 from dicom_node.encode.identification import declare_character_set, read_text
 from dicom_node.identity import DISCLAIMER, MANUFACTURER, MANUFACTURER_MODEL_NAME, derive_result_uid, derive_uid
-from dicom_node.values import Instance, ResultKind, StudyAnalysis
+from dicom_node.languages import ENGLISH, Language
+from dicom_node.values import WORDED, Instance, ResultKind, StudyAnalysis
 from inference.types import ModelIdentity
 
 IMPLEMENTATION_CLASS_UID = derive_uid("implementation class")
@@ -40,6 +41,8 @@ class Origin:
     ae_title: str
     header: Dataset
     """Of the study's first instance."""
+    language: Language = ENGLISH
+    """Of what people read: pictures and pages. What stands in headers is English, for archives sort and hang by it."""
 
     @property
     def created_at(self) -> datetime:
@@ -52,10 +55,11 @@ class Origin:
         return self.analysis.study.created_at.astimezone(offset)
 
     def derive_uid(self, kind: ResultKind, *parts: str) -> UID:
-        """Derive a UID from the kind of result, the set of sources, the models and the node."""
+        """Derive a UID from the kind of result, the set of sources, models, node, and language unless it is English."""
         sources = sorted(instance.sop_instance_uid for instance in self.analysis.study.instances)
         digests = sorted(model.digest for model in self.analysis.models)
-        return derive_result_uid(kind, *sources, *digests, self.ae_title, *parts)
+        spoken = [self.language.code] if kind in WORDED and self.language.code != ENGLISH.code else []
+        return derive_result_uid(kind, *sources, *digests, self.ae_title, *parts, *spoken)
 
 
 def find_utc_offset(header: Dataset) -> timezone | None:

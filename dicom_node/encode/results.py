@@ -1,12 +1,13 @@
 """Encode what was said about a study, in every form that a destination wants."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dicom_node.encode.encapsulated_pdf import encode_encapsulated_pdf
 from dicom_node.encode.identification import read_valid
 from dicom_node.encode.key_objects import encode_key_objects
+from dicom_node.encode.lettering import set_text
 from dicom_node.encode.presentation_state import encode_presentation_state
 from dicom_node.encode.provenance import Origin
 from dicom_node.encode.rejection_note import encode_rejection_note
@@ -21,8 +22,9 @@ from dicom_node.encode.versions import name_version
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import identifier, tolerate
 from dicom_node.identity import DISCLAIMER
+from dicom_node.languages import ENGLISH, LanguageCode, load_language
 from dicom_node.settings import DEFAULT_ENCODINGS, Encoding
-from dicom_node.values import Instance, ResultKind, ResultObject, Study, StudyAnalysis
+from dicom_node.values import Instance, ResultKind, ResultObject, StudyAnalysis
 from inference.overlay import render_original, render_overlay
 
 _LOGGER = logging.getLogger(__name__)
@@ -33,12 +35,14 @@ def encode_study(
     *,
     ae_title: str,
     encodings: Collection[Encoding] = DEFAULT_ENCODINGS,
+    languages: Sequence[LanguageCode] = (ENGLISH.code,),
     reject_superseded: bool = False,
 ) -> tuple[ResultObject, ...]:
     """Encode the results of a study.
 
-    In this order, as far as `encodings` has them: the summary and an overlay for each analysed radiograph, Secondary
-    Captures of one series, which there are always; the report; structured report, presentation states, key objects.
+    In this order, as far as `encodings` has them: for each of `languages`, the summary and an overlay for each analysed
+    radiograph, Secondary Captures of one series, which there are always, and the report; then structured report,
+    presentation states, key objects, which are in no language.
     With `reject_superseded` a rejection note comes last, where there is something to reject.
 
     Encoding the same analysis twice gives the same data sets: UIDs are derived, dates and times are the revision's.
@@ -49,14 +53,30 @@ def encode_study(
         return tuple(
             result
             for one_patient in _split_by_patient(analysis)
-            for result in _encode_patient(one_patient, ae_title, encodings, reject_superseded=reject_superseded)
+            for result in _encode_patient(one_patient, ae_title, encodings, languages, reject_superseded)
         )
 
 
 def _encode_patient(
-    analysis: StudyAnalysis, ae_title: str, encodings: Collection[Encoding], *, reject_superseded: bool
+    analysis: StudyAnalysis,
+    ae_title: str,
+    encodings: Collection[Encoding],
+    languages: Sequence[LanguageCode],
+    reject_superseded: bool,
 ) -> Iterator[ResultObject]:
     origin = Origin(analysis=analysis, ae_title=ae_title, header=analysis.study.instances[0].header)
+    for language in languages:
+        for result in _encode_words(replace(origin, language=load_language(language)), encodings):
+            yield replace(result, language=language)
+    for encoding, encode in _FURTHER.items():
+        if encoding in encodings:
+            yield from _try_to_encode(encode, origin)
+    if reject_superseded and _answers_again(analysis):
+        yield ResultObject(kind=ResultKind.REJECTION_NOTE, ds=encode_rejection_note(origin))
+
+
+def _encode_words(origin: Origin, encodings: Collection[Encoding]) -> Iterator[ResultObject]:
+    """Encode what people read, in one language."""
     pictures: dict[str, ImagePictures] = {}
     captures = list(_encode_captures(origin, pictures))
     summary = encode_summary(origin, render_summary(origin, pictures))
@@ -65,11 +85,6 @@ def _encode_patient(
     if Encoding.REPORT in encodings:
         document = render_report(origin, pictures)
         yield ResultObject(kind=ResultKind.ENCAPSULATED_PDF, ds=encode_encapsulated_pdf(origin, document))
-    for encoding, encode in _FURTHER.items():
-        if encoding in encodings:
-            yield from _try_to_encode(encode, origin)
-    if reject_superseded and _answers_again(analysis.study, pictures):
-        yield ResultObject(kind=ResultKind.REJECTION_NOTE, ds=encode_rejection_note(origin))
 
 
 def _try_to_encode(encode: Callable[[Origin], Iterator[ResultObject]], origin: Origin) -> list[ResultObject]:
@@ -108,14 +123,18 @@ _FURTHER = {
 
 def _encode_captures(origin: Origin, pictures: dict[str, ImagePictures]) -> Iterator[ResultObject]:
     """Encode the overlays, and put what summary and report show of them into `pictures`, by SOP Instance UID."""
-    study = origin.analysis.study
+    study, language = origin.analysis.study, origin.language
     analysed = list_analysed(origin.analysis)
     longest = 900 if len(analysed) <= 8 else 600
-    disclaimer = DISCLAIMER if study.version == 1 else f"{DISCLAIMER} {name_version(study)}."
+    disclaimer = language.say(DISCLAIMER)
+    if study.version > 1:
+        disclaimer += " " + language.say("{text}.", text=name_version(study, language))
     for number, image in enumerate(analysed, start=NUMBER + 1):
         if image.radiograph is None:
             raise ValueError("an image with a decision has pixels")
-        overlay = render_overlay(image.radiograph, image.analysis, disclaimer=disclaimer)
+        overlay = render_overlay(
+            image.radiograph, image.analysis, disclaimer=disclaimer, voice=language, set_text=set_text
+        )
         ds = encode_secondary_capture(origin, image, overlay, number=number)
         source = image.instance.sop_instance_uid
         pictures[source] = compress_pictures(
@@ -124,13 +143,15 @@ def _encode_captures(origin: Origin, pictures: dict[str, ImagePictures]) -> Iter
         yield ResultObject(kind=ResultKind.SECONDARY_CAPTURE, ds=ds, source_sop_instance_uid=source)
 
 
-def _answers_again(study: Study, pictures: Collection[str]) -> bool:
+def _answers_again(analysis: StudyAnalysis) -> bool:
     """Tell whether there is something to reject, and an answer to each image that was answered before.
 
     A version that could not analyse what an earlier one did says so, and leaves that one in sight.
     """
-    answered = {one.source_sop_instance_uid for one in study.supersedes if one.source_sop_instance_uid}
-    return bool(study.supersedes) and answered <= set(pictures)
+    superseded = analysis.study.supersedes
+    answered = {one.source_sop_instance_uid for one in superseded if one.source_sop_instance_uid}
+    now = {image.instance.sop_instance_uid for image in list_analysed(analysis)}
+    return bool(superseded) and answered <= now
 
 
 def _split_by_patient(analysis: StudyAnalysis) -> list[StudyAnalysis]:

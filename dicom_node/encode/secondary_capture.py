@@ -105,7 +105,7 @@ def _add_general_reference(ds: Dataset, origin: Origin, image: AnalysedInstance)
     said = f"{DISCLAIMER}{describe_later_version(origin)} Grad-CAM and legend drawn on the source image; {models}."
     ds.DerivationDescription = said[:1024]
     if predecessors := list_predecessors(
-        origin.analysis.study, image.instance.sop_instance_uid, SecondaryCaptureImageStorage
+        origin.analysis.study, image.instance.sop_instance_uid, SecondaryCaptureImageStorage, origin.language
     ):
         ds.ReferencedImageSequence = predecessors
     source = provenance.refer_to(image.instance, codes.DCM.SourceImageForImageProcessingOperation)
@@ -134,7 +134,7 @@ def describe_later_version(origin: Origin) -> str:
 
 def summarise(analysis: RadiographAnalysis) -> str:
     """Say in one line what the pipeline says, in the words of the overlay."""
-    said = [HEADLINES[analysis.decision]]
+    said: list[str] = [HEADLINES[analysis.decision]]
     if analysis.fracture is not None:
         said.append(f"fracture probability {format_probability(analysis.fracture.probability)}")
     if (named := analysis.fracture_type) is not None:

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pydicom import uid
 
 from dicom_node.settings import Encoding, Settings
+from dicom_node.store import Profile
 from dicom_node.values import ResultKind
 
 RESULT_SOP_CLASSES: dict[ResultKind, uid.UID] = {
@@ -34,14 +35,17 @@ def list_kinds(encodings: Collection[Encoding]) -> frozenset[ResultKind]:
     return frozenset(kind for kind in ResultKind if kind not in _ENCODINGS or _ENCODINGS[kind] in wanted)
 
 
-def list_wanted(settings: Settings) -> dict[str, frozenset[ResultKind]]:
-    """List the kinds of objects that each destination gets, by its name."""
-    return {destination.name: list_kinds(destination.results) for destination in settings.destinations}
+def list_profiles(settings: Settings) -> dict[str, Profile]:
+    """List what each destination gets, by its name."""
+    return {
+        one.name: Profile(kinds=list_kinds(one.results), language=one.language or settings.results.language)
+        for one in settings.destinations
+    }
 
 
 def kinds_made(settings: Settings) -> list[ResultKind]:
     """List the kinds of objects that the node makes under a configuration."""
-    wanted = {kind for kinds in list_wanted(settings).values() for kind in kinds}
+    wanted = {kind for profile in list_profiles(settings).values() for kind in profile.kinds}
     if not settings.results.reject_superseded:
         wanted.discard(ResultKind.REJECTION_NOTE)
     return [kind for kind in RESULT_SOP_CLASSES if kind in wanted]

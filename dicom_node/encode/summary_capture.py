@@ -37,10 +37,10 @@ def _add_general_image(ds: Dataset, origin: Origin, sources: Sequence[Instance])
     ds.PatientOrientation = []  # type 2C: it shows no anatomy in any one direction
     sides = {read_side(one.header) for one in sources} - {""}
     add_side(ds, sides.pop() if len(sides) == 1 else "B" if sides else "")
-    _, summary = summarise_study(origin.analysis)
+    said = summarise_study(origin.analysis)
     later = describe_later_version(origin)
-    ds.ImageComments = f"Summary: {summary}.{later} {DISCLAIMER}"
+    ds.ImageComments = f"Summary: {said.sentence}.{later} {DISCLAIMER}"
     ds.DerivationDescription = f"{DISCLAIMER}{later} Table of what was said about each image of the study."
-    predecessors = list_predecessors(origin.analysis.study, "", SecondaryCaptureImageStorage)
+    predecessors = list_predecessors(origin.analysis.study, "", SecondaryCaptureImageStorage, origin.language)
     if references := [*map(provenance.refer_to, sources), *predecessors]:
         ds.ReferencedImageSequence = references

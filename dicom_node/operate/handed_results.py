@@ -40,7 +40,12 @@ def make_handed_results(
             policy=settings.models.when_header_disagrees,
             settings=settings.analysis,
         )
-        made = encode_study(analysis, ae_title=settings.node.ae_title, encodings=destination.results)
+        made = encode_study(
+            analysis,
+            ae_title=settings.node.ae_title,
+            encodings=destination.results,
+            languages=(destination.language or settings.results.language,),
+        )
         files = []
         for result in made:
             name = f"{result.ds.SOPInstanceUID}.dcm"

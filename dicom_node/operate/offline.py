@@ -3,9 +3,10 @@
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dicom_node.analyse.picture import ImportedImage, SkippedFile, read_images
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.assemble.study import read_instance, reading_order
 from dicom_node.encode.results import encode_study
+from dicom_node.languages import LanguageCode
 from dicom_node.operate.terminal import print_entry
 from dicom_node.settings import AnalysisSettings, ModelSettings
 from dicom_node.store import revision_digest
@@ -25,6 +27,8 @@ from inference.pipeline import Pipeline
 from inference.types import Decision, RadiographAnalysis
 
 _AE_TITLE = "OFFLINE"
+Write = Callable[[StudyAnalysis], None]
+"""Writes the results of a study."""
 _COLOURS = {
     Decision.FRACTURE: "red",
     Decision.NO_FRACTURE: "green",
@@ -34,18 +38,25 @@ _COLOURS = {
 
 
 def analyse_files(
-    paths: Sequence[Path], *, as_json: bool, out: Path | None, bundles: Path | None, runtime: str
+    paths: Sequence[Path],
+    *,
+    as_json: bool,
+    out: Path | None,
+    language: LanguageCode,
+    bundles: Path | None,
+    runtime: str,
 ) -> None:
     """Analyse every image below `paths`; print for each, as soon as it is known, a JSON line or lines for people.
 
-    With `out` the images of a study are taken together and its result objects are written there.
+    With `out` the images of a study are taken together and its result objects, in `language`, are written there.
     """
     defaults = ModelSettings()
     pipeline = Pipeline.load(bundles or defaults.bundles, runtime=runtime, threads=defaults.threads)
     console = Console(highlight=False)
     decoder = closing(Decoder(AnalysisSettings()))
     with tempfile.TemporaryDirectory(prefix="dicom-node-") as folder, decoder as decode:
-        for record in _analyse(read_images(paths, into=Path(folder)), decode, pipeline, out):
+        write = partial(_write_results, out=out, language=language) if out is not None else None
+        for record in _analyse(read_images(paths, into=Path(folder)), decode, pipeline, write):
             if as_json:
                 print(json.dumps(record, ensure_ascii=False), flush=True)  # noqa: T201  # the command's output
             else:
@@ -61,7 +72,7 @@ def _show(console: Console, record: dict[str, Any]) -> None:
 
 
 def _analyse(
-    files: Iterable[ImportedImage | SkippedFile], decode: Decode, pipeline: Pipeline, out: Path | None
+    files: Iterable[ImportedImage | SkippedFile], decode: Decode, pipeline: Pipeline, write: Write | None
 ) -> Iterator[dict[str, Any]]:
     images: dict[str, list[tuple[Path, Instance]]] = {}
     for file in files:
@@ -73,16 +84,16 @@ def _analyse(
             yield to_record(file.path, skipped)
             continue
         instance = read_instance(file.path)
-        if out is None:
+        if write is None:
             yield from _analyse_study([(file.source, instance)], decode, pipeline, None)
         else:
             images.setdefault(str(instance.header.get("StudyInstanceUID", "")), []).append((file.source, instance))
     for members in images.values():
-        yield from _analyse_study(members, decode, pipeline, out)
+        yield from _analyse_study(members, decode, pipeline, write)
 
 
 def _analyse_study(
-    members: Sequence[tuple[Path, Instance]], decode: Decode, pipeline: Pipeline, out: Path | None
+    members: Sequence[tuple[Path, Instance]], decode: Decode, pipeline: Pipeline, write: Write | None
 ) -> Iterator[dict[str, Any]]:
     instances = tuple(sorted((instance for _, instance in members), key=reading_order))
     study = Study(
@@ -93,8 +104,8 @@ def _analyse_study(
         instances=instances,
     )
     analysis = analyse_study(study, select_radiographs(study), pipeline, decode=decode)
-    if out is not None:
-        _write_results(analysis, out)
+    if write is not None:
+        write(analysis)
     said = {image.instance.path: image.analysis for image in analysis.images}
     for left_out in analysis.excluded:
         reason = RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=left_out.reason)
@@ -103,10 +114,10 @@ def _analyse_study(
         yield to_record(source, said[instance.path])
 
 
-def _write_results(analysis: StudyAnalysis, out: Path) -> None:
+def _write_results(analysis: StudyAnalysis, *, out: Path, language: LanguageCode) -> None:
     folder = out / analysis.study.study_instance_uid
     folder.mkdir(parents=True, exist_ok=True)
-    for result in encode_study(analysis, ae_title=_AE_TITLE):
+    for result in encode_study(analysis, ae_title=_AE_TITLE, languages=(language,)):
         result.ds.save_as(folder / f"{result.ds.SOPInstanceUID}.dcm", enforce_file_format=True)
 
 

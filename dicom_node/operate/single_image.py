@@ -12,10 +12,12 @@ from dicom_node.analyse.picture import SkippedFile, read_images
 from dicom_node.analyse.pixels import load_radiograph
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.assemble.study import read_instance
+from dicom_node.encode.lettering import set_text
 from dicom_node.encode.results import encode_study
 from dicom_node.errors import StudyError, UndecodableImageError
 from dicom_node.header import tolerate
 from dicom_node.identity import DISCLAIMER
+from dicom_node.languages import Language, LanguageCode, load_language
 from dicom_node.operate.offline import to_record
 from dicom_node.settings import HeaderPolicy
 from dicom_node.store import revision_digest
@@ -31,6 +33,7 @@ def answer_image(
     *,
     ae_title: str,
     policy: HeaderPolicy = HeaderPolicy.TRUST_PIXELS,
+    language: LanguageCode = "en",
 ) -> tuple[dict[str, Any], bytes, bytes]:
     """Answer one DICOM, PNG or JPEG file; a picture is wrapped as CR below the folder `into`.
 
@@ -54,9 +57,9 @@ def answer_image(
     with tolerate():
         analysis = _analyse(file.path, pipeline, policy)
         said, radiograph = _find_answer(analysis, file.path)
-        results = encode_study(analysis, ae_title=ae_title)
+        results = encode_study(analysis, ae_title=ae_title, languages=(language,))
     report = next(one.ds for one in results if one.kind is ResultKind.ENCAPSULATED_PDF)
-    picture = _draw(radiograph, said)
+    picture = _draw(radiograph, said, load_language(language))
     document = bytes(report.EncapsulatedDocument)[: report.EncapsulatedDocumentLength]
     return to_record(path, said), picture, document
 
@@ -87,8 +90,10 @@ def _find_answer(analysis: StudyAnalysis, path: Path) -> tuple[RadiographAnalysi
     return RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=left_out.reason), radiograph
 
 
-def _draw(radiograph: Radiograph, said: RadiographAnalysis) -> bytes:
-    image = Image.fromarray(render_overlay(radiograph, said, disclaimer=DISCLAIMER))
+def _draw(radiograph: Radiograph, said: RadiographAnalysis, language: Language) -> bytes:
+    disclaimer = language.say(DISCLAIMER)
+    drawn = render_overlay(radiograph, said, disclaimer=disclaimer, voice=language, set_text=set_text)
+    image = Image.fromarray(drawn)
     if radiograph.pixel_aspect != 1:
         image = image.resize((image.width, max(1, round(image.height * radiograph.pixel_aspect))))
     buffer = io.BytesIO()

@@ -1,10 +1,11 @@
 """Who sends to this node, and whom it asks and sends to: `[[senders]]`, `[[archives]]`, `[[destinations]]`."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, IPvAnyNetwork, StrictFloat, field_validator
 
+from dicom_node.languages import LanguageCode
 from dicom_node.settings.table import AETitle, Certificate, Host, Port, Seconds, Table
 from dicom_node.settings.tls import OptionalTLS
 
@@ -74,6 +75,8 @@ class Destination(Archive):
 
     results: tuple[Encoding, ...] = DEFAULT_ENCODINGS
     """What it gets; Secondary Captures always."""
+    language: LanguageCode | Literal[""] = ""
+    """Of summary, overlays and report; empty: that of `[results]`."""
     retry_first_s: Seconds = 5
     """Wait before the first retry; doubled each time."""
     retry_longest_s: Seconds = 600

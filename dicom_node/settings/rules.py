@@ -2,11 +2,12 @@
 
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, model_validator
 from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
 
+from dicom_node.languages import LanguageCode
 from dicom_node.settings.table import Table
 
 ROUTINE = 5
@@ -122,6 +123,8 @@ class Rule(Table):
     """Studies with a lower number are analysed first."""
     destinations: tuple[str, ...] = ()
     """Names of the destinations that get the results; empty: all."""
+    language: LanguageCode | Literal[""] = ""
+    """Of the results, whatever the destinations' languages are; empty: those."""
 
     @model_validator(mode="after")
     def _check_say(self) -> "Rule":

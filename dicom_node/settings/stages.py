@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
+from dicom_node.languages import LanguageCode
 from dicom_node.settings.table import Modalities, Seconds, Table
 
 _DEFAULT_BUNDLES = Path(__file__).resolve().parents[2] / "models" / "bundles"
@@ -99,6 +100,9 @@ class AnalysisSettings(Table):
 
 class ResultSettings(Table):
     """`[results]`: what is made of an answer."""
+
+    language: LanguageCode = "en"
+    """Of summary, overlays and report, where a destination or a rule says no other."""
 
     reject_superseded: StrictBool = False
     """Whether a later version comes with a rejection note (IHE IOCM) for the results it supersedes."""

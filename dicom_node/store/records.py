@@ -1,9 +1,11 @@
 """What the rows say, as values. None of them holds patient data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from dicom_node.languages import LanguageCode
 from dicom_node.values import Expectation
 
 
@@ -144,6 +146,22 @@ class StoredResult:
     """Relative to the results folder."""
     source_sop_instance_uid: str = ""
     """The image that it shows; empty for what is about the study."""
+    language: str = ""
+    """In which language its texts are; empty for what is in none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What a destination gets of a result set."""
+
+    kinds: frozenset[str]
+    language: LanguageCode
+
+    def choose(self, made: Sequence[StoredResult]) -> list[str]:
+        """Return the SOP Instance UIDs that it gets; in another language where there is nothing in its own."""
+        languages = dict.fromkeys(row.language for row in made if row.language)
+        spoken = self.language if self.language in languages else next(iter(languages), "")
+        return [row.sop_instance_uid for row in made if row.kind in self.kinds and row.language in {"", spoken}]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-NUMBER = "0003"
+NUMBER = "0004"
 """Of this schema: the last step in `migrations/versions`."""
 
 metadata = sa.MetaData()
@@ -77,6 +77,8 @@ results = sa.Table(
     sa.Column("path", sa.String, nullable=False),
     # The image that it shows; empty for what is about the study.
     sa.Column("source_sop_instance_uid", sa.String(64), nullable=False, default=""),
+    # In which language its texts are; empty for what is in none, or was made before there were several.
+    sa.Column("language", sa.String(8), nullable=False, default=""),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Index("results_of_revision", "study_instance_uid", "digest"),
 )

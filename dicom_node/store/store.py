@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from dicom_node.store.records import (
     ImageStatistic,
     InstanceRole,
     OpenStudy,
+    Profile,
     ReceivedInstance,
     Revision,
     RevisionState,
@@ -223,11 +224,11 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore,
         destinations: Sequence[str],
         *,
         measured: Sequence[ImageStatistic] = (),
-        wanted: Mapping[str, Collection[str]] | None = None,
+        wanted: Mapping[str, Profile] | None = None,
     ) -> None:
         """Record encoded results, what was said, and one pending delivery for each object and destination.
 
-        `wanted` has the kinds of result that each destination gets; None: all get all. Saying it twice changes nothing:
+        `wanted` has what of them each destination gets; None: all get all. Saying it twice changes nothing:
         deliveries that have begun keep their state.
         """
         key = {"study_instance_uid": study_instance_uid, "digest": digest}
@@ -237,8 +238,8 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore,
             for position, row in enumerate(new):
                 connection.execute(results.insert(), {**asdict(row), **key, "position": position})
             for destination in destinations:
-                kinds = None if wanted is None else wanted[destination]
-                uids = [row.sop_instance_uid for row in new if kinds is None or row.kind in kinds]
+                everything = [row.sop_instance_uid for row in new]
+                uids = everything if wanted is None else wanted[destination].choose(new)
                 plan_deliveries(connection, key, uids, [destination])
             connection.execute(findings.delete().where(*of_revision(findings, study_instance_uid, digest)))
             for finding in said:

@@ -12,6 +12,7 @@ from dicom_node.store.records import (
     DestinationStatus,
     Finding,
     InstanceRole,
+    Profile,
     ReceivedInstance,
     RevisionState,
 )
@@ -122,10 +123,10 @@ class WorklistStore(Database):
         with self._reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query.group_by(instances.c.study_instance_uid))}
 
-    def send(self, study_instance_uid: str, destination: str, kinds: Collection[str] | None = None) -> int:
+    def send(self, study_instance_uid: str, destination: str, profile: Profile | None = None) -> int:
         """Let a destination get the results of a study's newest version that it was never to get; return how many.
 
-        `kinds` are those that it wants; None: all.
+        `profile` is what of them it gets; None: all.
         """
         newest = (
             sa.select(revisions.c.digest)
@@ -140,7 +141,7 @@ class WorklistStore(Database):
             mine = (*of_revision(deliveries, study_instance_uid, digest), deliveries.c.destination == destination)
             known = set(connection.execute(sa.select(deliveries.c.sop_instance_uid).where(*mine)).scalars())
             made = list_results(connection, study_instance_uid, digest)
-            wanted = [row.sop_instance_uid for row in made if kinds is None or row.kind in kinds]
+            wanted = [row.sop_instance_uid for row in made] if profile is None else profile.choose(made)
             lacking = [uid for uid in wanted if uid not in known]
             if lacking:
                 key = {"study_instance_uid": study_instance_uid, "digest": digest}

@@ -19,7 +19,7 @@ from dicom_node.analyse.cage import Cage
 from dicom_node.deliver import ResultFile
 from dicom_node.errors import NodeError
 from dicom_node.operate.handed_files import Sent, admit_files, find_destination, send_handed_results
-from dicom_node.settings import Destination, HeaderPolicy, Settings
+from dicom_node.settings import Destination, Settings
 from dicom_node.store import Store
 from dicom_node.web.uploads import UploadedFile, laid_down
 
@@ -142,10 +142,11 @@ class Predictions:
                     shutil.rmtree(folder)
 
     def _answer(self, file: UploadedFile) -> Answer | NodeError:
-        options = self._settings.node.ae_title, self._settings.models.when_header_disagrees
         with laid_down([file], self._settings.node.uploads_dir) as (path,):
             try:
-                record, picture, report = self._ready_cage().call(_answer_file, path, path.parent / "wrapped", *options)
+                record, picture, report = self._ready_cage().call(
+                    _answer_file, path, path.parent / "wrapped", self._settings
+                )
             except NodeError as error:
                 return error
         return Answer(record={**record, "path": file.name}, picture=picture, report=report)
@@ -171,12 +172,15 @@ def _prepare(bundles: Path, *, runtime: str, threads: int) -> object:
     return single_image, handed_results, Pipeline.load(bundles, runtime=runtime, threads=threads)
 
 
-def _answer_file(
-    prepared: Any, path: Path, into: Path, ae_title: str, policy: HeaderPolicy
-) -> tuple[dict[str, Any], bytes, bytes]:
+def _answer_file(prepared: Any, path: Path, into: Path, settings: Settings) -> tuple[dict[str, Any], bytes, bytes]:
     single_image, _, pipeline = prepared
     answer: tuple[dict[str, Any], bytes, bytes] = single_image.answer_image(
-        path, into, pipeline, ae_title=ae_title, policy=policy
+        path,
+        into,
+        pipeline,
+        ae_title=settings.node.ae_title,
+        policy=settings.models.when_header_disagrees,
+        language=settings.results.language,
     )
     return answer
 

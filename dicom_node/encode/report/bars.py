@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reportlab.lib.colors import Color
-from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.platypus import Flowable
 
 from dicom_node.encode.report.typesetting import (
@@ -14,11 +13,10 @@ from dicom_node.encode.report.typesetting import (
     RULE,
     SANS,
     SHADE,
+    draw_runs,
     load_font,
-    order_for_drawing,
-    split_runs,
+    measure,
 )
-from inference.overlay import format_probability
 
 _ROW = 12.0
 _BAR = 6.5
@@ -31,6 +29,8 @@ class Bar:
 
     label: str
     probability: float
+    written: str
+    """The probability as the reader's language writes it."""
     colour: Color = ACCENT
     marks: tuple[tuple[float, str], ...] = ()
     """Operating points: where, and the words below the mark."""
@@ -62,8 +62,7 @@ class ProbabilityBars(Flowable):  # type: ignore[misc]  # reportlab ships no typ
         canvas, start, length = self.canv, self._label_width, self.width - self._label_width - 32
         canvas.setFillColor(INK)
         self._draw_label(bar.label, bottom + 2.2)
-        canvas.setFont(SANS, _SIZE)
-        canvas.drawRightString(self.width, bottom + 2.2, format_probability(bar.probability))
+        draw_runs(canvas, self.width - measure(bar.written, _SIZE), bottom + 2.2, bar.written, _SIZE)
         canvas.setFillColor(SHADE)
         canvas.rect(start, bottom + 1.5, length, _BAR, stroke=0, fill=1)
         canvas.setFillColor(bar.colour)
@@ -75,30 +74,22 @@ class ProbabilityBars(Flowable):  # type: ignore[misc]  # reportlab ships no typ
 
     def _draw_label(self, label: str, baseline: float) -> None:
         """Draw a label in any script, cut where it would run into its bar."""
-        x = 0.0
-        for font, run in split_runs(_fit(order_for_drawing(label), self._label_width - 4), SANS):
-            self.canv.setFont(font, _SIZE)
-            self.canv.drawString(x, baseline, run)
-            x += stringWidth(run, font, _SIZE)
+        draw_runs(self.canv, 0, baseline, _fit(label, self._label_width - 4), _SIZE)
 
     def _draw_mark(self, x: float, bottom: float, words: str, *, before: bool) -> None:
         """Mark an operating point with a line through the bar, its words on one side of the foot."""
-        canvas, width = self.canv, stringWidth(words, SANS, 6)
+        canvas, width = self.canv, measure(words, 6)
         canvas.setStrokeColor(INK)
         canvas.line(x, bottom - 2, x, bottom + 1.5 + _BAR + 2)
-        canvas.setFont(SANS, 6)
         canvas.setFillColor(QUIET)
-        canvas.drawString(max(0, x - 2 - width) if before else min(x + 2, self.width - width), bottom - 5.5, words)
+        start = max(0, x - 2 - width) if before else min(x + 2, self.width - width)
+        draw_runs(canvas, start, bottom - 5.5, words, 6)
 
 
 def _fit(label: str, width: float) -> str:
     """Cut a label that is wider than `width`, and show that it was cut."""
-
-    def measure(text: str) -> float:
-        return float(sum(stringWidth(run, font, _SIZE) for font, run in split_runs(text, SANS)))
-
-    if measure(label) <= width:
+    if measure(label, _SIZE) <= width:
         return label
-    while label and measure(f"{label}…") > width:
+    while label and measure(f"{label}…", _SIZE) > width:
         label = label[:-1]
     return f"{label.rstrip()}…"

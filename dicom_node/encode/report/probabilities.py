@@ -1,6 +1,7 @@
 """Lay out the probabilities of an image as bars: of a fracture, of the regions, and of its types."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from reportlab.lib.colors import Color
 from reportlab.lib.units import mm
@@ -8,57 +9,73 @@ from reportlab.platypus import Flowable, Table
 
 from dicom_node.encode.report.bars import Bar, ProbabilityBars
 from dicom_node.encode.report.typesetting import FLUSH, QUIET, build_table, set_paragraph, set_row
-from inference.overlay import format_label, format_probability
+from dicom_node.encode.report.wording import say_probability
+from dicom_node.languages import Language
+from inference.overlay import format_label
 from inference.types import FracturePrediction, RadiographAnalysis, TypePrediction
 
 _REGIONS = 5
 _TYPES = 12
-_LEFT, _RIGHT = 24 * mm, 28 * mm
+_LEFT, _RIGHT = 28 * mm, 28 * mm
 _TYPE = 40 * mm
 """Widths of the labels."""
 
 
-def lay_out_probabilities(analysis: RadiographAnalysis, width: float, colour: Color) -> list[Flowable]:
+def lay_out_probabilities(
+    analysis: RadiographAnalysis, width: float, colour: Color, language: Language
+) -> list[Flowable]:
     """Lay out fracture beside regions, below them the types where a type model spoke; `colour` is the decision's."""
-    bars = [_lay_out_fracture_and_region(analysis, width, colour)]
-    return bars + _lay_out_types(analysis.fracture_type, width, colour) if analysis.fracture_type else bars
+    bars = [_lay_out_fracture_and_region(analysis, width, colour, language)]
+    return bars + _lay_out_types(analysis.fracture_type, width, colour, language) if analysis.fracture_type else bars
 
 
-def _lay_out_fracture_and_region(analysis: RadiographAnalysis, width: float, colour: Color) -> Table:
+def _lay_out_fracture_and_region(
+    analysis: RadiographAnalysis, width: float, colour: Color, language: Language
+) -> Table:
     """Fracture probability with its operating points on the left, the most probable regions on the right."""
-    left = [_build_fracture_bar(analysis.fracture, colour)] if analysis.fracture else []
-    right = _build_bars(analysis.region.probabilities, QUIET)[:_REGIONS] if analysis.region else []
-    return _set_beside(("Fracture", "Region"), (left, right), (_LEFT, _RIGHT), width)
+    left = [_build_fracture_bar(analysis.fracture, colour, language)] if analysis.fracture else []
+    right = _build_bars(analysis.region.probabilities, QUIET, language)[:_REGIONS] if analysis.region else []
+    return _set_beside((language.say("Fracture"), language.say("Region")), (left, right), (_LEFT, _RIGHT), width)
 
 
-def _lay_out_types(prediction: TypePrediction, width: float, colour: Color) -> list[Flowable]:
+def _lay_out_types(prediction: TypePrediction, width: float, colour: Color, language: Language) -> list[Flowable]:
     """Every type, the most probable first, down the left column and then down the right one."""
-    bars = _build_bars(prediction.probabilities, colour)
+    bars = _build_bars(prediction.probabilities, colour, language)
     shown, others = bars[:_TYPES], bars[_TYPES:]
     half = (len(shown) + 1) // 2
-    heads = "Type of the fracture, if there is one", ""
+    heads = language.say("Type of the fracture, if there is one"), ""
     block: list[Flowable] = [_set_beside(heads, (shown[:half], shown[half:]), (_TYPE, _TYPE), width)]
     if others:
-        together = format_probability(sum(bar.probability for bar in others))
-        block.append(set_paragraph(f"{len(others)} less probable types, together {together}", 7.5, QUIET))
+        rest = language.count(
+            "{number} less probable type: {together}",
+            "{number} less probable types, together {together}",
+            len(others),
+            together=say_probability(sum(bar.probability for bar in others), language),
+        )
+        block.append(set_paragraph(rest, 7.5, QUIET))
     return block
 
 
-def _build_bars(probabilities: Mapping[str, float], first: Color) -> list[Bar]:
+def _build_bars(probabilities: Mapping[str, float], first: Color, language: Language) -> list[Bar]:
     """Build a bar for each label, the most probable first and in a colour of its own."""
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])
     return [
-        Bar(label=format_label(label), probability=probability, colour=QUIET if rank else first)
+        _build_bar(language.say(format_label(label)), probability, QUIET if rank else first, language)
         for rank, (label, probability) in enumerate(ranked)
     ]
 
 
-def _build_fracture_bar(fracture: FracturePrediction, colour: Color) -> Bar:
+def _build_fracture_bar(fracture: FracturePrediction, colour: Color, language: Language) -> Bar:
+    sensitive, specific = fracture.sensitive_threshold, fracture.specific_threshold
     marks = (
-        (fracture.sensitive_threshold, f"no fracture below {fracture.sensitive_threshold:.2f}"),
-        (fracture.specific_threshold, f"fracture from {fracture.specific_threshold:.2f}"),
+        (sensitive, language.say("no fracture below {threshold:.2f}", threshold=sensitive)),
+        (specific, language.say("fracture from {threshold:.2f}", threshold=specific)),
     )
-    return Bar(label="Probability", probability=fracture.probability, colour=colour, marks=marks)
+    return replace(_build_bar(language.say("Probability"), fracture.probability, colour, language), marks=marks)
+
+
+def _build_bar(label: str, probability: float, colour: Color, language: Language) -> Bar:
+    return Bar(label=label, probability=probability, written=say_probability(probability, language), colour=colour)
 
 
 def _set_beside(heads: Sequence[str], columns: Sequence[Sequence[Bar]], labels: Sequence[float], width: float) -> Table:

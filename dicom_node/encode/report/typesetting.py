@@ -17,6 +17,7 @@ from bidi import get_display  # type: ignore[import-untyped]  # ships no types
 from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, Paragraph, Table
 
@@ -25,6 +26,8 @@ _FILES = {SANS: "DejaVuSans.ttf", BOLD: "DejaVuSans-Bold.ttf", WIDE: "DroidSansF
 _FONTS = Path(__file__).parent.parent / "fonts"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _LONGEST = 200
+_FIRST_WIDE = 0x2E80
+"""From here on are the scripts that have no blanks between words."""
 
 INK, QUIET, WARNING, ALERT = HexColor(0x16202B), HexColor(0x5A6672), HexColor(0x9A5B00), HexColor(0xB3261E)
 RULE, SHADE, ACCENT = HexColor(0xC9D0D6), HexColor(0xEEF1F4), HexColor(0x1F6F8B)
@@ -46,17 +49,23 @@ def load_font(name: str) -> TTFont:
 
 
 @cache
-def load_style(size: float, colour: Color = INK, *, bold: bool = False) -> ParagraphStyle:
-    """Return the paragraph style of a size in points and a colour."""
+def load_style(size: float, colour: Color = INK, *, bold: bool = False, wrap: str | None = None) -> ParagraphStyle:
+    """Return the paragraph style of a size in points and a colour; with `wrap` CJK lines may end at any character."""
     font = load_font(BOLD if bold else SANS)
     return ParagraphStyle(
-        f"{font.fontName}-{size}", fontName=font.fontName, fontSize=size, leading=size * 1.28, textColor=colour
+        f"{font.fontName}-{size}",
+        fontName=font.fontName,
+        fontSize=size,
+        leading=size * 1.28,
+        textColor=colour,
+        wordWrap=wrap,
     )
 
 
 def set_paragraph(text: str, size: float = 8.5, colour: Color = INK, *, bold: bool = False) -> Paragraph:
     """Set text as a paragraph: every script, nothing of it read as markup, cut where it is absurdly long."""
-    style = load_style(size, colour, bold=bold)
+    wide = any(ord(character) >= _FIRST_WIDE for character in text)
+    style = load_style(size, colour, bold=bold, wrap="CJK" if wide else None)
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     runs = (
         f'<font name="{font}">{escape(run)}</font>' if font != style.fontName else escape(run)
@@ -87,6 +96,19 @@ def split_runs(text: str, font: str) -> Iterator[tuple[str, str]]:
     for chosen, characters in groupby(text, choose):
         run = "".join(characters)
         yield (chosen, run) if chosen else (font, _REPLACEMENT * len(run))
+
+
+def measure(text: str, size: float) -> float:
+    """Return the width of one line, in points."""
+    return float(sum(stringWidth(run, font, size) for font, run in split_runs(order_for_drawing(text), SANS)))
+
+
+def draw_runs(canvas: Any, x: float, baseline: float, text: str, size: float) -> None:
+    """Draw one line of any script; `x` is where it begins, in points."""
+    for font, run in split_runs(order_for_drawing(text), SANS):
+        canvas.setFont(font, size)
+        canvas.drawString(x, baseline, run)
+        x += stringWidth(run, font, size)
 
 
 def order_for_drawing(text: str) -> str:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, HTTPException, Request, Response, status
 from fastapi.responses import RedirectResponse
 
 from dicom_node.audit import PersonAction
-from dicom_node.encode.sop_classes import list_wanted
+from dicom_node.encode.sop_classes import list_profiles
 from dicom_node.errors import StudyError, is_uid
 from dicom_node.store import Finding as SaidOfImage
 from dicom_node.store import InstanceRole, ReceivedInstance, RevisionState, StoredResult, WorklistEntry
@@ -117,10 +117,10 @@ def complete(site: TheSite, visitor: Operator, uid: str) -> Response:
 def send(site: TheSite, visitor: Operator, uid: str, destination: Annotated[str, Form()] = "") -> Response:
     """Send the results to a destination that was not to get them."""
     _find(site, uid)
-    wanted = list_wanted(site.settings)
-    if destination not in wanted:
+    profiles = list_profiles(site.settings)
+    if destination not in profiles:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, "There is no such destination.")
-    count = site.store.send(uid, destination, wanted[destination])
+    count = site.store.send(uid, destination, profiles[destination])
     if count:
         site.note(visitor, "send", study_instance_uid=uid, destination=destination)
     return _back(uid, "sent" if count else "nothing")

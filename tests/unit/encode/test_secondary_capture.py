@@ -7,6 +7,7 @@ from builders import build_cr, build_dx
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
+from dicom_node.encode.lettering import set_text
 from dicom_node.encode.results import encode_study
 from dicom_node.identity import DISCLAIMER, MANUFACTURER_MODEL_NAME, is_own_result
 from dicom_node.values import ResultKind
@@ -39,7 +40,8 @@ def test_a_study_gives_a_summary_a_secondary_capture_for_each_image_and_a_pdf_in
 def test_the_pixels_are_the_overlay_byte_for_byte():
     image = build_image()
     (ds,) = captures(image)
-    assert np.array_equal(ds.pixel_array, render_overlay(image.radiograph, image.analysis, disclaimer=DISCLAIMER))
+    overlay = render_overlay(image.radiograph, image.analysis, disclaimer=DISCLAIMER, set_text=set_text)
+    assert np.array_equal(ds.pixel_array, overlay)
 
 
 def test_the_picture_is_native_rgb_with_colour_by_pixel():

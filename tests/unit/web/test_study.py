@@ -13,7 +13,7 @@ from result_bench import Bench
 from stored_rows import build_row
 from web_bench import Web, build_settings, form_token
 
-from dicom_node.store import Event, RevisionState
+from dicom_node.store import Event, Profile, RevisionState
 from dicom_node.values import ResultKind
 from dicom_node.web.roles import Role
 from dicom_node.web.timeline import build_timeline
@@ -183,8 +183,9 @@ def test_results_are_sent_to_another_destination_once(web, study):
 
 
 def test_a_destination_is_sent_the_forms_of_the_results_that_it_wants(web, study):
-    assert web.store.send(study.StudyInstanceUID, "second", {ResultKind.SUMMARY}) == 1
-    assert web.store.send(study.StudyInstanceUID, "second", {ResultKind.SUMMARY}) == 0
+    wanted = Profile(kinds=frozenset({ResultKind.SUMMARY}), language="en")
+    assert web.store.send(study.StudyInstanceUID, "second", wanted) == 1
+    assert web.store.send(study.StudyInstanceUID, "second", wanted) == 0
     assert web.store.send(study.StudyInstanceUID, "second") == 2
 
 

@@ -1,14 +1,19 @@
 """Draw text of any script onto a picture, with the fonts of the report."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from math import ceil
 
-from PIL import ImageDraw, ImageFont
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from dicom_node.encode.report.typesetting import BOLD, SANS, find_font, order_for_drawing, split_runs
+from inference.types import UInt8Array
 
 RGB = tuple[int, int, int]
+_CAPITALS = 0.729
+"""Height of a capital of DejaVu Sans, as part of the size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +39,23 @@ def draw_line(canvas: ImageDraw.ImageDraw, at: tuple[float, float], text: str, l
         x += face.getlength(run)
 
 
+def set_text(text: str, height: float, colour: RGB = (255, 255, 255), *, bold: bool = False) -> UInt8Array:
+    """Set one line on black for an overlay; see `inference.lettering.SetText`."""
+    letters = Letters(size=max(1, round(height / _CAPITALS)), colour=colour, bold=bold)
+    tile = Image.new("RGB", (max(1, ceil(measure(text, letters)) + 1), round(height * 1.75)))
+    draw_line(ImageDraw.Draw(tile), (0, round(height * 1.35) - letters.size), text, letters)
+    return np.asarray(tile, np.uint8)
+
+
 def measure(text: str, letters: Letters) -> float:
     """Return the width of one line."""
     return sum(face.getlength(run) for face, run in _split(text, letters))
+
+
+def fit(text: str, letters: Letters, width: float) -> Letters:
+    """Return smaller letters where one line needs them, down to three fifths of the size."""
+    sizes = (replace(letters, size=size) for size in range(letters.size, letters.size * 3 // 5, -1))
+    return next((one for one in sizes if measure(text, one) <= width), replace(letters, size=letters.size * 3 // 5))
 
 
 def wrap(text: str, letters: Letters, width: float, *, most: int) -> list[str]:

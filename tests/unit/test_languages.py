@@ -1,0 +1,157 @@
+"""Every text of results in every language: none missing, its places kept, and all of it printable."""
+
+import ast
+import pickle
+import tomllib
+from pathlib import Path
+from string import Formatter
+
+import numpy as np
+import pytest
+from babel.messages.extract import extract
+from babel.messages.pofile import read_po
+
+from dicom_node import languages
+from dicom_node.analyse.shared_memory import load_guarded
+from dicom_node.encode.report.typesetting import BOLD, SANS, split_runs
+from dicom_node.languages import ENGLISH, LANGUAGES, load_language
+from inference.overlay import format_label
+from inference.phrases import Phrase
+
+ROOT = Path(__file__).resolve().parents[2]
+CATALOGUES = Path(languages.__file__).parent
+OTHERS = [code for code in LANGUAGES if code != "en"]
+KEYWORDS = {
+    **dict.fromkeys(("say", "Phrase", "UndecodableImageError", "UnsupportedImageError", "undecodable", "Cage", "_say")),
+    "count": (1, 2),
+}
+SOURCES = [file for root in ("dicom_node", "inference") for file in sorted((ROOT / root).rglob("*.py"))]
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """What the source says, singular and plural of what is counted."""
+    found = set()
+    for file in SOURCES:
+        with file.open("rb") as source:
+            found |= {text for _, text, _, _ in extract("python", source, keywords=KEYWORDS) if text}
+    assert len(found) > 150
+    return found
+
+
+def read(code):
+    with (CATALOGUES / f"{code}.po").open("rb") as file:
+        return {entry.id: entry for entry in read_po(file, abort_invalid=True) if entry.id}
+
+
+def forms(text):
+    return text if isinstance(text, tuple) else (text,)
+
+
+def places(text):
+    return sorted((name, spec, conversion) for _, name, spec, conversion in Formatter().parse(text) if name is not None)
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_no_text_is_missing_and_none_is_left_over(code, texts):
+    assert set(read(code)) == texts, "make catalogues brings them up to date"
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_text_is_translated_and_keeps_its_places(code):
+    for text, entry in read(code).items():
+        for said in forms(entry.string):
+            assert said, text
+            assert places(said) == places(forms(text)[-1]), text
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_character_can_be_printed(code):
+    said = {character for entry in read(code).values() for text in forms(entry.string) for character in text}
+    for font in (SANS, BOLD):
+        printed = "".join(run for _, run in split_runs("".join(sorted(said)), font))
+        assert printed == "".join(sorted(said))
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_phrases_are_written_out_where_they_are_made(file):
+    """A template in a variable is found by no catalogue."""
+    tree = ast.parse(file.read_bytes())
+    passing_on = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name in {"_say", "build_phrase"}
+        for inner in ast.walk(node)
+    }
+    for node in set(ast.walk(tree)) - passing_on:
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Phrase":
+            (template,) = node.args
+            if not isinstance(template, ast.Constant):
+                assert not node.keywords, f"line {node.lineno}: a template in a variable"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_texts_do_not_stand_within_formatted_ones(file):
+    """There, no catalogue finds them."""
+    formatted = [node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.JoinedStr)]
+    for node in (inner for outer in formatted for inner in ast.walk(outer)):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in {"say", "Phrase"}:
+            assert not isinstance(node.args[0], ast.Constant), f"line {node.lineno}"
+
+
+def test_the_catalogues_have_what_the_shipped_models_name():
+    for file in (ROOT / "models" / "bundles").glob("*/manifest.toml"):
+        manifest = tomllib.loads(file.read_text())
+        if manifest["task"] == "region":
+            assert {format_label(label) for label in manifest["labels"]} <= set(read("de"))
+    with np.load(ROOT / "models" / "bundles" / "region" / "scope.npz") as scope:
+        assert set(scope["kinds"]) <= set(read("de"))
+
+
+def test_a_phrase_is_its_english_text_and_is_said_with_its_values_in_any_language():
+    inner = Phrase("only {inside:.0%} of the heat lies on the limb", inside=0.25)
+    phrase = Phrase("The heat map is withheld: {objection}.", objection=inner)
+    assert phrase == "The heat map is withheld: only 25% of the heat lies on the limb."
+    assert ENGLISH.say(phrase) == phrase
+    for code in OTHERS:
+        said = load_language(code).say(phrase)
+        assert "25" in said
+        assert said != phrase
+        assert load_language(code).say(inner).split("25")[0] in said
+
+
+def test_numbers_are_written_as_the_language_does():
+    points = {"sensitive": 0.25, "specific": 0.6}
+    text = "No fracture below {sensitive:.2f}, fracture from {specific:.2f}"
+    assert "0,25" in load_language("de").say(text, **points)
+    assert "0.25" in load_language("ja").say(text, **points)
+
+
+def test_a_text_that_no_catalogue_has_is_said_as_it_is():
+    assert load_language("de").say("Clavicle {0}") == "Clavicle {0}"
+    assert load_language("de").say("") == ""
+
+
+def test_what_is_counted_has_the_plural_of_its_language():
+    one, several = "{number} other object in the study.", "{number} other objects in the study."
+    said = [load_language("uk").count(one, several, number) for number in (1, 2, 5)]
+    assert len({text.lstrip("0123456789") for text in said}) > 1
+    assert said[0].startswith("1 ")
+
+
+def test_a_phrase_comes_whole_from_a_process_in_its_cage():
+    phrase = Phrase("{what} took longer than {limit:g} s", what=Phrase("the decoder"), limit=2.0)
+    back = load_guarded(pickle.dumps(phrase, protocol=5), [])
+    assert (back, back.template, back.values["what"].template) == (phrase, phrase.template, "the decoder")
+
+
+@pytest.mark.parametrize("template", ["{what.__class__}", "{what[0]}", "{what:>999999999}", "{0}"])
+def test_a_process_in_its_cage_cannot_have_templates_do_more_than_write_values(template):
+    class Hostile(Phrase):
+        def __reduce__(self):
+            from inference.phrases import build_phrase
+
+            return build_phrase, (template, {"what": "the decoder"})
+
+    with pytest.raises(ValueError, match="no plain one"):
+        load_guarded(pickle.dumps(Hostile("x"), protocol=5), [])
