@@ -63,7 +63,7 @@ LANGUAGES := de fr es uk ja
 TEXTS := say count:1,2 Phrase UndecodableImageError UnsupportedImageError undecodable Cage _say
 catalogues: $(DEVELOPMENT)
 	mkdir -p build
-	$(BIN)/pybabel -q extract --no-default-keywords $(addprefix -k ,$(TEXTS)) --no-wrap --sort-by-file --no-location \
+	$(BIN)/pybabel -q extract -F pyproject.toml --no-default-keywords $(addprefix -k ,$(TEXTS)) --no-wrap --sort-by-file --no-location \
 	  -o build/messages.pot dicom_node inference
 	for language in $(LANGUAGES); do $(BIN)/pybabel -q update --no-wrap --no-fuzzy-matching --ignore-obsolete \
 	  --init-missing -l $$language -i build/messages.pot -o dicom_node/languages/$$language.po || exit 1; done

@@ -224,7 +224,7 @@ class ResultSets:
 
 def describe_exclusion(rule: Rule) -> str:
     """Say by which rule a study is not analysed."""
-    return Phrase("Not analysed by rule {rule!r} of this site.", rule=rule.name)
+    return Phrase("Not analysed by rule '{rule}' of this site.", rule=rule.name)
 
 
 def _refer_to(row: StoredResult, version: int) -> ResultReference:

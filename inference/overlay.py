@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.lettering import WHITE, SetText, set_strip, set_text
-from inference.phrases import Phrase, PlainEnglish, Voice
+from inference.phrases import Phrase, PlainEnglish, Voice, format_label
 from inference.types import Decision, Radiograph, RadiographAnalysis, Roi, UInt8Array
 
 HEADLINES: Mapping[Decision, Phrase] = {
@@ -45,11 +45,6 @@ def format_probability(probability: float) -> str:
     if probability < 0.005:
         return "<0.01"
     return ">0.99" if probability >= 0.995 else f"{probability:.2f}"
-
-
-def format_label(label: str) -> str:
-    """Write a model's label of a region or type for a reader: `ANKLE_FOOT` becomes `Ankle foot`."""
-    return label.replace("_", " ").strip().capitalize()
 
 
 def describe_boxes(analysis: RadiographAnalysis) -> str:

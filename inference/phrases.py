@@ -43,6 +43,11 @@ def build_phrase(template: str, values: Mapping[str, Any]) -> Phrase:
     return Phrase(template, **values)
 
 
+def format_label(label: str) -> str:
+    """Write a model's label of a region or type for a reader: `ANKLE_FOOT` becomes `Ankle foot`."""
+    return label.replace("_", " ").strip().capitalize()
+
+
 class Voice(Protocol):
     """Says texts and numbers in a language."""
 

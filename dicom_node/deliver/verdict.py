@@ -6,6 +6,7 @@ from dicom_node.c_find import STUDY_ROOT_FIND
 from dicom_node.settings import Destination, Proof
 from dicom_node.storage_commitment import PUSH_MODEL
 from dicom_node.store import DeliveryState, UnprovenResult
+from inference.phrases import Phrase
 
 MOST_ASKS = 3
 """Storage commitment requests for one sending; an archive that has reported on none of them will not."""
@@ -45,28 +46,31 @@ def judge(destination: Destination, sent: UnprovenResult, missing: frozenset[str
     finding = _judge_finding(destination, sent, missing)
     for wanted, claim in ((destination.commitment, commitment), (destination.verify, finding)):
         if claim.missing and wanted is Proof.REQUIRED:
-            return Verdict(state=DeliveryState.PARKED, detail=f"{claim.missing}, which is required")
+            return Verdict(state=DeliveryState.PARKED, detail=Phrase("{what}, which is required", what=claim.missing))
     if finding.waits:
         return Verdict(state=DeliveryState.SENT)
     if commitment.waits:
         return Verdict(
-            state=DeliveryState.SENT, detail="waits for its storage commitment report", until=commitment.until
+            state=DeliveryState.SENT, detail=Phrase("waits for its storage commitment report"), until=commitment.until
         )
     if commitment.missing and sent.asks >= MOST_ASKS and sent.verified_at is None:
-        return Verdict(state=DeliveryState.PARKED, detail=f"{commitment.missing}, and nothing else proves it")
-    remarks = filter(None, (commitment.missing, finding.missing))
-    return Verdict(state=DeliveryState.DELIVERED, detail="; ".join(remarks))
+        said = Phrase("{what}, and nothing else proves it", what=commitment.missing)
+        return Verdict(state=DeliveryState.PARKED, detail=said)
+    remark = commitment.missing or finding.missing
+    if commitment.missing and finding.missing:
+        remark = Phrase("{first}; {second}", first=commitment.missing, second=finding.missing)
+    return Verdict(state=DeliveryState.DELIVERED, detail=remark)
 
 
 def _judge_commitment(destination: Destination, sent: UnprovenResult, missing: frozenset[str], now: float) -> _Claim:
     if destination.commitment is Proof.NEVER or sent.committed_at is not None:
         return _Claim()
     if PUSH_MODEL in missing:
-        return _Claim(missing="storage commitment is not offered")
+        return _Claim(missing=Phrase("storage commitment is not offered"))
     if _is_waited_for(destination, sent, now):
         return _Claim(waits=True, until=_deadline(destination, sent))
     if sent.asks >= MOST_ASKS:
-        return _Claim(missing=f"no storage commitment after {sent.asks} requests")
+        return _Claim(missing=Phrase("no storage commitment after {number} requests", number=sent.asks))
     return _Claim(waits=True)
 
 
@@ -74,7 +78,7 @@ def _judge_finding(destination: Destination, sent: UnprovenResult, missing: froz
     if destination.verify is Proof.NEVER or sent.verified_at is not None:
         return _Claim()
     if STUDY_ROOT_FIND in missing:
-        return _Claim(missing="C-FIND is not offered")
+        return _Claim(missing=Phrase("C-FIND is not offered"))
     return _Claim(waits=True)
 
 

@@ -18,7 +18,8 @@ from dicom_node.encode.versions import describe_version, list_predecessors
 from dicom_node.header import code, numbers
 from dicom_node.identity import DISCLAIMER, MANUFACTURER
 from dicom_node.values import AnalysedInstance, ResultKind
-from inference.overlay import HEADLINES, format_label, format_probability
+from inference.overlay import HEADLINES, format_probability
+from inference.phrases import format_label
 from inference.types import RadiographAnalysis, UInt8Array
 
 _KIND = ResultKind.SECONDARY_CAPTURE

@@ -1,5 +1,6 @@
 """Say a text in a language."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
@@ -7,6 +8,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Literal, get_args
 
+from dicom_node.languages.recollection import Recollection
 from inference.phrases import Phrase
 
 LanguageCode = Literal["en", "de", "fr", "es", "uk", "ja"]
@@ -18,10 +20,13 @@ _CATALOGUES = Path(__file__).parent
 class Language(Formatter):
     """One language. Its texts are templates with named places, English in the source and the key of the catalogue."""
 
-    def __init__(self, code: LanguageCode, catalogue: NullTranslations, *, decimal_symbol: str) -> None:
+    def __init__(
+        self, code: LanguageCode, catalogue: NullTranslations, *, decimal_symbol: str, texts: Sequence[str] = ()
+    ) -> None:
         self.code = code
         self._catalogue = catalogue
         self._decimal_symbol = decimal_symbol
+        self._recollection = Recollection(texts)
 
     def say(self, text: str, /, **values: Any) -> str:
         """Say a text with its values; what the catalogue lacks is said in English.
@@ -32,12 +37,27 @@ class Language(Formatter):
         if isinstance(text, Phrase) and not values:
             phrase = text
             text, values = phrase.template, dict(phrase.values)
-        said = self._catalogue.gettext(text) if text else ""
-        return self.vformat(said, (), values) if values else said
+        return self.fill(self.look_up(text), values)
 
     def count(self, one: str, several: str, number: int, **values: Any) -> str:
         """Say a text of a number of things, `{number}` in it, in the plural form that goes with it."""
-        return self.vformat(self._catalogue.ngettext(one, several, number), (), {"number": number, **values})
+        return self.fill(self.look_up_count(one, several, number), {"number": number, **values})
+
+    def recall(self, text: str) -> str:
+        """Return an English text that was stored as the phrase that it was, for `say`; else as it is."""
+        return self._recollection.recall(text)
+
+    def look_up(self, text: str) -> str:
+        """Return the template that a text has in the language."""
+        return self._catalogue.gettext(text) if text else ""
+
+    def look_up_count(self, one: str, several: str, number: int) -> str:
+        """Return the template in the plural form that goes with a number."""
+        return self._catalogue.ngettext(one, several, number)
+
+    def fill(self, template: str, values: Mapping[str, Any]) -> str:
+        """Fill the places of a template, where it has values."""
+        return self.vformat(template, (), values) if values else template
 
     def number(self, written: str) -> str:
         """Write a number as the language does, from how English does."""
@@ -58,18 +78,20 @@ def load_language(code: LanguageCode) -> Language:
         return Language(code, NullTranslations(), decimal_symbol=".")
     from babel.numbers import get_decimal_symbol  # noqa: PLC0415  # not before it is needed: it loads a lot
 
-    return Language(code, _read(_CATALOGUES / f"{code}.po"), decimal_symbol=get_decimal_symbol(code))
+    catalogue, texts = _read(_CATALOGUES / f"{code}.po")
+    return Language(code, catalogue, decimal_symbol=get_decimal_symbol(code), texts=texts)
 
 
-def _read(file: Path) -> GNUTranslations:
-    """Read a catalogue from its text: there is no second file that could be older."""
+def _read(file: Path) -> tuple[GNUTranslations, list[str]]:
+    """Read a catalogue from its text, and which texts it has: there is no second file that could be older."""
     from babel.messages.mofile import write_mo  # noqa: PLC0415  # as above
     from babel.messages.pofile import read_po  # noqa: PLC0415
 
     with file.open("rb") as text, BytesIO() as compiled:
-        write_mo(compiled, read_po(text, abort_invalid=True))
+        entries = read_po(text, abort_invalid=True)
+        write_mo(compiled, entries)
         compiled.seek(0)
-        return GNUTranslations(compiled)
+        return GNUTranslations(compiled), [entry.id for entry in entries if isinstance(entry.id, str) and entry.id]
 
 
 ENGLISH = load_language("en")

@@ -26,6 +26,7 @@ from dicom_node.receive.status import RefusedError
 from dicom_node.settings import Action, Destination, Settings
 from dicom_node.store import DeliveryState, InstanceRole, Store, revision_digest
 from dicom_node.values import Study
+from inference.phrases import Phrase
 
 
 class HandedFileError(NodeError):
@@ -64,7 +65,7 @@ def find_destination(settings: Settings, name: str) -> Destination:
     """Return a destination by its name; HandedFileError where there is none."""
     found = next((one for one in settings.destinations if one.name == name), None)
     if found is None:
-        raise HandedFileError("there is no such destination")
+        raise HandedFileError(Phrase("there is no such destination"))
     return found
 
 
@@ -85,17 +86,19 @@ def admit_files(files: Mapping[Path, str], settings: Settings, store: Store, des
     headers = [_admit(path, name, settings, store) for path, name in files.items()]
     studies = {header.study_instance_uid for header in headers}
     if len({header.sop_instance_uid for header in headers}) != len(headers):
-        raise HandedFileError("one image is there twice")
+        raise HandedFileError(Phrase("one image is there twice"))
     if len(studies) != 1:
-        raise HandedFileError("the files are of several studies: send the results of one study at a time")
+        raise HandedFileError(Phrase("the files are of several studies: send the results of one study at a time"))
     (uid,) = studies
     if store.find_study(uid) is not None:
-        raise HandedFileError("the node has received this study: its results are sent from its own page, or by `send`")
+        raise HandedFileError(
+            Phrase("the node has received this study: its results are sent from its own page, or by `send`")
+        )
     with tolerate():
         study = read_handed_study(list(files))
         selection = select_radiographs(study)
         if not selection.radiographs:
-            raise HandedFileError(f"nothing of it is analysed: {selection.excluded[0].reason}")
+            raise HandedFileError(Phrase("nothing of it is analysed: {why}", why=selection.excluded[0].reason))
         _check_rules(study, settings, destination)
     return uid
 
@@ -132,28 +135,32 @@ def send_handed_results(
 def _admit(path: Path, name: str, settings: Settings, store: Store) -> Header:
     """Check one file as a C-STORE is checked."""
     if path.stat().st_size > settings.receive.maximum_object_mb * 1e6:
-        raise HandedFileError(f"{name}: the object is larger than this node takes")
+        raise _refuse(name, Phrase("the object is larger than this node takes"))
     try:
         header = _read_header(path)
     except RefusedError as refusal:
-        raise HandedFileError(f"{name}: {refusal.comment}") from None
+        raise _refuse(name, refusal.comment) from None
     except HandedFileError as error:
-        raise HandedFileError(f"{name}: {error}") from None
+        raise _refuse(name, error.args[0]) from None
     except Exception:  # noqa: BLE001 - whatever a file that is none of DICOM makes the parser do
-        reason = "it is no DICOM file: a picture names no patient and no study that a result could be filed in"
-        raise HandedFileError(f"{name}: {reason}") from None
+        why = Phrase("it is no DICOM file: a picture names no patient and no study that a result could be filed in")
+        raise _refuse(name, why) from None
     if role_for(header, store) is InstanceRole.OWN_RESULT:
-        raise HandedFileError(f"{name}: it is a result of this node")
+        raise _refuse(name, Phrase("it is a result of this node"))
     if header.sop_class_uid not in STORAGE_CLASSES or not header.is_radiograph:
-        raise HandedFileError(f"{name}: it is no radiograph")
+        raise _refuse(name, Phrase("it is no radiograph"))
     return header
+
+
+def _refuse(name: str, why: str) -> HandedFileError:
+    return HandedFileError(Phrase("{name}: {why}", name=name, why=why))
 
 
 def _read_header(path: Path) -> Header:
     meta = read_file_meta_info(path)
     syntax = UID(meta.TransferSyntaxUID)
     if syntax not in TRANSFER_SYNTAXES:
-        raise HandedFileError("the transfer syntax is none that this node accepts")
+        raise HandedFileError(Phrase("the transfer syntax is none that this node accepts"))
     with path.open("rb") as file:
         offset = data_set_offset(file.read(144))
 
@@ -169,6 +176,7 @@ def _check_rules(study: Study, settings: Settings, destination: Destination) -> 
     if rule is None:
         return
     if rule.action is Action.EXCLUDE:
-        raise HandedFileError(f"the rule {rule.name!r} of this site leaves the study out")
+        raise HandedFileError(Phrase("the rule '{rule}' of this site leaves the study out", rule=rule.name))
     if rule.destinations and destination.name not in rule.destinations:
-        raise HandedFileError(f"the rule {rule.name!r} of this site sends its results to other destinations")
+        said = Phrase("the rule '{rule}' of this site sends its results to other destinations", rule=rule.name)
+        raise HandedFileError(said)

@@ -15,6 +15,7 @@ from dicom_node.operate.terminal import print_entry
 from dicom_node.settings import ROUTINE, Action, Rule, Settings
 from dicom_node.store import revision_digest
 from dicom_node.values import Instance, Study
+from inference.phrases import Phrase
 
 _MARKS = {
     Outcome.DECIDES: ("decides", "green"),
@@ -56,13 +57,17 @@ def judge_files(rules: Sequence[Rule], paths: Iterable[Path], *, show_values: bo
 def describe_rule(rule: Rule | None) -> str:
     """Say what becomes of a study that a rule decides about; None: no rule does."""
     if rule is None:
-        return "analysed: no rule holds"
+        return Phrase("analysed: no rule holds")
+    if rule.action is Action.EXCLUDE and rule.say:
+        return Phrase("not analysed by rule '{rule}'; a report says so", rule=rule.name)
     if rule.action is Action.EXCLUDE:
-        told = "a report says so" if rule.say else "nothing is sent; `dicom-node status` shows it"
-        return f"not analysed by rule {rule.name!r}; {told}"
-    priority = f", priority {rule.priority}" if rule.priority != ROUTINE else ""
-    to = f", results to {' and '.join(rule.destinations)}" if rule.destinations else ""
-    return f"analysed by rule {rule.name!r}{priority}{to}"
+        return Phrase("not analysed by rule '{rule}'; nothing is sent; `dicom-node status` shows it", rule=rule.name)
+    said = Phrase("analysed by rule '{rule}'", rule=rule.name)
+    if rule.priority != ROUTINE:
+        said = Phrase("{analysed}, priority {priority}", analysed=said, priority=rule.priority)
+    if rule.destinations:
+        said = Phrase("{analysed}, results to {destinations}", analysed=said, destinations=", ".join(rule.destinations))
+    return said
 
 
 def describe_conditions(rule: Rule) -> list[str]:

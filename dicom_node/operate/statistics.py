@@ -15,6 +15,7 @@ from dicom_node.statistics.counting import Statistics, Tally, gather_statistics
 from dicom_node.statistics.drift import Drift, assess_drift
 from dicom_node.store import Store
 from inference.drift import THRESHOLD
+from inference.phrases import Phrase
 
 _COLUMNS = ("images", "fracture", "no fracture", "uncertain", "outside scope", "not analysed", "studies")
 _WIDTH = 130
@@ -89,11 +90,11 @@ def judge_drift(drift: Drift) -> str:
     """Say in words what a comparison comes to."""
     one = drift.comparison
     if one is None:
-        return "the bundle carries no reference: fracture-models reference"
+        return Phrase("the bundle carries no reference: fracture-models reference")
     if not one.is_trusted:
-        return (
-            "the reference is too small" if one.needed is None else f"too few to tell: {one.needed} studies are needed"
-        )
+        if one.needed is None:
+            return Phrase("the reference is too small")
+        return Phrase("too few to tell: {needed} studies are needed", needed=one.needed)
     if not one.has_drifted:
-        return "as it was"
-    return "DRIFTED" if drift.raises else "another mix, which raises nothing"
+        return Phrase("as it was")
+    return Phrase("DRIFTED") if drift.raises else Phrase("another mix, which raises nothing")

@@ -1,10 +1,11 @@
 """Where the node lives: `[node]`, `[web]`, `[database]`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictFloat
 
+from dicom_node.languages import LanguageCode
 from dicom_node.settings.table import AETitle, DatabaseURL, Host, Port, Seconds, Table
 
 
@@ -59,6 +60,8 @@ class WebSettings(Table):
 
     host: Host = "127.0.0.1"
     port: Port = 8080
+    language: LanguageCode | Literal[""] = ""
+    """Of the pages; empty: each browser's own, or that of the results where there are none in it."""
     https: StrictBool = False
     """Whether browsers reach it through a proxy that speaks TLS: cookies are then for TLS only."""
     session_idle_s: Seconds = 1800

@@ -7,12 +7,15 @@ alone: pieces lie in the order of the legend. The same numbers stand in the tabl
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import east_asian_width
 from xml.sax.saxutils import escape, quoteattr
 
+from dicom_node.languages import ENGLISH, Language
 from dicom_node.statistics.counting import Tally
+from inference.phrases import Phrase
 
 _HEIGHT, _LEFT, _TOP, _BOTTOM = 220, 52, 34, 26
-_BAR, _LETTER, _LEGEND = 30, 8.5, 560
+_BAR, _LETTER = 30, 8.5
 _INK, _RULE = "#1a1a1a", "#c8c8c8"
 
 
@@ -26,26 +29,28 @@ class Series:
 
 
 DECISIONS = (
-    Series(label="fracture", field="fracture", colour="#7a1f2b"),
-    Series(label="uncertain", field="uncertain", colour="#b8860b"),
-    Series(label="no fracture", field="no_fracture", colour="#1f4e79"),
-    Series(label="outside scope", field="outside_scope", colour="#8a8a8a"),
-    Series(label="not analysed", field="otherwise_not_analysed", colour="#4d4d4d"),
+    Series(label=Phrase("fracture"), field="fracture", colour="#7a1f2b"),
+    Series(label=Phrase("uncertain"), field="uncertain", colour="#b8860b"),
+    Series(label=Phrase("no fracture"), field="no_fracture", colour="#1f4e79"),
+    Series(label=Phrase("outside scope"), field="outside_scope", colour="#8a8a8a"),
+    Series(label=Phrase("not analysed"), field="otherwise_not_analysed", colour="#4d4d4d"),
 )
 
 
-def draw_decisions(tallies: Sequence[Tally], *, title: str) -> str:
+def draw_decisions(tallies: Sequence[Tally], *, title: str, language: Language = ENGLISH) -> str:
     """Draw a column for each tally, in their order, with a piece for each answer, as an SVG element."""
-    columns = {tally.name: _list_decisions(tally) for tally in tallies}
-    legend = [(series.label, series.colour) for series in DECISIONS]
-    return _draw(columns, legend, title=f"{title}: {sum(tally.images for tally in tallies)} images", write=str)
+    columns = {tally.name: _list_decisions(tally, language) for tally in tallies}
+    legend = [(language.say(series.label), series.colour) for series in DECISIONS]
+    images = language.count("{number} image", "{number} images", sum(tally.images for tally in tallies))
+    return _draw(columns, legend, title=f"{title}: {images}", write=str)
 
 
-def draw_times(tallies: Sequence[Tally], *, title: str) -> str:
+def draw_times(tallies: Sequence[Tally], *, title: str, language: Language = ENGLISH) -> str:
     """Draw for each tally how long half of its results took at most, and 19 of 20, as an SVG element."""
-    columns = {tally.name: _list_times(tally) for tally in tallies}
-    legend = list(zip(_TIMES, _TIME_COLOURS, strict=True))
-    return _draw(columns, legend, title=f"{title}: half of the results, and 19 of 20", write=write_seconds)
+    columns = {tally.name: _list_times(tally, language) for tally in tallies}
+    legend = [(language.say(label), colour) for label, colour in zip(_TIMES, _TIME_COLOURS, strict=True)]
+    said = language.say("{title}: half of the results, and 19 of 20", title=title)
+    return _draw(columns, legend, title=said, write=lambda seconds: language.number(write_seconds(seconds)))
 
 
 def write_seconds(seconds: float | None) -> str:
@@ -63,25 +68,34 @@ class _Piece:
 
 
 _Legend = Sequence[tuple[str, str]]
-_TIMES = ("half of the results", "19 of 20 results")
+_TIMES = (Phrase("half of the results"), Phrase("19 of 20 results"))
 _TIME_COLOURS = ("#1f4e79", "#8fb3d9")
 
 
-def _list_decisions(tally: Tally) -> list[_Piece]:
+def _list_decisions(tally: Tally, language: Language) -> list[_Piece]:
     counts = [(getattr(tally, series.field), series) for series in DECISIONS]
     return [
-        _Piece(size=count, colour=series.colour, says=f"{tally.name}: {count} {series.label}")
+        _Piece(size=count, colour=series.colour, says=f"{tally.name}: {count} {language.say(series.label)}")
         for count, series in counts
         if count
     ]
 
 
-def _list_times(tally: Tally) -> list[_Piece]:
+def _list_times(tally: Tally, language: Language) -> list[_Piece]:
     half, most = tally.times.result_median_s, tally.times.result_95_s
     if half is None or most is None:
         return []
     return [
-        _Piece(size=size, colour=colour, says=f"{tally.name}: {label} within {write_seconds(within)}")
+        _Piece(
+            size=size,
+            colour=colour,
+            says=language.say(
+                "{name}: {share} within {time}",
+                name=tally.name,
+                share=label,
+                time=language.number(write_seconds(within)),
+            ),
+        )
         for size, within, label, colour in zip((half, most - half), (half, most), _TIMES, _TIME_COLOURS, strict=True)
     ]
 
@@ -89,7 +103,7 @@ def _list_times(tally: Tally) -> list[_Piece]:
 def _draw(columns: Mapping[str, Sequence[_Piece]], legend: _Legend, *, title: str, write: Callable[[int], str]) -> str:
     highest = max([1.0, *(sum(piece.size for piece in pieces) for pieces in columns.values())])
     step = max([_BAR + 14.0, *(_LETTER * len(_shorten(name)) + 8 for name in columns)])
-    width = round(max(_LEFT + step * len(columns) + 10, _LEGEND))
+    width = round(max(_LEFT + step * len(columns) + 10, _LEFT + sum(_measure(label) for label, _ in legend)))
     parts = [_draw_legend(legend), *_draw_axis(math.ceil(highest), width, write)]
     for number, (name, pieces) in enumerate(columns.items()):
         parts += _draw_column(name, pieces, _LEFT + number * step + (step - _BAR) / 2, math.ceil(highest))
@@ -123,8 +137,13 @@ def _draw_legend(legend: _Legend) -> str:
     for label, colour in legend:
         parts.append(f'<rect x="{x}" y="6" width="11" height="11" fill="{colour}"/>')
         parts.append(_text(label, x + 15, 16))
-        x += 30 + 7 * len(label)
+        x += _measure(label)
     return "".join(parts)
+
+
+def _measure(label: str) -> int:
+    """Return how wide an entry of the legend is."""
+    return 30 + sum(13 if east_asian_width(letter) in "WF" else 7 for letter in label)
 
 
 def _shorten(name: str) -> str:

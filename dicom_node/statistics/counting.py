@@ -10,9 +10,10 @@ import numpy as np
 
 from dicom_node.statistics.recording import OUTSIDE_SCOPE
 from dicom_node.store import WEEK_S, ImageCount, Store, VersionTime
+from inference.phrases import Phrase
 from inference.types import Decision
 
-NO_REGION = "no region recognised"
+NO_REGION = Phrase("no region recognised")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from dicom_node.store import Store
 from inference.bundle import Bundle, read_bundles
 from inference.drift import Comparison, Reference, compare, compare_shares, load_reference
 from inference.errors import BundleError
+from inference.phrases import Phrase
 from inference.uncertainty import calibrate
 
 _DAY_S = 86_400
@@ -68,7 +69,7 @@ def _assess(store: Store, bundle: Bundle, reference: Reference | None, since: fl
             logits = known[0].logits
             edges = tuple(calibrate(edge, answer) for edge in logits.edges)
             comparison = compare(logits.model_copy(update={"edges": edges}), sample.values, independent=sample.studies)
-        what = f"the spread of scores for {', '.join(answer.regions)}"
+        what = Phrase("the spread of scores for {regions}", regions=", ".join(answer.regions))
         yield Drift(model=model, what=what, images=len(sample.values), comparison=comparison)
     if manifest.region is not None:
         yield from _assess_regions(store, model, reference, since)
@@ -82,9 +83,11 @@ def _assess_regions(store: Store, model: str, reference: Reference | None, since
     if reference is not None and reference.regions is not None:
         counts = Counter(regions.values)
         mix = compare_shares(reference.regions, counts, independent=regions.studies)
-    what = "the distance from what it knows"
+    what = Phrase("the distance from what it knows")
     yield Drift(model=model, what=what, images=len(distances.values), comparison=far)
-    yield Drift(model=model, what="the mix of regions", images=len(regions.values), comparison=mix, raises=False)
+    yield Drift(
+        model=model, what=Phrase("the mix of regions"), images=len(regions.values), comparison=mix, raises=False
+    )
 
 
 class Seldom:

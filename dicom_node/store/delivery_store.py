@@ -25,6 +25,7 @@ from dicom_node.store.rows import add_event, list_results, of_revision, set_stat
 from dicom_node.store.schema import deliveries, results, revisions
 from dicom_node.store.statistics_rows import note_delivered
 from dicom_node.values import ResultKind
+from inference.phrases import Phrase
 
 _HAS_RESULTS = sa.exists().where(
     results.c.study_instance_uid == revisions.c.study_instance_uid, results.c.digest == revisions.c.digest
@@ -191,5 +192,5 @@ class DeliveryStore(Database):
                 set_state(connection, study, digest, RevisionState.QUEUED, "")
             again |= {(study, digest) for study, digest in unmade}
             for study, digest in again:
-                add_event(connection, study, f"revision {digest}: retried by an operator")
+                add_event(connection, study, Phrase("revision {digest}: retried by an operator", digest=digest))
         return len(again)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from dicom_node.store.records import OpenStudy
 from dicom_node.store.schema import instances, studies
 from dicom_node.values import Expectation, ListedImage
+from inference.phrases import Phrase
 
 
 def encode_listing(archive: str, images: Sequence[ListedImage] | None) -> dict[str, Any]:
@@ -37,9 +38,13 @@ def decode_expectation(row: Mapping[str, Any] | None) -> Expectation | None:
 def describe_expectation(expectation: Expectation) -> str:
     """Say for an operator what an archive said."""
     if expectation.listed is None:
-        return f"{expectation.archive} could not be asked which images there are"
-    said = f"{expectation.archive} lists {expectation.listed} image{'' if expectation.listed == 1 else 's'}"
-    return f"{said}, {len(expectation.missing)} of them not here" if expectation.missing else said
+        return Phrase("{archive} could not be asked which images there are", archive=expectation.archive)
+    if expectation.listed == 1:
+        said = Phrase("{archive} lists 1 image", archive=expectation.archive)
+    else:
+        said = Phrase("{archive} lists {number} images", archive=expectation.archive, number=expectation.listed)
+    missing = len(expectation.missing)
+    return Phrase("{listed}, {missing} of them not here", listed=said, missing=missing) if missing else said
 
 
 def list_open_studies(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[OpenStudy]:

@@ -10,6 +10,7 @@ from dicom_node.store.deliveries import UNSENT
 from dicom_node.store.records import Alarm, DeliveryState, UnprovenResult
 from dicom_node.store.rows import add_event, of_revision
 from dicom_node.store.schema import deliveries, dispatches, results, transactions
+from inference.phrases import Phrase
 
 _MOST_LOSSES = 2
 """What an archive has lost is sent again; what it has lost so often is parked."""
@@ -102,7 +103,12 @@ def note_loss(connection: sa.Connection, row: sa.RowMapping, detail: str) -> Non
     reset = UNSENT if state is DeliveryState.PENDING else {"transaction_uid": None}
     change_state(connection, row, state, detail, {**reset, "losses": losses})
     if state is DeliveryState.PENDING:
-        what = f"{row['destination']}: SOP Instance {row['sop_instance_uid']} is sent again: {detail}"
+        what = Phrase(
+            "{destination}: SOP Instance {uid} is sent again: {detail}",
+            destination=row["destination"],
+            uid=row["sop_instance_uid"],
+            detail=detail,
+        )
         add_event(connection, row["study_instance_uid"], what)
 
 
@@ -118,7 +124,13 @@ def change_state(
     where = of_delivery(row["destination"], row["sop_instance_uid"])
     connection.execute(deliveries.update().where(*where), changed)
     if state in {DeliveryState.PARKED, DeliveryState.LEFT_OUT}:
-        what = f"{row['destination']}: SOP Instance {row['sop_instance_uid']} is {state}: {detail}"
+        what = Phrase(
+            "{destination}: SOP Instance {uid} is {state}: {detail}",
+            destination=row["destination"],
+            uid=row["sop_instance_uid"],
+            state=state,
+            detail=detail,
+        )
         add_event(connection, row["study_instance_uid"], what)
 
 

@@ -29,6 +29,7 @@ from dicom_node.store.schema import (
     studies,
 )
 from dicom_node.values import Expectation
+from inference.phrases import Phrase
 
 
 def of_revision(table: sa.Table, study_instance_uid: str, digest: str) -> tuple[sa.ColumnElement[bool], ...]:
@@ -42,7 +43,10 @@ def set_state(
     """Set how far a revision has come, and note it as an event."""
     values = {"state": state, "reason": reason, "changed_at": time.time()}
     connection.execute(revisions.update().where(*of_revision(revisions, study_instance_uid, digest)), values)
-    add_event(connection, study_instance_uid, f"revision {digest}: {state}{': ' if reason else ''}{reason}")
+    what = Phrase("revision {digest}: {state}", digest=digest, state=state)
+    if reason:
+        what = Phrase("revision {digest}: {state}: {reason}", digest=digest, state=state, reason=reason)
+    add_event(connection, study_instance_uid, what)
 
 
 def find_open_study(connection: sa.Connection, study_instance_uid: str) -> OpenStudy | None:
@@ -52,7 +56,7 @@ def find_open_study(connection: sa.Connection, study_instance_uid: str) -> OpenS
 
 def add_event(connection: sa.Connection, study_instance_uid: str, what: str) -> None:
     """Note what happened to a study."""
-    values = {"study_instance_uid": study_instance_uid, "what": what, "at": time.time()}
+    values = {"study_instance_uid": study_instance_uid, "what": str(what), "at": time.time()}
     connection.execute(events.insert(), values)
 
 
@@ -108,8 +112,12 @@ def add_revision(
     connection.execute(revisions.insert(), row)
     for member in members:
         connection.execute(revision_instances.insert(), {**key, "sop_instance_uid": member.sop_instance_uid})
-    listed = f"; {describe_expectation(expectation)}" if expectation else ""
-    add_event(connection, study_instance_uid, f"revision {digest}: version {version}, {len(members)} instances{listed}")
+    what = Phrase(
+        "revision {digest}: version {version}, {number} instances", digest=digest, version=version, number=len(members)
+    )
+    if expectation:
+        what = Phrase("{first}; {second}", first=what, second=describe_expectation(expectation))
+    add_event(connection, study_instance_uid, what)
 
 
 def list_results(connection: sa.Connection, study_instance_uid: str, digest: str) -> tuple[StoredResult, ...]:

@@ -60,6 +60,7 @@ from dicom_node.store.schema import (
 from dicom_node.store.statistics_rows import note_made
 from dicom_node.store.statistics_store import StatisticsStore
 from dicom_node.store.worklist import WorklistStore
+from inference.phrases import Phrase
 
 _TIMES_OF_TRIES = (
     dispatches.c.next_try_at,
@@ -126,7 +127,7 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore,
         with self._writing() as connection:
             found = connection.execute(studies.update().where(where), {"forced": True}).rowcount > 0
             if found:
-                add_event(connection, study_instance_uid, "completion forced by an operator")
+                add_event(connection, study_instance_uid, Phrase("completion forced by an operator"))
             return found
 
     def close_revision(self, study_instance_uid: str, now: float, *, seen: OpenStudy | None = None) -> None:
@@ -166,7 +167,8 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore,
         where = of_revision(revisions, unmade.study_instance_uid, unmade.digest)
         with self._writing() as connection:
             connection.execute(revisions.update().where(*where), values)
-            add_event(connection, unmade.study_instance_uid, f"revision {unmade.digest}: attempt {again.attempt}")
+            what = Phrase("revision {digest}: attempt {number}", digest=unmade.digest, number=again.attempt)
+            add_event(connection, unmade.study_instance_uid, what)
         return again
 
     def revision(self, study_instance_uid: str, digest: str) -> Revision:

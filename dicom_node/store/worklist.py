@@ -19,6 +19,7 @@ from dicom_node.store.records import (
 from dicom_node.store.rows import add_event, list_results, of_revision, set_state, to_instance
 from dicom_node.store.schema import deliveries, events, findings, instances, results, revisions, studies
 from dicom_node.values import Expectation
+from inference.phrases import Phrase
 
 RECEIVING = "receiving"
 """State of a study with instances that belong to no revision yet; the others are those of its newest revision."""
@@ -147,7 +148,10 @@ class WorklistStore(Database):
                 key = {"study_instance_uid": study_instance_uid, "digest": digest}
                 plan_deliveries(connection, key, lacking, [destination])
                 set_state(connection, study_instance_uid, digest, RevisionState.DELIVERING, "")
-                add_event(connection, study_instance_uid, f"revision {digest}: sent to {destination} by an operator")
+                what = Phrase(
+                    "revision {digest}: sent to {destination} by an operator", digest=digest, destination=destination
+                )
+                add_event(connection, study_instance_uid, what)
             return len(lacking)
 
 

@@ -30,6 +30,7 @@ from dicom_node.web.pages import (
 from dicom_node.web.protection import Protection
 from dicom_node.web.site import build_site
 from dicom_node.web.templating import FOLDER, render
+from inference.phrases import Phrase
 
 Handler = Callable[[Request, Exception], Response | Awaitable[Response]]
 
@@ -68,12 +69,14 @@ def _ask_for_token(_request: Request, _error: Exception) -> Response:
 
 
 def _forbid(request: Request, _error: Exception) -> Response:
-    return _say(request, 403, "Your role may not do this, or the page you did it from is of an earlier session.")
+    return _say(
+        request, 403, Phrase("Your role may not do this, or the page you did it from is of an earlier session.")
+    )
 
 
 def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
-    said = "There is no such page." if error.status_code == 404 else str(error.detail)
+    said = Phrase("There is no such page.") if error.detail == "Not Found" else error.detail
     return _say(request, error.status_code, said, error.headers)
 
 
@@ -82,12 +85,12 @@ def _refuse_values(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
     wrong = [{"loc": list(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in error.errors()]
     if _wants_page(request):
-        return _say(request, 422, "This address or form has a value that is none.")
+        return _say(request, 422, Phrase("This address or form has a value that is none."))
     return JSONResponse({"detail": wrong}, 422)
 
 
 def _fail(request: Request, _error: Exception) -> Response:
-    return _say(request, 500, "This did not work. The node's log says where.")
+    return _say(request, 500, Phrase("This did not work. The node's log says where."))
 
 
 def _say(request: Request, code: int, said: str, headers: Any = None) -> Response:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dicom_node.web.roles import Permission, may
+from inference.phrases import Phrase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,14 +16,14 @@ class Entry:
 
 
 ENTRIES: tuple[Entry, ...] = (
-    Entry(path="/", label="Worklist"),
-    Entry(path="/upload", label="Upload", permission=Permission.SEE_PATIENTS),
-    Entry(path="/statistics", label="Statistics"),
-    Entry(path="/rules", label="Rules", permission=Permission.SEE_PATIENTS),
-    Entry(path="/doctor", label="Doctor", permission=Permission.OPERATE),
-    Entry(path="/conformance", label="Conformance"),
-    Entry(path="/account", label="Account"),
-    Entry(path="/users", label="Users", permission=Permission.ADMINISTER),
+    Entry(path="/", label=Phrase("Worklist")),
+    Entry(path="/upload", label=Phrase("Upload"), permission=Permission.SEE_PATIENTS),
+    Entry(path="/statistics", label=Phrase("Statistics")),
+    Entry(path="/rules", label=Phrase("Rules"), permission=Permission.SEE_PATIENTS),
+    Entry(path="/doctor", label=Phrase("Doctor"), permission=Permission.OPERATE),
+    Entry(path="/conformance", label=Phrase("Conformance")),
+    Entry(path="/account", label=Phrase("Account")),
+    Entry(path="/users", label=Phrase("Users"), permission=Permission.ADMINISTER),
 )
 
 

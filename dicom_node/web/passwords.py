@@ -6,6 +6,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from dicom_node.errors import NodeError
+from inference.phrases import Phrase
 
 SHORTEST, LONGEST = 12, 200
 """Characters of a password."""
@@ -29,9 +30,11 @@ def hash_password(password: str, *, user: str) -> str:
         It is shorter than 12 characters, longer than 200, or holds the name of its user.
     """
     if not SHORTEST <= len(password) <= LONGEST:
-        raise WeakPasswordError(f"a password has {SHORTEST} to {LONGEST} characters")
+        raise WeakPasswordError(
+            Phrase("a password has {shortest} to {longest} characters", shortest=SHORTEST, longest=LONGEST)
+        )
     if user.lower() in password.lower():
-        raise WeakPasswordError("a password does not hold the name of its user")
+        raise WeakPasswordError(Phrase("a password does not hold the name of its user"))
     with _AT_ONCE:
         return _HASHER.hash(password)
 

@@ -22,6 +22,7 @@ from dicom_node.operate.handed_files import Sent, admit_files, find_destination,
 from dicom_node.settings import Destination, Settings
 from dicom_node.store import Store
 from dicom_node.web.uploads import UploadedFile, laid_down
+from inference.phrases import Phrase
 
 _WAITING = 4
 """Uploads that are worked on or wait for their turn; further ones are refused, so that pages never wait for them."""
@@ -122,7 +123,7 @@ class Predictions:
     @contextmanager
     def _place(self) -> Iterator[None]:
         if not self._places.acquire(blocking=False):
-            raise BusyError("other uploads are being worked on; try again in a few seconds")
+            raise BusyError(Phrase("other uploads are being worked on; try again in a few seconds"))
         try:
             yield
         finally:

@@ -8,6 +8,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from inference.phrases import Phrase
+
 _FORM_BYTES = 64_000
 """The largest body of what is no upload."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -75,7 +77,7 @@ def _limit(receive: Receive, headers: Headers, most: int) -> Receive:
     declared = headers.get("content-length", "")
     received = 0
     # FastAPI makes "400 Bad Request" of any other exception.
-    too_large = HTTPException(413, f"This is more than {most / 1e6:g} MB.")
+    too_large = HTTPException(413, Phrase("This is more than {size:g} MB.", size=most / 1e6))
 
     async def receive_limited() -> Message:
         nonlocal received

@@ -13,6 +13,7 @@ from dicom_node.store import Accounts, WebUser
 from dicom_node.web.passwords import hash_password, is_right
 from dicom_node.web.roles import Role
 from dicom_node.web.secret_tokens import derive_form_token, digest, draw_token
+from inference.phrases import Phrase
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 _WINDOW_S = 300
@@ -128,7 +129,9 @@ def build_user(name: str, password: str, role: Role) -> WebUser:
         The password is too short, too long or holds the name.
     """
     if _NAME.fullmatch(name) is None:
-        raise UserNameError("a user's name has 1 to 64 small letters, digits and . _ @ -, a letter or digit first")
+        raise UserNameError(
+            Phrase("a user's name has 1 to 64 small letters, digits and . _ @ -, a letter or digit first")
+        )
     return WebUser(name=name, role=role, password_hash=hash_password(password, user=name), changed_at=time.time())
 
 

@@ -7,11 +7,14 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from dicom_node import __version__
 from dicom_node.web.navigation import entries_for
 from dicom_node.web.roles import Permission, may
 from dicom_node.web.sign_in import Visitor
+from dicom_node.web.wording import find_wording
+from inference.phrases import Phrase
 
 FOLDER = Path(__file__).parent
 
@@ -48,6 +51,12 @@ def capitalize_first(text: str) -> str:
 _ENVIRONMENT.filters |= {"time": format_time, "duration": format_duration, "capitalize_first": capitalize_first}
 
 
+def explain(error: Exception) -> str:
+    """Return what an error says, as a sentence; a text of its own is kept as the `Phrase` that it may be."""
+    text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    return text if text.endswith(".") else Phrase("{text}.", text=text)
+
+
 def render(
     request: Request, name: str, *, visitor: Visitor | None = None, status_code: int = 200, **values: Any
 ) -> HTMLResponse:
@@ -65,7 +74,12 @@ def stream(request: Request, name: str, *, visitor: Visitor, **values: Any) -> S
 def _gather(request: Request, visitor: Visitor | None) -> dict[str, Any]:
     """Gather what every page shows."""
     role = visitor.user.role if visitor else ""
+    wording = find_wording(request)
     return {
+        "language": wording.language.code,
+        **{name: getattr(wording, name) for name in ("say", "count", "tell", "label", "number")},
+        "code": Markup("<code>{}</code>").format,
+        "uid": Markup('<span class="uid">{}</span>').format,
         "path": request.url.path,
         "version": __version__,
         "visitor": visitor,

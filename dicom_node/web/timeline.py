@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dicom_node.store import Event, ReceivedInstance
+from inference.phrases import Phrase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +35,12 @@ def build_timeline(received: Sequence[ReceivedInstance], events: Iterable[Event]
     def add_arrivals() -> None:
         if waiting:
             senders = ", ".join(sorted({sender for _, sender in waiting}))
-            add(waiting[0][0], f"first of {len(waiting)} instance(s) received from {senders}")
+            add(
+                waiting[0][0],
+                Phrase("first of {number} instance(s) received from {senders}", number=len(waiting), senders=senders),
+            )
             if len(waiting) > 1:
-                add(waiting[-1][0], f"last of {len(waiting)} instances received")
+                add(waiting[-1][0], Phrase("last of {number} instances received", number=len(waiting)))
             waiting.clear()
 
     for at, what, sender in happened:

@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from dicom_node.durable import make_private_folder
+from inference.phrases import Phrase
 
 MOST_FILES = 10
 _FORM = "multipart/form-data"
@@ -52,13 +53,13 @@ async def read_upload(request: Request, *, most: int = MOST_FILES) -> Upload:
         415 where it is no such form, 400 where it is a broken one or holds no file or too many.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        raise HTTPException(415, f"files are sent as {_FORM}, in fields named file")
+        raise HTTPException(415, Phrase("files are sent as {form}, in fields named file", form=_FORM))
     parser = _InMemory(request.headers, request.stream(), max_files=most, max_fields=10)
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
-        said = error.message if isinstance(error, MultiPartException) else "the form names no boundary"
-        raise HTTPException(400, f"the form cannot be read: {said}") from None
+        why = error.message if isinstance(error, MultiPartException) else Phrase("the form names no boundary")
+        raise HTTPException(400, Phrase("the form cannot be read: {why}", why=why)) from None
     uploaded = [one for one in form.getlist("file") if isinstance(one, UploadFile)]
     files = tuple([UploadedFile(name=one.filename or "", content=await one.read()) for one in uploaded])
     token, destination = (
@@ -67,7 +68,7 @@ async def read_upload(request: Request, *, most: int = MOST_FILES) -> Upload:
     await form.close()
     files = tuple(one for one in files if one.name or one.content)
     if not files:
-        raise HTTPException(400, "the form holds no file in a field named file")
+        raise HTTPException(400, Phrase("the form holds no file in a field named file"))
     return Upload(files=files, form_token=token, destination=destination)
 
 

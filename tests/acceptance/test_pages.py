@@ -14,6 +14,7 @@ from running import NODE, Node, dcmsend, wait_for
 from web_bench import PASSWORD
 
 from dicom_node.demo.archives import BuiltinArchive
+from dicom_node.languages import load_language
 from dicom_node.store import Accounts
 from dicom_node.store.web_schema import web_sessions
 from inference.testing import build_tiny_bundles
@@ -95,11 +96,12 @@ def chromium():
 class Visit:
     """A browser of its own, in which nobody is signed in; remembers every complaint of the page."""
 
-    def __init__(self, chromium, node):
+    def __init__(self, chromium, node, locale="en-US"):
         web = node.settings.web
         self.node = node
+        self.language = locale[:2]
         self.context = chromium.new_context(
-            base_url=f"http://{web.host}:{web.port}", viewport={"width": 1200, "height": 900}
+            base_url=f"http://{web.host}:{web.port}", viewport={"width": 1200, "height": 900}, locale=locale
         )
         self.context.set_default_timeout(PATIENCE_MS)
         self.page = self.context.new_page()
@@ -116,9 +118,9 @@ class Visit:
 
     def sign_in(self, name, password=PASSWORD):
         self.open("/login")
-        self.page.get_by_label("Name").fill(name)
-        self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("button", name="Sign in").click()
+        self.page.locator("#name").fill(name)
+        self.page.locator("#password").fill(password)
+        self.page.locator("button").click()
         self.page.wait_for_load_state()
         return self
 
@@ -127,7 +129,7 @@ class Visit:
         assert self.page.evaluate(CONTRAST) == []
         assert self.page.evaluate(UNLABELLED) == []
         assert self.page.title().endswith("dicom-node")
-        assert self.page.locator("html").get_attribute("lang") == "en"
+        assert self.page.locator("html").get_attribute("lang") == self.language
         assert self.page.locator("h1").count() == 1
         if SCREENSHOTS:
             self.page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
@@ -325,3 +327,34 @@ def test_a_file_is_tried_on_the_rules(visit, tmp_path):
     assert "Analysed: no rule holds" in visit.page.locator("section.image").inner_text()
     visit.check("rules_tried")
     assert visit.complaints == []
+
+
+@pytest.mark.usefixtures("administrator")
+@pytest.mark.parametrize("locale", ["de-AT", "es-MX", "fr-CA", "ja-JP", "uk-UA"])
+def test_the_pages_speak_the_language_of_the_browser(chromium, node, locale, tmp_path):
+    visit = Visit(chromium, node, locale)
+    page = visit.sign_in("anna").page
+    say = load_language(visit.language).say
+    path = write_part10(build_dx(np.full((128, 96), 800, np.uint16)), tmp_path / "a.dcm")
+    for address, title in (("/", "Worklist"), ("/upload", "Upload"), ("/statistics", "Statistics"), ("/rules", "Rules"),
+                           ("/account", "Account"), ("/users", "Users")):  # fmt: skip
+        visit.open(address)
+        assert page.locator("h1").inner_text() == say(title)
+        assert page.locator("footer").inner_text().startswith(say("Research use only. Not for diagnosis."))
+        if address == "/":
+            assert say("done") in page.locator("tbody tr").first.inner_text()
+        if address == "/upload":
+            page.locator("#file").set_input_files([path])
+            page.locator("#drop button").click()
+            page.locator("section.image").wait_for()
+            assert say("Save the report (PDF)") in page.locator("section.image").inner_text()
+        visit.check(f"{visit.language}_{address.strip('/') or 'worklist'}")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.goto("/")
+    page.locator("a.uid").first.click()
+    page.wait_for_url("**/study/*")
+    assert page.locator("h1").inner_text() == say("Study")
+    assert say("done") in page.locator("table").last.inner_text()
+    visit.check(f"{visit.language}_study")
+    assert visit.complaints == []
+    visit.context.close()

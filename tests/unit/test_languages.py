@@ -1,7 +1,8 @@
-"""Every text of results in every language: none missing, its places kept, and all of it printable."""
+"""Every text of results and pages in every language: none missing, its places kept, and all of it printable."""
 
 import ast
 import pickle
+import re
 import tomllib
 from pathlib import Path
 from string import Formatter
@@ -13,10 +14,13 @@ from babel.messages.pofile import read_po
 
 from dicom_node import languages
 from dicom_node.analyse.shared_memory import load_guarded
+from dicom_node.assemble.rules import Outcome
 from dicom_node.encode.report.typesetting import BOLD, SANS, split_runs
 from dicom_node.languages import ENGLISH, LANGUAGES, load_language
-from inference.overlay import format_label
-from inference.phrases import Phrase
+from dicom_node.store import RECEIVING, DeliveryState, RevisionState
+from dicom_node.web.roles import Role
+from inference.phrases import Phrase, format_label
+from inference.types import Decision
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUES = Path(languages.__file__).parent
@@ -25,6 +29,7 @@ KEYWORDS = {
     **dict.fromkeys(("say", "Phrase", "UndecodableImageError", "UnsupportedImageError", "undecodable", "Cage", "_say")),
     "count": (1, 2),
 }
+TEMPLATES = sorted((ROOT / "dicom_node" / "web" / "templates").glob("*.html"))
 SOURCES = [file for root in ("dicom_node", "inference") for file in sorted((ROOT / root).rglob("*.py"))]
 
 
@@ -32,10 +37,11 @@ SOURCES = [file for root in ("dicom_node", "inference") for file in sorted((ROOT
 def texts():
     """What the source says, singular and plural of what is counted."""
     found = set()
-    for file in SOURCES:
-        with file.open("rb") as source:
-            found |= {text for _, text, _, _ in extract("python", source, keywords=KEYWORDS) if text}
-    assert len(found) > 150
+    for method, files in (("python", SOURCES), ("jinja2.ext.babel_extract", TEMPLATES)):
+        for file in files:
+            with file.open("rb") as source:
+                found |= {text for _, text, _, _ in extract(method, source, keywords=KEYWORDS) if text}
+    assert len(found) > 400
     return found
 
 
@@ -155,3 +161,51 @@ def test_a_process_in_its_cage_cannot_have_templates_do_more_than_write_values(t
 
     with pytest.raises(ValueError, match="no plain one"):
         load_guarded(pickle.dumps(Hostile("x"), protocol=5), [])
+
+
+def test_the_catalogues_have_what_states_findings_and_roles_are_called():
+    names = {RECEIVING, *RevisionState, *Decision, *Role, *Outcome, DeliveryState.PARKED, DeliveryState.LEFT_OUT}
+    assert {str(name) for name in names} <= set(read("de"))
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda file: file.name)
+def test_pages_have_no_words_outside_the_catalogues(template):
+    """What stands between tags, or in an attribute that people read or hear, is said by a call."""
+    text = re.sub(r"{%.*?%}|{{.*?}}|{#.*?#}", " ", template.read_text(), flags=re.DOTALL)
+    heard = re.findall(r'\b(?:alt|aria-label|title|placeholder|data-says|data-failed)="([^"]*)"', text)
+    between = re.sub(r"<[^>]*>", " ", text)
+    assert set(re.findall(r"[^\W\d_]{2,}", " ".join([between, *heard]))) <= {"dicom", "node"}
+
+
+LATE = Phrase("{what} took longer than {limit:g} s", what=Phrase("the decoder"), limit=2.5)
+OUTSIDE = Phrase("only {inside:.0%} of the heat lies on the limb", inside=0.25)
+EMPTY = Phrase("It has no image.")
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        Phrase("The image could not be decoded: {why}.", why=LATE),
+        Phrase("Not analysed by rule '{rule}' of this site.", rule="no hips"),
+        Phrase("The heat map is withheld: {objection}.", objection=OUTSIDE),
+        Phrase("revision {digest}: {state}: {reason}", digest="0f3a", state=Phrase("failed"), reason=EMPTY),
+        EMPTY,
+        Phrase(
+            "{first}; {second}",
+            first=Phrase(
+                "revision {digest}: version {version}, {number} instances", digest="0f3a", version=1, number=2
+            ),
+            second=Phrase("{archive} lists {number} images", archive="pacs", number=3),
+        ),
+    ],
+)
+def test_a_stored_text_is_said_in_other_languages_as_the_phrase_that_it_was(phrase):
+    for code in OTHERS:
+        language = load_language(code)
+        assert language.recall(str(phrase)) == phrase
+        assert language.say(language.recall(str(phrase))) == language.say(phrase) != phrase
+
+
+@pytest.mark.parametrize("text", ["", "Nobody ever wrote this.", "revision", "The image could not be decoded", "{why}"])
+def test_a_stored_text_that_no_catalogue_has_stays_as_it_is(text):
+    assert load_language("de").say(load_language("de").recall(text)) == text

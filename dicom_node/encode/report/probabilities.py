@@ -11,7 +11,7 @@ from dicom_node.encode.report.bars import Bar, ProbabilityBars
 from dicom_node.encode.report.typesetting import FLUSH, QUIET, build_table, set_paragraph, set_row
 from dicom_node.encode.report.wording import say_probability
 from dicom_node.languages import Language
-from inference.overlay import format_label
+from inference.phrases import format_label
 from inference.types import FracturePrediction, RadiographAnalysis, TypePrediction
 
 _REGIONS = 5

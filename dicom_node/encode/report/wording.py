@@ -12,8 +12,8 @@ from dicom_node.encode.versions import name_versions
 from dicom_node.header import code, numbers
 from dicom_node.languages import ENGLISH, Language
 from dicom_node.values import AnalysedInstance, Instance, ListedImage, StudyAnalysis
-from inference.overlay import HEADLINES, format_label, format_probability
-from inference.phrases import Phrase
+from inference.overlay import HEADLINES, format_probability
+from inference.phrases import Phrase, format_label
 from inference.types import Decision, RadiographAnalysis
 
 NEVER_CAME = Phrase("The archive lists it, but it never came.")

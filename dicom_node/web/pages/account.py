@@ -11,7 +11,8 @@ from dicom_node.web.passwords import WeakPasswordError, hash_password, is_right
 from dicom_node.web.secret_tokens import digest, draw_token
 from dicom_node.web.sign_in import Visitor
 from dicom_node.web.site import Site, TheSite
-from dicom_node.web.templating import render
+from dicom_node.web.templating import explain, render
+from inference.phrases import Phrase
 
 router = APIRouter(prefix="/account", include_in_schema=False)
 
@@ -35,13 +36,13 @@ def change_password(
     """Set a new password; every session of the user ends, this one too."""
     name = visitor.user.name
     if not is_right(password, visitor.user.password_hash):
-        return _show(request, site, visitor, said="The present password is wrong.", status_code=400)
+        return _show(request, site, visitor, said=Phrase("The present password is wrong."), status_code=400)
     if new != repeated:
-        return _show(request, site, visitor, said="The two new passwords differ.", status_code=400)
+        return _show(request, site, visitor, said=Phrase("The two new passwords differ."), status_code=400)
     try:
         site.accounts.change_user(name, password_hash=hash_password(new, user=name))
     except WeakPasswordError as error:
-        return _show(request, site, visitor, said=f"{str(error).capitalize()}.", status_code=400)
+        return _show(request, site, visitor, said=explain(error), status_code=400)
     site.note_account(visitor, PersonAction.SET_PASSWORD, name)
     return RedirectResponse("/login?ended=1", status.HTTP_303_SEE_OTHER)
 
@@ -53,7 +54,9 @@ def add_token(
     """Make a token and show it, this once."""
     token = draw_token()
     if not label or not site.accounts.add_token(digest(token), visitor.user.name, label):
-        return _show(request, site, visitor, said="Give the token a name that none of yours has.", status_code=400)
+        return _show(
+            request, site, visitor, said=Phrase("Give the token a name that none of yours has."), status_code=400
+        )
     site.note_account(visitor, PersonAction.ADD_TOKEN, visitor.user.name)
     return _show(request, site, visitor, token=token)
 

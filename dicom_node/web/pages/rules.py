@@ -10,8 +10,9 @@ from dicom_node.web.rule_tester import TestedStudy
 from dicom_node.web.secret_tokens import is_same
 from dicom_node.web.sign_in import Visitor
 from dicom_node.web.site import Site, TheSite
-from dicom_node.web.templating import capitalize_first, render
+from dicom_node.web.templating import explain, render
 from dicom_node.web.uploads import MOST_FILES, read_upload
+from inference.phrases import Phrase
 
 router = APIRouter(prefix="/rules", include_in_schema=False)
 
@@ -32,10 +33,9 @@ async def test_rules(request: Request, site: TheSite, visitor: Reader) -> Respon
     try:
         tested = await run_in_threadpool(site.rule_tester.test, upload.files)
     except StudyError as error:
-        problem = f"{capitalize_first(str(error).rstrip('.'))}."
-        return _show(request, site, visitor, problem=problem, status_code=422)
+        return _show(request, site, visitor, problem=explain(error), status_code=422)
     except ChildProcessError:
-        raise HTTPException(503, "The file cannot be read now. The node's log says why.") from None
+        raise HTTPException(503, Phrase("The file cannot be read now. The node's log says why.")) from None
     return _show(request, site, visitor, tested=tested)
 
 

@@ -11,7 +11,8 @@ from dicom_node.web.access import AnyUser, OwnForm, address_of, cookie_name
 from dicom_node.web.roles import Role
 from dicom_node.web.sign_in import TooManyAttemptsError, Visitor, build_user
 from dicom_node.web.site import Site, TheSite
-from dicom_node.web.templating import render
+from dicom_node.web.templating import explain, render
+from inference.phrases import Phrase
 
 router = APIRouter(include_in_schema=False)
 
@@ -21,7 +22,7 @@ def show_login(request: Request, site: TheSite, ended: bool = False) -> Response
     """Show the form; the one of the first run where there is no user yet."""
     if site.first_run.prepare():
         return RedirectResponse("/first-run", status.HTTP_303_SEE_OTHER)
-    said = "Your session has ended. Please sign in again." if ended else ""
+    said = Phrase("Your session has ended. Please sign in again.") if ended else ""
     return render(request, "login.html", said=said, failed=False)
 
 
@@ -33,12 +34,12 @@ def log_in(
     try:
         token = site.sign_in.sign_in(name, password, address_of(request))
     except TooManyAttemptsError as error:
-        said = f"Too many wrong passwords. Try again in {error.wait_s} seconds."
+        said = Phrase("Too many wrong passwords. Try again in {seconds} seconds.", seconds=error.wait_s)
         answer = render(request, "login.html", said=said, failed=True, status_code=status.HTTP_429_TOO_MANY_REQUESTS)
         answer.headers["Retry-After"] = str(error.wait_s)
         return answer
     if token is None:
-        said = "Name or password is wrong."
+        said = Phrase("Name or password is wrong.")
         return render(request, "login.html", said=said, failed=True, status_code=status.HTTP_401_UNAUTHORIZED)
     return _begin(site, token)
 
@@ -79,16 +80,16 @@ def make_first_user(
     repeated: Annotated[str, Form()] = "",
 ) -> Response:
     """Make the first user, an administrator, where the token is the one in the node's data folder."""
-    said = ""
+    said: str = ""
     if not site.first_run.accepts(token):
-        said = "This is not the token in the file."
+        said = Phrase("This is not the token in the file.")
     elif password != repeated:
-        said = "The two passwords differ."
+        said = Phrase("The two passwords differ.")
     else:
         try:
             user = build_user(name, password, Role.ADMINISTRATOR)
         except NodeError as error:
-            said = f"{str(error).capitalize()}."
+            said = explain(error)
     if said:
         return render(request, "first_run.html", file=site.first_run.path, said=said, status_code=400)
     if site.accounts.add_user(user, only_as_first=True):

@@ -1,12 +1,13 @@
 """Statistics: how much, what was said, how fast, and whether the models still see what they were measured on."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from markupsafe import Markup
 
+from dicom_node.languages import Language
 from dicom_node.operate.statistics import judge_drift
 from dicom_node.statistics.charts import draw_decisions, draw_times, write_seconds
 from dicom_node.statistics.counting import Statistics, Tally, gather_statistics
@@ -14,7 +15,9 @@ from dicom_node.statistics.drift import assess_drift
 from dicom_node.web.access import AnyUser
 from dicom_node.web.site import TheSite
 from dicom_node.web.templating import render
+from dicom_node.web.wording import Wording, find_wording
 from inference.drift import THRESHOLD
+from inference.phrases import Phrase
 
 router = APIRouter(prefix="/statistics", include_in_schema=False)
 
@@ -42,6 +45,7 @@ def show_statistics(
     now = time.time()
     found = gather_statistics(site.store, weeks=weeks, now=now)
     drifts = assess_drift(site.settings, site.store, now)
+    wording = find_wording(request)
     return render(
         request,
         "statistics.html",
@@ -49,28 +53,31 @@ def show_statistics(
         weeks=weeks,
         choices=sorted({*WEEKS, weeks}),
         found=found,
-        parts=_draw(found),
+        parts=_draw(found, wording),
         drifts=[(one, judge_drift(one)) for one in drifts],
         drift_days=site.settings.alerts.drift_days,
         threshold=THRESHOLD,
-        seconds=write_seconds,
+        seconds=lambda took: wording.number(write_seconds(took)),
     )
 
 
-def _draw(found: Statistics) -> list[Part]:
-    kinds = (
-        ("By week", "Week from", found.weeks),
-        ("By region that the images show", "Region", found.regions),
-        ("By sender", "Sender", found.senders),
-    )
+def _draw(found: Statistics, wording: Wording) -> list[Part]:
+    regions = tuple(replace(one, name=str(wording.label(one.name))) for one in found.regions)
     return [
-        Part(
-            title=title,
-            column=column,
-            tallies=tallies,
-            # Charts escape what they write.
-            answers=Markup(draw_decisions(tallies, title=f"{title}, answers since {found.since}")),  # noqa: S704
-            times=Markup(draw_times(tallies, title=f"{title}, time to result since {found.since}")),  # noqa: S704
-        )
-        for title, column, tallies in kinds
+        _draw_part(Phrase("By week"), Phrase("Week from"), found.weeks, found.since, wording.language),
+        _draw_part(Phrase("By region that the images show"), Phrase("Region"), regions, found.since, wording.language),
+        _draw_part(Phrase("By sender"), Phrase("Sender"), found.senders, found.since, wording.language),
     ]
+
+
+def _draw_part(title: str, column: str, tallies: tuple[Tally, ...], since: str, language: Language) -> Part:
+    answers = language.say("{title}, answers since {day}", title=title, day=since)
+    times = language.say("{title}, time to result since {day}", title=title, day=since)
+    return Part(
+        title=title,
+        column=column,
+        tallies=tallies,
+        # Charts escape what they write.
+        answers=Markup(draw_decisions(tallies, title=answers, language=language)),  # noqa: S704
+        times=Markup(draw_times(tallies, title=times, language=language)),  # noqa: S704
+    )

@@ -21,6 +21,7 @@ from dicom_node.web.roles import Permission, may
 from dicom_node.web.site import Site, TheSite
 from dicom_node.web.templating import render
 from dicom_node.web.timeline import build_timeline
+from inference.phrases import Phrase
 
 router = APIRouter(prefix="/study/{uid}", include_in_schema=False)
 
@@ -87,7 +88,7 @@ def show_report(site: TheSite, visitor: Reader, uid: str, sop_instance_uid: str)
     try:
         document = read_report(path)
     except OSError:
-        raise HTTPException(status.HTTP_404_NOT_FOUND, "Its file is no longer kept.") from None
+        raise HTTPException(status.HTTP_404_NOT_FOUND, Phrase("Its file is no longer kept.")) from None
     site.note_view(visitor, PersonAction.VIEW_REPORT, uid)
     headers = {"Content-Disposition": 'inline; filename="report.pdf"'}
     return Response(document, media_type="application/pdf", headers=headers)
@@ -119,7 +120,7 @@ def send(site: TheSite, visitor: Operator, uid: str, destination: Annotated[str,
     _find(site, uid)
     profiles = list_profiles(site.settings)
     if destination not in profiles:
-        raise HTTPException(status.HTTP_400_BAD_REQUEST, "There is no such destination.")
+        raise HTTPException(status.HTTP_400_BAD_REQUEST, Phrase("There is no such destination."))
     count = site.store.send(uid, destination, profiles[destination])
     if count:
         site.note(visitor, "send", study_instance_uid=uid, destination=destination)
@@ -127,10 +128,10 @@ def send(site: TheSite, visitor: Operator, uid: str, destination: Annotated[str,
 
 
 _SAID = {
-    "retried": "It will be tried again.",
-    "completed": "It will be analysed with the images that have come.",
-    "sent": "The results will be sent there.",
-    "nothing": "There was nothing to do.",
+    "retried": Phrase("It will be tried again."),
+    "completed": Phrase("It will be analysed with the images that have come."),
+    "sent": Phrase("The results will be sent there."),
+    "nothing": Phrase("There was nothing to do."),
 }
 
 
@@ -189,10 +190,11 @@ def _result_path(site: Site, uid: str, sop_instance_uid: str, kind: ResultKind) 
 
 def _picture(render_file: Callable[[Path], bytes], path: Path) -> Response:
     if not path.is_file():
-        raise HTTPException(status.HTTP_404_NOT_FOUND, "Its file is no longer kept.")
+        raise HTTPException(status.HTTP_404_NOT_FOUND, Phrase("Its file is no longer kept."))
     try:
         return Response(render_file(path), media_type="image/png")
     except StudyError as error:
-        raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, f"There is no picture: {error}.") from None
+        said = Phrase("There is no picture: {why}.", why=error.args[0])
+        raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, said) from None
     except OSError:
-        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, "The picture cannot be made now.") from None
+        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, Phrase("The picture cannot be made now.")) from None

@@ -13,8 +13,9 @@ from dicom_node.web.predictions import Answer, BusyError
 from dicom_node.web.secret_tokens import is_same
 from dicom_node.web.sign_in import Visitor
 from dicom_node.web.site import Site, TheSite
-from dicom_node.web.templating import capitalize_first, render
+from dicom_node.web.templating import explain, render
 from dicom_node.web.uploads import MOST_FILES, read_upload
+from inference.phrases import Phrase
 
 router = APIRouter(prefix="/upload", include_in_schema=False)
 
@@ -64,13 +65,13 @@ def _told() -> Iterator[None]:
     try:
         yield
     except BusyError as error:
-        raise HTTPException(503, f"{str(error).capitalize()}.", {"Retry-After": "10"}) from None
+        raise HTTPException(503, explain(error), {"Retry-After": "10"}) from None
     except ChildProcessError:
-        raise HTTPException(503, "The models cannot be loaded. The node's log says why.") from None
+        raise HTTPException(503, Phrase("The models cannot be loaded. The node's log says why.")) from None
 
 
 def _explain(answer: Answer | NodeError) -> str:
-    return f"{capitalize_first(str(answer).rstrip('.'))}." if isinstance(answer, NodeError) else ""
+    return explain(answer) if isinstance(answer, NodeError) else ""
 
 
 def _show(

@@ -11,7 +11,8 @@ from dicom_node.web.access import Administrator, OwnForm
 from dicom_node.web.roles import Role
 from dicom_node.web.sign_in import Visitor, build_user
 from dicom_node.web.site import Site, TheSite
-from dicom_node.web.templating import render
+from dicom_node.web.templating import explain, render
+from inference.phrases import Phrase
 
 router = APIRouter(prefix="/users", include_in_schema=False)
 
@@ -36,9 +37,9 @@ def add_user(
     try:
         added = site.accounts.add_user(build_user(name, password, role))
     except NodeError as error:
-        return _show(request, site, visitor, said=f"{str(error).capitalize()}.", status_code=400)
+        return _show(request, site, visitor, said=explain(error), status_code=400)
     if not added:
-        return _show(request, site, visitor, said="There is a user of that name already.", status_code=400)
+        return _show(request, site, visitor, said=Phrase("There is a user of that name already."), status_code=400)
     site.note_account(visitor, PersonAction.ADD_USER, name, role=role)
     return RedirectResponse("/users", status.HTTP_303_SEE_OTHER)
 
@@ -47,7 +48,7 @@ def add_user(
 def remove_user(request: Request, site: TheSite, visitor: Administrator, name: Annotated[str, Form()] = "") -> Response:
     """Remove a user; not oneself, so that an administrator remains."""
     if name == visitor.user.name:
-        return _show(request, site, visitor, said="You cannot remove yourself.", status_code=400)
+        return _show(request, site, visitor, said=Phrase("You cannot remove yourself."), status_code=400)
     if site.accounts.remove_user(name):
         site.note_account(visitor, PersonAction.REMOVE_USER, name)
     return RedirectResponse("/users", status.HTTP_303_SEE_OTHER)

@@ -13,18 +13,19 @@ from dicom_node.web.roles import Permission, may
 from dicom_node.web.sign_in import Visitor
 from dicom_node.web.site import Site, TheSite
 from dicom_node.web.templating import render
+from inference.phrases import Phrase
 from inference.types import Decision
 
 router = APIRouter(include_in_schema=False)
 
 ROWS = 50
 STATES: dict[str, tuple[str, ...]] = {
-    "all": (),
-    "receiving": (RECEIVING,),
-    "at work": (RevisionState.QUEUED, RevisionState.ANALYSING, RevisionState.DELIVERING),
-    "done": (RevisionState.DONE,),
-    "failed": (RevisionState.FAILED,),
-    "left out": (RevisionState.EXCLUDED, RevisionState.SUPERSEDED),
+    Phrase("all"): (),
+    Phrase("receiving"): (RECEIVING,),
+    Phrase("at work"): (RevisionState.QUEUED, RevisionState.ANALYSING, RevisionState.DELIVERING),
+    Phrase("done"): (RevisionState.DONE,),
+    Phrase("failed"): (RevisionState.FAILED,),
+    Phrase("left out"): (RevisionState.EXCLUDED, RevisionState.SUPERSEDED),
 }
 FINDINGS = ("all", *Decision)
 

@@ -30,7 +30,7 @@
       show(await answer.text());
       said.textContent = "";
     } catch {
-      said.textContent = "The node does not answer: the list may be out of date.";
+      said.textContent = said.dataset.failed;
     }
   }
 

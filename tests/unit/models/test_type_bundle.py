@@ -112,7 +112,8 @@ def test_a_study_comes_back_with_the_probability_of_every_type(bundles: Path, tm
     from dicom_node.assemble.study import read_instance
     from dicom_node.encode.results import encode_study
     from dicom_node.values import Study
-    from inference.overlay import format_label, format_probability
+    from inference.overlay import format_probability
+    from inference.phrases import format_label
     from inference.pipeline import Pipeline
 
     source = build_dx(build_radiograph("oblique"))

@@ -55,7 +55,7 @@ def test_every_check_is_told_with_what_to_do(tmp_path, bundles):
     assert "All checks have ended." in page
     wrong = page.count('<strong class="state failed">wrong</strong>')
     assert wrong >= 1
-    assert ("One thing is" in page) if wrong == 1 else (f"{wrong} things are" in page)
+    assert ("1 thing is" in page) if wrong == 1 else (f"{wrong} things are" in page)
 
 
 def test_altered_models_are_a_finding_and_the_other_checks_go_on(tmp_path):

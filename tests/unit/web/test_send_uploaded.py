@@ -142,7 +142,7 @@ def test_the_archive_has_the_results_in_the_patients_study_and_not_the_image(web
     ds = radiograph(PatientName="Müller^Änne", PatientID="P-77", SpecificCharacterSet="ISO_IR 100")
     page = send(web, encode(ds)).text
     assert "archive has taken all 3 results of study" in page
-    assert "What they say of the images: fracture." in page
+    assert "What they say of the images: fracture</p>" in page
     found = archive.instances_of(ds.StudyInstanceUID)
     assert sorted(one.SOPClassUID.name for one in found) == [
         "Encapsulated PDF Storage",

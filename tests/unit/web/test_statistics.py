@@ -47,7 +47,7 @@ def test_the_numbers_stand_beside_the_charts(web):
     make(web, 4, decision="not analysed", reason="It is a localiser", sender="CR_2", took_s=5)
     page = web.sign_in(Role.VIEWER).get("/statistics").text
     assert cells(page, "All")[:7] == ["4", "1", "0", "1", "1", "1", "4"]
-    hand = cells(page, "HAND")
+    hand = cells(page, "Hand")
     assert hand[:7] == ["2", "1", "0", "1", "0", "0", "2"]
     assert re.fullmatch(r"[56]\.\d s", hand[7])
     assert cells(page, "CR_2")[:7] == ["2", "0", "0", "0", "1", "1", "2"]
@@ -55,8 +55,8 @@ def test_the_numbers_stand_beside_the_charts(web):
     charts = re.findall(r"<svg.*?</svg>", page)
     assert len(charts) == 6
     titles = [title.text for chart in charts for title in ET.fromstring(chart).iter() if title.tag.endswith("title")]  # noqa: S314  # our own
-    assert "HAND: 1 uncertain" in titles
-    assert any(re.fullmatch(r"HAND: half of the results within [56]\.\d s", title) for title in titles)
+    assert "Hand: 1 uncertain" in titles
+    assert any(re.fullmatch(r"Hand: half of the results within [56]\.\d s", title) for title in titles)
 
 
 def test_the_weeks_are_those_that_are_asked_for(web):
