@@ -68,6 +68,8 @@ def keras_stages(pipeline: Pipeline, radiograph: Radiograph, region: str) -> lis
     import keras  # noqa: PLC0415 - only this version needs it
     import tensorflow as tf  # noqa: PLC0415 - as above
 
+    import inference.keras_layers  # noqa: F401, PLC0415 - registers what the files hold
+
     stage1 = pipeline.region_model.bundle
     fracture, answer = pipeline.find_model(region)
     stage2 = fracture.bundle
