@@ -22,6 +22,7 @@ from dicom_node.errors import describe_unforeseen
 from dicom_node.result_sets import ResultSets, describe_exclusion
 from dicom_node.settings import ROUTINE, Destination, Settings
 from dicom_node.store import DueDelivery, RevisionState, Store, UnmadeRevision
+from inference.phrases import Phrase
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -109,14 +110,19 @@ class StudyWorkflow(DBOSConfiguredInstance):
         """
         newer = self._store.superseding_version(study_instance_uid, digest)
         if newer is not None:
-            reason = f"version {newer}, which holds all its images, was made before it and is the one to go by"
+            reason: str = Phrase(
+                "version {version}, which holds all its images, was made before it and is the one to go by",
+                version=newer,
+            )
             self._store.set_revision_state(study_instance_uid, digest, RevisionState.SUPERSEDED, reason=reason)
             return
         self._store.set_revision_state(study_instance_uid, digest, RevisionState.ANALYSING)
         state, reason = RevisionState.DELIVERING, ""
         crashes, most = _count_crashes(), self._settings.analysis.crashes_per_study
         if crashes >= 2 * most:
-            reason = "the worker stopped each time it worked on this study; see the log, then `dicom-node retry`"
+            reason = Phrase(
+                "the worker stopped each time it worked on this study; see the log, then `dicom-node retry`"
+            )
             self._store.set_revision_state(study_instance_uid, digest, RevisionState.FAILED, reason=reason)
             return
         try:
@@ -127,7 +133,8 @@ class StudyWorkflow(DBOSConfiguredInstance):
             raise  # a full disk, a locked database: a later attempt finds them mended
         except Exception as error:  # noqa: BLE001  # the edge of a step: the study must show as failed, not vanish
             _LOGGER.error("no results for study %s: %s", study_instance_uid, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
-            state, reason = RevisionState.FAILED, "no results could be made; see the log, then `dicom-node retry`"
+            state = RevisionState.FAILED
+            reason = Phrase("no results could be made; see the log, then `dicom-node retry`")
         self._store.set_revision_state(study_instance_uid, digest, state, reason=reason)
         self._wake()
 

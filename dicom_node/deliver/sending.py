@@ -11,12 +11,20 @@ from dicom_node.errors import AssociationError, RejectedError, describe_unforese
 from dicom_node.settings import Destination, NodeSettings
 from dicom_node.store import DeliveryState, DueDelivery, Store
 from dicom_node.values import ResultKind
+from inference.phrases import Phrase
 
 _LOGGER = logging.getLogger(__name__)
 
-FURTHER_FORMS = frozenset({ResultKind.STRUCTURED_REPORT, ResultKind.PRESENTATION_STATE, ResultKind.KEY_OBJECTS})
+FURTHER_FORMS = frozenset(
+    {
+        ResultKind.ENCAPSULATED_PDF,
+        ResultKind.STRUCTURED_REPORT,
+        ResultKind.PRESENTATION_STATE,
+        ResultKind.KEY_OBJECTS,
+    }
+)
 """Without these a destination has the answer all the same, as captures."""
-FILE_MISSING = "could not be sent: its file is missing in the results folder"
+FILE_MISSING = Phrase("could not be sent: its file is missing in the results folder")
 
 
 def send_pending(destination: Destination, node: NodeSettings, store: Store, due: DueDelivery) -> None:
@@ -109,5 +117,5 @@ def _try_to_send(
         detail = str(error)
     except Exception as error:  # noqa: BLE001  # the edge of a step: whatever it was, it is tried again and seen
         _LOGGER.error("%s: %s", destination.name, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
-        detail = f"could not be sent ({type(error).__name__}); see the log"
+        detail = Phrase("could not be sent ({kind}); see the log", kind=type(error).__name__)
     return [Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail) for file in files]

@@ -14,6 +14,7 @@ from dicom_node.association import request_association
 from dicom_node.errors import AssociationError
 from dicom_node.settings import Destination
 from dicom_node.store import DeliveryState
+from inference.phrases import Phrase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +101,8 @@ def find_accepted(destination: Destination, ae_title: str, sop_classes: Collecti
 def classify_status(status: int | None) -> tuple[DeliveryState, str]:
     """Tell what an answer to C-STORE asks for (PS3.4 Table B.2-1, PS3.7 Annex C); None: there was no answer."""
     if status is None:
-        return DeliveryState.PENDING, "no answer to C-STORE"
-    said = f"C-STORE status 0x{status:04X}"
+        return DeliveryState.PENDING, Phrase("no answer to C-STORE")
+    said = Phrase("C-STORE status {status}", status=f"0x{status:04X}")
     if status in {0x0000, 0x0111} or status & 0xF000 == 0xB000 or status == 0x0001:
         # 0x0111, Duplicate SOP Instance: an earlier attempt arrived and only its answer was lost.
         return DeliveryState.SENT, "" if status == 0x0000 else said
@@ -111,13 +112,21 @@ def classify_status(status: int | None) -> tuple[DeliveryState, str]:
     return DeliveryState.PARKED, said
 
 
+def _describe_refusal(result: int) -> str:
+    if result == 4:
+        return Phrase(
+            "the destination accepts no transfer syntax that is offered for this SOP class"
+            " (presentation context result 4)"
+        )
+    return Phrase("the destination accepts not this SOP class (presentation context result {result})", result=result)
+
+
 def _send(assoc: Association, file: ResultFile, refusal: int | None) -> Delivery:
     if refusal is not None:
-        what = "no transfer syntax that is offered for this SOP class" if refusal == 4 else "not this SOP class"
-        detail = f"the destination accepts {what} (presentation context result {refusal})"
-        state = DeliveryState.PARKED
+        state, detail = DeliveryState.PARKED, _describe_refusal(refusal)
         if file.may_be_left_out:
-            state, detail = DeliveryState.LEFT_OUT, f"{UID(file.sop_class_uid).name}: {detail}"
+            state = DeliveryState.LEFT_OUT
+            detail = Phrase("{name}: {why}", name=UID(file.sop_class_uid).name, why=detail)
         return Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail)
     try:
         answer = assoc.send_c_store(dcmread(file.path)).get("Status")

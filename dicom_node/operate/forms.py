@@ -10,7 +10,7 @@ from pydicom.uid import (
 
 from dicom_node.deliver import find_accepted
 from dicom_node.operate.finding import Finding
-from dicom_node.settings import DEFAULT_ENCODINGS, Destination, Encoding
+from dicom_node.settings import Destination, Encoding
 
 _CLASSES = {
     Encoding.SECONDARY_CAPTURE: SecondaryCaptureImageStorage,
@@ -22,7 +22,7 @@ _CLASSES = {
 
 
 def check_forms(destination: Destination, ae_title: str) -> Finding:
-    """Check that an archive accepts what it is to get: captures and reports are parked where it does not.
+    """Check that an archive accepts what it is to get: captures are parked where it does not, and the rest left out.
 
     Raises
     ------
@@ -32,10 +32,9 @@ def check_forms(destination: Destination, ae_title: str) -> Finding:
     accepted = find_accepted(destination, ae_title, [_CLASSES[form] for form in destination.results])
     subject = f"results {destination.name}"
     refused = [form for form in destination.results if _CLASSES[form] not in accepted]
-    vital = [form for form in refused if form in DEFAULT_ENCODINGS]
-    if vital:
-        says = f"does not accept: {', '.join(vital)}; they will be parked"
-        remedy = "let the archive accept them from this node, or take them out of its results"
+    if Encoding.SECONDARY_CAPTURE in refused:
+        says = f"does not accept: {', '.join(refused)}; captures will be parked"
+        remedy = "let the archive accept Secondary Captures from this node"
         return Finding(subject=subject, ok=False, says=says, remedy=remedy)
     left_out = f"; not accepted, and left out: {', '.join(refused)}" if refused else ""
     taken = [form for form in destination.results if form not in refused]

@@ -30,6 +30,8 @@ from inference.phrases import Phrase
 _HAS_RESULTS = sa.exists().where(
     results.c.study_instance_uid == revisions.c.study_instance_uid, results.c.digest == revisions.c.digest
 )
+PARKED = Phrase("results are parked; mend what their destination complains of, then `dicom-node retry`")
+"""Why a revision has failed whose results a destination does not take."""
 
 
 class DeliveryStore(Database):
@@ -156,11 +158,8 @@ class DeliveryStore(Database):
         with self._writing() as connection:
             park_held_notes(connection)
             for study_instance_uid, digest, parked in list_settled(connection):
-                state, reason = RevisionState.DONE, ""
-                if parked:
-                    state = RevisionState.FAILED
-                    reason = "results are parked; mend what their destination complains of, then `dicom-node retry`"
-                else:
+                state, reason = (RevisionState.FAILED, PARKED) if parked else (RevisionState.DONE, "")
+                if not parked:
                     note_delivered(connection, study_instance_uid, digest)
                 set_state(connection, study_instance_uid, digest, state, reason)
 

@@ -120,7 +120,7 @@ def change_state(
     values: Mapping[str, float | str | None] | None = None,
 ) -> None:
     """Set how far a delivery has come; what is parked or left out is an event, too."""
-    changed = {"state": state, "detail": detail, "changed_at": time.time(), **(values or {})}
+    changed = {"state": state, "detail": str(detail), "changed_at": time.time(), **(values or {})}
     where = of_delivery(row["destination"], row["sop_instance_uid"])
     connection.execute(deliveries.update().where(*where), changed)
     if state in {DeliveryState.PARKED, DeliveryState.LEFT_OUT}:

@@ -41,7 +41,7 @@ def set_state(
     connection: sa.Connection, study_instance_uid: str, digest: str, state: RevisionState, reason: str
 ) -> None:
     """Set how far a revision has come, and note it as an event."""
-    values = {"state": state, "reason": reason, "changed_at": time.time()}
+    values = {"state": state, "reason": str(reason), "changed_at": time.time()}
     connection.execute(revisions.update().where(*of_revision(revisions, study_instance_uid, digest)), values)
     what = Phrase("revision {digest}: {state}", digest=digest, state=state)
     if reason:

@@ -21,8 +21,9 @@ def make_bench(archive, bench, kind):
     return one_archive, one
 
 
-def test_what_is_not_accepted_is_left_out_and_the_rest_is_delivered(archive, bench):
-    one_archive, one = make_bench(archive, bench, ResultKind.STRUCTURED_REPORT)
+@pytest.mark.parametrize("kind", [ResultKind.ENCAPSULATED_PDF, ResultKind.STRUCTURED_REPORT])
+def test_what_is_not_accepted_is_left_out_and_the_rest_is_delivered(archive, bench, kind):
+    one_archive, one = make_bench(archive, bench, kind)
     now = one.attempt()
     assert (now.sent, now.verified, now.pending, now.parked, now.left_out) == (1, 1, 0, 0, 1)
     assert one.state is RevisionState.DONE
@@ -33,9 +34,9 @@ def test_what_is_not_accepted_is_left_out_and_the_rest_is_delivered(archive, ben
     assert one.store.oldest_undelivered() is None
 
 
-def test_a_report_that_is_not_accepted_is_parked_as_ever(archive, bench):
-    """The control: a PDF is no further form, and its refusal an alarm."""
-    _, one = make_bench(archive, bench, ResultKind.ENCAPSULATED_PDF)
+def test_a_summary_that_is_not_accepted_is_parked_as_ever(archive, bench):
+    """The control: without captures a destination has no answer, and their refusal is an alarm."""
+    _, one = make_bench(archive, bench, ResultKind.SUMMARY)
     now = one.attempt()
     assert (now.parked, now.left_out) == (1, 0)
     assert one.state is RevisionState.FAILED
@@ -81,7 +82,8 @@ def test_left_out_is_no_obstacle_to_retention(archive, bench):
     ("offers", "is_well", "said"),
     [
         ("store", True, "accepts: secondary capture, report; not accepted, and left out: structured report"),
-        ("capture", False, "does not accept: report; they will be parked"),
+        ("capture", True, "accepts: secondary capture; not accepted, and left out: report, structured report"),
+        ("find", False, "does not accept: secondary capture, report, structured report; captures will be parked"),
     ],
 )
 def test_the_doctor_says_beforehand_what_is_not_accepted(archive, bench, offers, is_well, said):
