@@ -27,6 +27,7 @@ from dicom_node.identity import DISCLAIMER
 from dicom_node.values import AnalysedInstance, Study, StudyAnalysis
 from inference.grad_cam import find_peak, spread_over_source
 from inference.overlay import render_overlay
+from inference.overlay import show as show_radiograph
 from inference.pipeline import Pipeline
 from inference.preprocessing import prepare
 from inference.quality import measure_quality
@@ -126,12 +127,12 @@ def encode_stages(path: Path, pipeline: Pipeline, radiograph: Radiograph) -> lis
     )
     whole = StudyAnalysis(
         study=study,
-        images=(AnalysedInstance(instance=instance, radiograph=radiograph, analysis=analysis),),
+        images=(AnalysedInstance(instance=instance, shown=show_radiograph(radiograph), analysis=analysis),),
         excluded=(),
         models=pipeline.models,
     )
     return [
-        ("overlay", lambda _: render_overlay(radiograph, analysis, disclaimer=DISCLAIMER)),
+        ("overlay", lambda _: render_overlay(show_radiograph(radiograph), analysis, disclaimer=DISCLAIMER)),
         ("encode SC and PDF, overlay again", lambda _: encode_study(whole, ae_title="BENCHMARK")),
     ]
 

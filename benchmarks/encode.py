@@ -29,7 +29,7 @@ from dicom_node.encode.summary import render_summary
 from dicom_node.header import tolerate
 from dicom_node.identity import DISCLAIMER
 from dicom_node.values import AnalysedInstance
-from inference.overlay import render_original, render_overlay
+from inference.overlay import render_overlay, show
 
 ROWS, COLUMNS, RUNS = 2500, 2000, 15
 
@@ -47,13 +47,13 @@ def measure(stage: str, work: Callable[[], object]) -> None:
 def main() -> None:
     """Print the table."""
     cv2.setNumThreads(1)
-    radiograph, analysis = build_radiograph(ROWS, COLUMNS), build_analysis(ROWS, COLUMNS)
+    radiograph, analysis = show(build_radiograph(ROWS, COLUMNS)), build_analysis(ROWS, COLUMNS)
     instance = build_image(build_dx(phantom(ROWS, COLUMNS))).instance
-    image = AnalysedInstance(instance=instance, radiograph=radiograph, analysis=analysis)
+    image = AnalysedInstance(instance=instance, shown=radiograph, analysis=analysis)
     study = build_study([image])
     origin = Origin(analysis=study, ae_title="FRACTUREAI", header=instance.header)
-    original, overlay = render_original(radiograph), render_overlay(radiograph, analysis, disclaimer=DISCLAIMER)
-    pictures = compress_pictures(radiograph, original, overlay, longest=900)
+    overlay = render_overlay(radiograph, analysis, disclaimer=DISCLAIMER)
+    pictures = compress_pictures(radiograph, overlay, longest=900)
     with tolerate():
         capture = encode_secondary_capture(origin, image, overlay, number=1)
         document = render_report(origin, {instance.sop_instance_uid: pictures})
@@ -61,7 +61,7 @@ def main() -> None:
         measure("overlay", lambda: render_overlay(radiograph, analysis, disclaimer=DISCLAIMER))
         measure("Secondary Capture, data set", lambda: encode_secondary_capture(origin, image, overlay, number=1))
         measure("Secondary Capture, to bytes", lambda: capture.save_as(BytesIO(), enforce_file_format=True))
-        measure("pictures for the report", lambda: compress_pictures(radiograph, original, overlay, longest=900))
+        measure("pictures for the report", lambda: compress_pictures(radiograph, overlay, longest=900))
         shown = {instance.sop_instance_uid: pictures}
         measure("summary, picture", lambda: render_summary(origin, shown))
         measure("structured report", lambda: encode_structured_report(origin))

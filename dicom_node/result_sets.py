@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 
@@ -15,7 +16,7 @@ from dicom_node.assemble.selection import exclude_all, select_radiographs
 from dicom_node.assemble.study import read_study
 from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.durable import write_durably
-from dicom_node.encode.results import encode_study
+from dicom_node.encode.results import encode_and_keep
 from dicom_node.encode.sop_classes import list_kinds
 from dicom_node.errors import describe_unforeseen
 from dicom_node.header import tolerate
@@ -161,15 +162,23 @@ class ResultSets:
     def _encode(
         self, analysis: StudyAnalysis, languages: Sequence[LanguageCode]
     ) -> tuple[list[StoredResult], StudyAnalysis]:
-        objects = encode_study(
-            analysis,
-            ae_title=self._node.ae_title,
-            encodings=self._encodings,
-            languages=languages,
-            reject_superseded=self._reject_superseded,
-        )
+        written: list[Path] = []
+        try:
+            rows = encode_and_keep(
+                analysis,
+                lambda result: self._write(analysis.study, result, written),
+                ae_title=self._node.ae_title,
+                encodings=self._encodings,
+                languages=languages,
+                reject_superseded=self._reject_superseded,
+            )
+        except BaseException:
+            # The study may get other results instead, and then nothing would ever ask for these.
+            for path in written:
+                path.unlink(missing_ok=True)
+            raise
         self._note(analysis, list_findings(analysis))
-        return [self._write(analysis.study, result) for result in objects], analysis
+        return rows, analysis
 
     def _note(self, analysis: StudyAnalysis, said: list[Finding]) -> None:
         """Write a line of the audit trail: what was said of which image, and by which models."""
@@ -207,10 +216,11 @@ class ResultSets:
             standing=tuple(one.version for one in earlier if not one.superseded),
         )
 
-    def _write(self, study: Study, result: ResultObject) -> StoredResult:
+    def _write(self, study: Study, result: ResultObject, written: list[Path]) -> StoredResult:
         uid = str(result.ds.SOPInstanceUID)
         path = f"{study.study_instance_uid}/{study.revision}/{uid}.dcm"
-        write_durably(self._node.results_dir / path, to_part10(result.ds))
+        written.append(self._node.results_dir / path)
+        write_durably(written[-1], to_part10(result.ds))
         return StoredResult(
             sop_instance_uid=uid,
             sop_class_uid=str(result.ds.SOPClassUID),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from inference.types import ModelIdentity, Radiograph, RadiographAnalysis
+from inference.types import ModelIdentity, RadiographAnalysis, ShownRadiograph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class AnalysedInstance:
     """A radiograph of the study with what the pipeline said about it."""
 
     instance: Instance
-    radiograph: Radiograph | None
+    shown: ShownRadiograph | None
     """None when its pixels could not be decoded; `analysis` then says so."""
     analysis: RadiographAnalysis
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from inference.preprocessing import Letterbox
-from inference.types import Float32Array
+from inference.types import Float32Array, UInt8Array
 
 FINER = 8
 """Samples along a cell between which heat is spread linearly."""
@@ -49,6 +49,11 @@ def _smooth(cam: Float32Array) -> Float32Array:
     fine = cv2.resize(np.ascontiguousarray(cam, np.float32), size, interpolation=cv2.INTER_CUBIC)
     fine = cv2.GaussianBlur(fine, (0, 0), SMOOTH * FINER, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(np.maximum(fine, 0) / fine.max(), np.float32)
+
+
+def quantise(heatmap: Float32Array) -> UInt8Array:
+    """Make of a map in the range [0, 1] one from 0 to 255, as fine as it is shown."""
+    return np.asarray(cv2.convertScaleAbs(heatmap, alpha=255), np.uint8)
 
 
 def find_peak(heatmap: Float32Array) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inference.lettering import WHITE, SetText, set_strip, set_text
 from inference.phrases import Phrase, PlainEnglish, Voice, format_label
-from inference.types import Decision, Radiograph, RadiographAnalysis, Roi, UInt8Array
+from inference.types import Decision, Radiograph, RadiographAnalysis, Roi, ShownRadiograph, UInt8Array
 
 HEADLINES: Mapping[Decision, Phrase] = {
     Decision.FRACTURE: Phrase("Fracture suspected"),
@@ -73,8 +73,13 @@ def render_original(radiograph: Radiograph) -> UInt8Array:
     return np.asarray(cv2.convertScaleAbs(radiograph.pixels, alpha=255), np.uint8)
 
 
+def show(radiograph: Radiograph) -> ShownRadiograph:
+    """Make of a radiograph what is shown of it."""
+    return ShownRadiograph(grey=render_original(radiograph), pixel_aspect=radiograph.pixel_aspect)
+
+
 def render_overlay(
-    radiograph: Radiograph,
+    radiograph: ShownRadiograph,
     analysis: RadiographAnalysis,
     *,
     disclaimer: str,
@@ -88,10 +93,10 @@ def render_overlay(
     The arrow's tip stops just before the strongest activation, so that the pixels there stay visible; where no fracture
     was found there is no arrow, for it would point at one. The legend is said by `voice` and set by `set_text`.
     """
-    grey = render_original(radiograph)
+    grey = radiograph.grey
     picture = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
     if analysis.heatmap is not None:
-        _blend_heat(picture, grey, np.asarray(cv2.convertScaleAbs(analysis.heatmap, alpha=255), np.uint8))
+        _blend_heat(picture, grey, analysis.heatmap)
     size = _measure(grey.shape, radiograph.pixel_aspect)
     text_height = max(8.0, 0.0155 * size)
     answer = _build_answer(analysis, text_height, voice, set_text)
@@ -201,7 +206,7 @@ def _draw_arrow(picture: UInt8Array, outline: Point, size: float) -> None:
 
 
 def _place_strips(
-    radiograph: Radiograph, rois: Sequence[Roi], legend: tuple[Rows, Rows], text_height: float
+    radiograph: ShownRadiograph, rois: Sequence[Roi], legend: tuple[Rows, Rows], text_height: float
 ) -> tuple[UInt8Array, UInt8Array]:
     """Set the legend into a strip at the top and one at the bottom, moved together where a box lies under one of them.
 

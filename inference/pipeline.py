@@ -8,7 +8,7 @@ import numpy as np
 
 from inference.bundle import SCOPE, Answer, load_bundles
 from inference.errors import BundleError
-from inference.grad_cam import find_peak, spread_over_source
+from inference.grad_cam import find_peak, quantise, spread_over_source
 from inference.model import Look, Model
 from inference.phrases import Phrase
 from inference.quality import measure_quality
@@ -178,7 +178,10 @@ class Pipeline:
             models=(*found.models, *(one.bundle.identity for one in spoke)),
             flags=(*found.flags, *filter(None, [compare_views(look.views.logits[:, output], answer)])),
         )
-        objection = measure_quality(look.views.cam[..., output], radiograph).objection(model.bundle.manifest.quality)
+        cam = look.views.cam[..., output]
+        objection: str = Phrase("it holds what is no number")
+        if np.isfinite(cam).all():
+            objection = measure_quality(cam, radiograph).objection(model.bundle.manifest.quality)
         heatmap = spread_over_source(look.cam[..., output], box, rows=radiograph.rows, columns=radiograph.columns)
         return _add_heat(analysis, heatmap, objection)
 
@@ -190,9 +193,9 @@ def _add_heat(analysis: RadiographAnalysis, heatmap: Float32Array, objection: st
     """
     if not objection:
         rois = () if analysis.decision is Decision.NO_FRACTURE else find_rois(heatmap)
-        return replace(analysis, heatmap=heatmap, rois=rois, heatmap_peak=find_peak(heatmap))
+        return replace(analysis, heatmap=quantise(heatmap), rois=rois, heatmap_peak=find_peak(heatmap))
     if analysis.decision is Decision.NO_FRACTURE:
-        return replace(analysis, heatmap=np.zeros_like(heatmap))
+        return replace(analysis, heatmap=np.zeros(heatmap.shape, np.uint8))
     return replace(
         analysis, flags=(*analysis.flags, Phrase("The heat map is withheld: {objection}.", objection=objection))
     )

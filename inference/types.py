@@ -64,6 +64,26 @@ class Radiograph:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShownRadiograph:
+    """A radiograph as it is shown: what is left of it once the models have spoken, at a quarter of the memory."""
+
+    grey: UInt8Array
+    """Shape (rows, columns), 0 to 255, bone bright."""
+    pixel_aspect: float = 1.0
+    """Height of a pixel divided by its width."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.grey.shape[0])
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return int(self.grey.shape[1])
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelIdentity:
     """Which model spoke (PS3.3 10.16, Algorithm Identification)."""
 
@@ -138,8 +158,9 @@ class RadiographAnalysis:
     fracture: FracturePrediction | None = None
     fracture_type: TypePrediction | None = None
     """Only where the decision is `fracture` and a type bundle speaks for the region."""
-    heatmap: Float32Array | None = field(default=None, repr=False)
-    """Grad-CAM, shape of the source (rows, columns), range [0, 1]; None when withheld (a flag says why).
+    heatmap: UInt8Array | None = field(default=None, repr=False)
+    """Grad-CAM, shape of the source (rows, columns), 0 to 255, as fine as it is shown; None when withheld (a flag
+    says why).
 
     All 0 where no fracture was found and nothing stands out.
     """

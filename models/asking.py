@@ -6,7 +6,7 @@ from typing import Protocol
 
 from inference.bundle import MANIFEST, SCOPE, Answer, Bundle, load_bundle
 from inference.errors import BundleError
-from inference.grad_cam import find_peak, spread_over_source
+from inference.grad_cam import find_peak, quantise, spread_over_source
 from inference.model import Model
 from inference.pipeline import Pipeline
 from inference.roi import find_rois
@@ -126,7 +126,7 @@ def look_for_fracture(model: Model, answer: Answer, radiograph: Radiograph) -> R
         fracture=FracturePrediction(
             probability=probability, sensitive_threshold=answer.sensitive, specific_threshold=answer.specific
         ),
-        heatmap=heatmap,
+        heatmap=quantise(heatmap),
         rois=() if decision is Decision.NO_FRACTURE else find_rois(heatmap),
         heatmap_peak=find_peak(heatmap),
         models=(model.bundle.identity,),

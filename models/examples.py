@@ -7,7 +7,7 @@ from types import MappingProxyType
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from inference.overlay import format_probability, render_overlay
+from inference.overlay import format_probability, render_overlay, show
 from inference.types import Decision, Radiograph
 from models.asking import Asked
 from models.datasets import read_unit_pixels
@@ -71,7 +71,7 @@ class _Example:
         """Draw overlay, boxes and a caption."""
         radiograph = Radiograph(pixels=read_unit_pixels(self._sample.path))
         analysis = self._asked.answer(radiograph, self._sample)
-        axes.imshow(render_overlay(radiograph, analysis, disclaimer=DISCLAIMER))
+        axes.imshow(render_overlay(show(radiograph), analysis, disclaimer=DISCLAIMER))
         for x, y, width, height in self._sample.boxes:
             # Image coordinates of a pixel's corner: its middle is the whole number.
             axes.add_patch(

@@ -10,6 +10,8 @@ from builders import build_dx, draw_phantom
 from pydicom import Dataset, dcmread
 
 from dicom_node.values import AnalysedInstance, ExcludedInstance, Instance, ResultReference, Study, StudyAnalysis
+from inference.grad_cam import quantise
+from inference.overlay import show
 from inference.types import (
     Decision,
     FracturePrediction,
@@ -44,7 +46,7 @@ def build_analysis(rows: int = ROWS, columns: int = COLUMNS, **attributes: objec
             region="LOWER_LEG", confidence=0.97, probabilities={"LOWER_LEG": 0.97, "HAND": 0.03}
         ),
         "fracture": FracturePrediction(probability=0.87, sensitive_threshold=0.2, specific_threshold=0.6),
-        "heatmap": heat,
+        "heatmap": quantise(heat),
         "rois": (Roi(x=x - side // 2, y=y - side // 2, width=side, height=side, score=1.0),),
         "heatmap_peak": (x, y),
         "models": MODELS,
@@ -77,7 +79,7 @@ def build_image(ds: Dataset | None = None, *, pixel_aspect: float = 1.0, **attri
     """Build an analysed radiograph; keywords are those of the analysis."""
     return AnalysedInstance(
         instance=build_instance(build_dx() if ds is None else ds),
-        radiograph=build_radiograph(pixel_aspect=pixel_aspect),
+        shown=show(build_radiograph(pixel_aspect=pixel_aspect)),
         analysis=build_analysis(**attributes),
     )
 

@@ -6,7 +6,6 @@ A radiograph that cannot be analysed is part of the answer, with its reason; it 
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from math import isfinite
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +24,7 @@ from dicom_node.errors import StudyError, describe_unforeseen
 from dicom_node.settings import AnalysisSettings, HeaderPolicy
 from dicom_node.values import AnalysedInstance, Instance, Selection, Study, StudyAnalysis
 from inference.errors import UnsupportedImageError
+from inference.overlay import show
 from inference.phrases import Phrase
 from inference.types import Decision, ModelIdentity, Radiograph, RadiographAnalysis
 
@@ -89,17 +89,17 @@ def analyse_instance(
     """Analyse one radiograph; where that fails, say so in the answer."""
     patience = patience or Patience(_DEFAULTS)
     if patience.is_exhausted:
-        return AnalysedInstance(instance=instance, radiograph=None, analysis=_not_analysed(LEFT_ALONE))
+        return AnalysedInstance(instance=instance, shown=None, analysis=_not_analysed(LEFT_ALONE))
     try:
         radiograph = patience.insist(lambda: decode(instance.path))
     except StudyError as error:
         reason = Phrase("The image could not be decoded: {why}.", why=_say(error))
-        return AnalysedInstance(instance=instance, radiograph=None, analysis=_not_analysed(reason))
+        return AnalysedInstance(instance=instance, shown=None, analysis=_not_analysed(reason))
     analysis = analyse_by_policy(
         instance.header, policy, lambda region: _analyse(radiograph, pipeline, region, patience)
     )
     flags = (*analysis.flags, *_header_flags(instance.header))
-    return AnalysedInstance(instance=instance, radiograph=radiograph, analysis=replace(analysis, flags=flags))
+    return AnalysedInstance(instance=instance, shown=show(radiograph), analysis=replace(analysis, flags=flags))
 
 
 def _analyse(
@@ -123,13 +123,12 @@ def _analyse(
 
 
 def _makes_sense(analysis: RadiographAnalysis) -> bool:
-    """Tell whether every probability is one, and the heat map finite: comparisons with NaN would pass for an answer."""
+    """Tell whether every probability is one: comparisons with NaN would pass for an answer."""
     region, fracture, named = analysis.region, analysis.fracture, analysis.fracture_type
     shares = [region.confidence, *region.probabilities.values()] if region else []
     shares += [fracture.probability] if fracture else []
     shares += [named.confidence, *named.probabilities.values()] if named else []
-    heat = 0.0 if analysis.heatmap is None else float(analysis.heatmap.sum())
-    return all(0 <= share <= 1 for share in shares) and isfinite(heat)
+    return all(0 <= share <= 1 for share in shares)
 
 
 def _say(error: Exception) -> Phrase:

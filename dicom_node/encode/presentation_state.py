@@ -25,8 +25,8 @@ from dicom_node.encode.versions import name_version
 from dicom_node.header import numbers
 from dicom_node.identity import DISCLAIMER, MANUFACTURER, MANUFACTURER_MODEL_NAME
 from dicom_node.values import AnalysedInstance, ResultKind
-from inference.overlay import HEADLINES, describe_operating_point, format_probability, outline_arrow, render_original
-from inference.types import Decision, Radiograph
+from inference.overlay import HEADLINES, describe_operating_point, format_probability, outline_arrow
+from inference.types import Decision, ShownRadiograph
 
 _KIND = ResultKind.PRESENTATION_STATE
 _LAYER = "FRACTURE AI"
@@ -37,7 +37,7 @@ def encode_presentation_state(origin: Origin, image: AnalysedInstance, *, number
 
     A Grayscale Presentation State is of grey images only (PS3.4 N.1).
     """
-    header, radiograph = image.instance.header, image.radiograph
+    header, radiograph = image.instance.header, image.shown
     evidence = build_evidence(origin, image.instance)
     if radiograph is None or evidence.SamplesPerPixel != 1 or not evidence.SeriesInstanceUID:
         return None
@@ -74,20 +74,20 @@ def encode_presentation_state(origin: Origin, image: AnalysedInstance, *, number
     return ds
 
 
-def _draw(image: AnalysedInstance, radiograph: Radiograph) -> Iterator[GraphicObject]:
+def _draw(image: AnalysedInstance, radiograph: ShownRadiograph) -> Iterator[GraphicObject]:
     """Draw the boxes and the arrow of the overlay."""
     analysis = image.analysis
     for roi in analysis.rois:
         yield GraphicObject("POLYLINE", outline_box(roi), "PIXEL")
     if analysis.heatmap_peak is not None and analysis.decision is not Decision.NO_FRACTURE:
-        grey = render_original(radiograph)
+        grey = radiograph.grey
         # The overlay counts pixels from their centres.
         arrow = outline_arrow(grey, analysis.heatmap_peak, radiograph.pixel_aspect) + 0.5
         inside = np.clip(arrow, 0, (radiograph.columns, radiograph.rows))
         yield GraphicObject("POLYLINE", np.concatenate([inside, inside[:1]]), "PIXEL", is_filled=True)
 
 
-def _write(origin: Origin, image: AnalysedInstance, radiograph: Radiograph) -> TextObject:
+def _write(origin: Origin, image: AnalysedInstance, radiograph: ShownRadiograph) -> TextObject:
     """Write the answer at the top of the picture."""
     analysis, study = image.analysis, origin.analysis.study
     answer: str = HEADLINES[analysis.decision]

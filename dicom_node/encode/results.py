@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from dicom_node.encode.encapsulated_pdf import encode_encapsulated_pdf
 from dicom_node.encode.identification import read_valid
@@ -25,66 +26,71 @@ from dicom_node.identity import DISCLAIMER
 from dicom_node.languages import ENGLISH, LanguageCode, load_language
 from dicom_node.settings import DEFAULT_ENCODINGS, Encoding
 from dicom_node.values import Instance, ResultKind, ResultObject, StudyAnalysis
-from inference.overlay import render_original, render_overlay
+from inference.overlay import render_overlay
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def encode_study(
+Kept = TypeVar("Kept")
+
+
+def encode_study(analysis: StudyAnalysis, **options: Any) -> tuple[ResultObject, ...]:
+    """Encode the results of a study, as `encode_and_keep` does, and return all of them."""
+    return tuple(encode_and_keep(analysis, lambda result: result, **options))
+
+
+def encode_and_keep(
     analysis: StudyAnalysis,
+    keep: Callable[[ResultObject], Kept],
     *,
     ae_title: str,
     encodings: Collection[Encoding] = DEFAULT_ENCODINGS,
     languages: Sequence[LanguageCode] = (ENGLISH.code,),
     reject_superseded: bool = False,
-) -> tuple[ResultObject, ...]:
-    """Encode the results of a study.
+) -> list[Kept]:
+    """Encode the results of a study, and have each kept as soon as it is encoded: together they may be large.
 
-    In this order, as far as `encodings` has them: for each of `languages`, the summary and an overlay for each analysed
-    radiograph, Secondary Captures of one series, which there are always, and the report; then structured report,
-    presentation states, key objects, which are in no language.
-    With `reject_superseded` a rejection note comes last, where there is something to reject.
+    Returned is what `keep` returned, in the order in which they are to be sent: as far as `encodings` has them, for
+    each of `languages` the summary and an overlay for each analysed radiograph, Secondary Captures of one series, which
+    there are always, and the report; then structured report, presentation states, key objects, which are in no
+    language. With `reject_superseded` a rejection note comes last, where there is something to reject.
 
     Encoding the same analysis twice gives the same data sets: UIDs are derived, dates and times are the revision's.
     Instances that name different patients under one study get a report for each patient, so that nothing is ever filed
     under another's name.
     """
     with tolerate():
-        return tuple(
-            result
-            for one_patient in _split_by_patient(analysis)
-            for result in _encode_patient(one_patient, ae_title, encodings, languages, reject_superseded)
-        )
+        kept: list[Kept] = []
+        for one_patient in _split_by_patient(analysis):
+            origin = Origin(analysis=one_patient, ae_title=ae_title, header=one_patient.study.instances[0].header)
+            for language in languages:
+                kept += _encode_words(replace(origin, language=load_language(language)), encodings, keep)
+            kept += map(keep, _encode_marks(origin, encodings))
+            if reject_superseded and _answers_again(one_patient):
+                kept.append(keep(ResultObject(kind=ResultKind.REJECTION_NOTE, ds=encode_rejection_note(origin))))
+        return kept
 
 
-def _encode_patient(
-    analysis: StudyAnalysis,
-    ae_title: str,
-    encodings: Collection[Encoding],
-    languages: Sequence[LanguageCode],
-    reject_superseded: bool,
-) -> Iterator[ResultObject]:
-    origin = Origin(analysis=analysis, ae_title=ae_title, header=analysis.study.instances[0].header)
-    for language in languages:
-        for result in _encode_words(replace(origin, language=load_language(language)), encodings):
-            yield replace(result, language=language)
+def _encode_words(
+    origin: Origin, encodings: Collection[Encoding], keep: Callable[[ResultObject], Kept]
+) -> Iterator[Kept]:
+    """Encode what people read, in one language; the summary shows the overlays, and so is encoded after them."""
+    code = origin.language.code
+    pictures: dict[str, ImagePictures] = {}
+    captures = [keep(replace(capture, language=code)) for capture in _encode_captures(origin, pictures)]
+    summary = encode_summary(origin, render_summary(origin, pictures))
+    yield keep(ResultObject(kind=ResultKind.SUMMARY, ds=summary, language=code))
+    yield from captures
+    if Encoding.REPORT in encodings:
+        document = encode_encapsulated_pdf(origin, render_report(origin, pictures))
+        yield keep(ResultObject(kind=ResultKind.ENCAPSULATED_PDF, ds=document, language=code))
+
+
+def _encode_marks(origin: Origin, encodings: Collection[Encoding]) -> Iterator[ResultObject]:
+    """Encode what is in no language."""
     for encoding, encode in _FURTHER.items():
         if encoding in encodings:
             yield from _try_to_encode(encode, origin)
-    if reject_superseded and _answers_again(analysis):
-        yield ResultObject(kind=ResultKind.REJECTION_NOTE, ds=encode_rejection_note(origin))
-
-
-def _encode_words(origin: Origin, encodings: Collection[Encoding]) -> Iterator[ResultObject]:
-    """Encode what people read, in one language."""
-    pictures: dict[str, ImagePictures] = {}
-    captures = list(_encode_captures(origin, pictures))
-    summary = encode_summary(origin, render_summary(origin, pictures))
-    yield ResultObject(kind=ResultKind.SUMMARY, ds=summary)
-    yield from captures
-    if Encoding.REPORT in encodings:
-        document = render_report(origin, pictures)
-        yield ResultObject(kind=ResultKind.ENCAPSULATED_PDF, ds=encode_encapsulated_pdf(origin, document))
 
 
 def _try_to_encode(encode: Callable[[Origin], Iterator[ResultObject]], origin: Origin) -> list[ResultObject]:
@@ -130,16 +136,12 @@ def _encode_captures(origin: Origin, pictures: dict[str, ImagePictures]) -> Iter
     if study.version > 1:
         disclaimer += " " + language.say("{text}.", text=name_version(study, language))
     for number, image in enumerate(analysed, start=NUMBER + 1):
-        if image.radiograph is None:
+        if image.shown is None:
             raise ValueError("an image with a decision has pixels")
-        overlay = render_overlay(
-            image.radiograph, image.analysis, disclaimer=disclaimer, voice=language, set_text=set_text
-        )
+        overlay = render_overlay(image.shown, image.analysis, disclaimer=disclaimer, voice=language, set_text=set_text)
         ds = encode_secondary_capture(origin, image, overlay, number=number)
         source = image.instance.sop_instance_uid
-        pictures[source] = compress_pictures(
-            image.radiograph, render_original(image.radiograph), overlay, longest=longest
-        )
+        pictures[source] = compress_pictures(image.shown, overlay, longest=longest)
         yield ResultObject(kind=ResultKind.SECONDARY_CAPTURE, ds=ds, source_sop_instance_uid=source)
 
 

@@ -22,8 +22,8 @@ from dicom_node.operate.offline import to_record
 from dicom_node.settings import HeaderPolicy
 from dicom_node.store import revision_digest
 from dicom_node.values import ResultKind, Study, StudyAnalysis
-from inference.overlay import render_overlay
-from inference.types import Decision, Radiograph, RadiographAnalysis
+from inference.overlay import render_overlay, show
+from inference.types import Decision, RadiographAnalysis, ShownRadiograph
 
 
 def answer_image(
@@ -76,21 +76,21 @@ def _analyse(path: Path, pipeline: RadiographPipeline, policy: HeaderPolicy) -> 
     return analyse_study(study, select_radiographs(study), pipeline, policy=policy)
 
 
-def _find_answer(analysis: StudyAnalysis, path: Path) -> tuple[RadiographAnalysis, Radiograph]:
+def _find_answer(analysis: StudyAnalysis, path: Path) -> tuple[RadiographAnalysis, ShownRadiograph]:
     """Return what was said, and the pixels; those of an image that was left out are decoded to be shown."""
     for image in analysis.images:
-        if image.radiograph is None:
+        if image.shown is None:
             raise UndecodableImageError(image.analysis.reason.removesuffix("."))
-        return image.analysis, image.radiograph
+        return image.analysis, image.shown
     (left_out,) = analysis.excluded
     try:
         radiograph = load_radiograph(path)
     except StudyError as error:
         raise UndecodableImageError(f"{left_out.reason} {str(error).capitalize()}") from None
-    return RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=left_out.reason), radiograph
+    return RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=left_out.reason), show(radiograph)
 
 
-def _draw(radiograph: Radiograph, said: RadiographAnalysis, language: Language) -> bytes:
+def _draw(radiograph: ShownRadiograph, said: RadiographAnalysis, language: Language) -> bytes:
     disclaimer = language.say(DISCLAIMER)
     drawn = render_overlay(radiograph, said, disclaimer=disclaimer, voice=language, set_text=set_text)
     image = Image.fromarray(drawn)

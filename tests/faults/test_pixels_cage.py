@@ -150,7 +150,7 @@ def test_a_codestream_that_panics_its_decoder_is_not_analysed_and_the_rest_of_it
     """A decoder that panics costs one image a "not analysed" with that reason; the others are analysed as usual."""
     study = study_of(*(stored(ds, tmp_path) for ds in (build_panicking_rle(), build_dx(phantom(50, 40)))))
     broken, sound = analyse_study(study, select_radiographs(study), ScriptedPipeline(), decode=decoder).images
-    assert broken.radiograph is None
+    assert broken.shown is None
     assert broken.analysis.decision is Decision.NOT_ANALYSED
     assert broken.analysis.reason == "The image could not be decoded: the decoder failed (PanicException)."
     assert sound.analysis.decision is Decision.NO_FRACTURE

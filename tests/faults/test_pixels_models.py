@@ -17,7 +17,7 @@ from running import wait_for
 from dicom_node.analyse.analysis import LEFT_ALONE, analyse_instance, analyse_study
 from dicom_node.analyse.cage import Cage
 from dicom_node.analyse.caged_pipeline import CagedPipeline
-from dicom_node.analyse.pixels import to_radiograph
+from dicom_node.analyse.pixels import load_radiograph, to_radiograph
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.errors import CageError
 from dicom_node.settings import AnalysisSettings, ModelSettings
@@ -122,7 +122,7 @@ def test_an_image_that_the_models_cannot_stand_is_not_analysed_and_the_others_ar
     """An image over which the models crash, hang or run out of memory at every try is "not analysed", it alone."""
     study = study_of(*(stored(build_dx(phantom(height, 72)), tmp_path) for height in (rows, caged_work.SOUND)))
     images = analyse_study(study, select_radiographs(study), weak_models).images
-    poison, sound = sorted((image for image in images), key=lambda image: image.radiograph.rows)
+    poison, sound = sorted((image for image in images), key=lambda image: image.shown.rows)
     assert poison.analysis.decision is Decision.NOT_ANALYSED
     assert poison.analysis.reason == f"The models could not analyse the image: the models' process {said}."
     assert sound.analysis.decision is Decision.NO_FRACTURE
@@ -168,8 +168,6 @@ NAN = float("nan")
         {"fracture": FracturePrediction(probability=NAN, sensitive_threshold=0.1, specific_threshold=0.9)},
         {"fracture": FracturePrediction(probability=1.5, sensitive_threshold=0.1, specific_threshold=0.9)},
         {"fracture_type": TypePrediction(label="OBLIQUE", confidence=NAN, probabilities={})},
-        {"heatmap": np.full((512, 400), NAN, np.float32)},
-        {"heatmap": np.full((512, 400), np.inf, np.float32)},
     ],
 )
 def test_an_answer_that_is_no_number_is_no_answer(nonsense, tmp_path):
@@ -193,4 +191,26 @@ def test_models_that_answer_nan_do_not_answer(bundles, tmp_path, monkeypatch):
     instance = stored(build_dx(), tmp_path)
     image = analyse_instance(instance, pipeline)
     assert image.analysis.decision is Decision.NOT_ANALYSED
-    assert pipeline.analyse(image.radiograph).decision is not Decision.NOT_ANALYSED
+    assert pipeline.analyse(load_radiograph(instance.path)).decision is not Decision.NOT_ANALYSED
+
+
+@pytest.mark.parametrize("nonsense", [NAN, np.inf])
+def test_a_heat_map_that_holds_what_is_no_number_is_withheld_and_the_prediction_stays(
+    bundles, tmp_path, monkeypatch, nonsense
+):
+    pipeline = Pipeline.load(bundles, threads=1)
+    run = OnnxRuntime.run
+
+    def spoil(self, tensor):
+        scores = run(self, tensor)
+        cam = scores.cam.copy()
+        cam[:, 0, 0] = nonsense
+        return Scores(logits=scores.logits, cam=cam, embedding=scores.embedding)
+
+    instance = stored(build_dx(), tmp_path)
+    sound = analyse_instance(instance, pipeline).analysis
+    monkeypatch.setattr(OnnxRuntime, "run", spoil)
+    spoiled = analyse_instance(instance, pipeline).analysis
+    assert spoiled.decision is sound.decision
+    assert (spoiled.rois, spoiled.heatmap_peak) == ((), None)
+    assert spoiled.heatmap is None or not spoiled.heatmap.any()

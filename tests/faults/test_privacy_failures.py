@@ -29,13 +29,13 @@ def set_up_selection(monkeypatch):
 
 
 def set_up_encoding(monkeypatch):
-    encode = dicom_node.result_sets.encode_study
+    encode = dicom_node.result_sets.encode_and_keep
     answers = iter([fail, encode])
 
     def fail_once(*arguments, **options):
         return next(answers)(*arguments, **options)
 
-    monkeypatch.setattr(dicom_node.result_sets, "encode_study", fail_once)
+    monkeypatch.setattr(dicom_node.result_sets, "encode_and_keep", fail_once)
     return ScriptedPipeline()
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 from reportlab.lib.utils import ImageReader
 from reportlab.platypus import Flowable
 
-from inference.types import Radiograph, UInt8Array
+from inference.types import ShownRadiograph, UInt8Array
 
 
 class Picture(Flowable):  # type: ignore[misc]  # reportlab ships no types
@@ -42,15 +42,13 @@ class ImagePictures:
     height_to_width: float
 
 
-def compress_pictures(
-    radiograph: Radiograph, original: UInt8Array, overlay: UInt8Array, *, longest: int
-) -> ImagePictures:
+def compress_pictures(radiograph: ShownRadiograph, overlay: UInt8Array, *, longest: int) -> ImagePictures:
     """Compress original and overlay; the longer side has at most `longest` pixels."""
     height = radiograph.rows * radiograph.pixel_aspect
     scale = min(1.0, longest / max(height, radiograph.columns))
     size = max(1, round(radiograph.columns * scale)), max(1, round(height * scale))
     return ImagePictures(
-        original=_compress(original, size),
+        original=_compress(radiograph.grey, size),
         overlay=_compress(overlay, size),
         height_to_width=height / radiograph.columns,
     )

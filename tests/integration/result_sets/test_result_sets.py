@@ -6,6 +6,7 @@ import pytest
 from result_bench import build_small_dx, patient_id_bytes
 
 from dicom_node.assemble.study import ALTERED, MISSING, read_study
+from dicom_node.encode.summary import render_summary
 from dicom_node.result_sets import CRASHED, UNFORESEEN, ResultSets
 from dicom_node.settings import DEFAULT_ENCODINGS, HeaderPolicy
 from dicom_node.statistics.counting import NO_REGION, gather_statistics
@@ -134,6 +135,24 @@ def test_an_analysis_that_cannot_be_encoded_becomes_a_report_too(node, monkeypat
     (_, report) = node.make(first.StudyInstanceUID)
     assert report.Modality == "DOC"
     assert set(decisions(node).values()) == {("not analysed", UNFORESEEN)}
+
+
+def test_what_was_written_before_the_encoding_failed_is_removed(node, monkeypatch):
+    """Overlays are written one by one; the report that replaces them must not lie beside some of them."""
+    first, *_ = two_images(node)
+    calls = []
+
+    def fail_at_first(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            assert len(list(node.settings.results_dir.rglob("*.dcm"))) == 2
+            raise RuntimeError
+        return render_summary(*arguments)
+
+    monkeypatch.setattr("dicom_node.encode.results.render_summary", fail_at_first)
+    made = node.make(first.StudyInstanceUID)
+    assert {ds.Modality for ds in made} == {"OT", "DOC"}
+    assert len(list(node.settings.results_dir.rglob("*.dcm"))) == len(made)
 
 
 def test_a_full_disk_is_no_reason_to_give_a_study_up(node, monkeypatch):

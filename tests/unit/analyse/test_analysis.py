@@ -42,7 +42,7 @@ def test_a_radiograph_that_cannot_be_decoded_does_not_lose_the_others(tmp_path: 
 
     broken, sound = analyse_study(study, select_radiographs(study), ScriptedPipeline()).images
 
-    assert broken.radiograph is None
+    assert broken.shown is None
     assert broken.analysis.decision is Decision.NOT_ANALYSED
     assert broken.analysis.reason.startswith("The image could not be decoded: ")
     assert sound.analysis == CLEAR
@@ -54,7 +54,7 @@ def test_an_image_that_the_models_do_not_accept_is_not_analysed_with_their_reaso
 
     image = analyse_instance(stored(build_dx(), tmp_path), ScriptedPipeline(refuse))
 
-    assert image.radiograph is not None
+    assert image.shown is not None
     assert image.analysis.decision is Decision.NOT_ANALYSED
     assert image.analysis.reason == "The models do not accept the image: it has fewer than 32 rows."
 

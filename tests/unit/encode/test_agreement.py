@@ -14,7 +14,7 @@ from dicom_node.encode.results import encode_study
 from dicom_node.operate.offline import to_record
 from dicom_node.settings import Encoding
 from dicom_node.values import AnalysedInstance, ResultKind
-from inference.overlay import render_overlay
+from inference.overlay import render_overlay, show
 from inference.types import Decision, Roi
 
 STUDY = {"StudyInstanceUID": "1.2.3"}
@@ -45,7 +45,7 @@ def build(name, **attributes):
     )
     analysis = build_analysis(rows, columns, rois=rois, **attributes)
     radiograph = build_radiograph(rows, columns, pixel_aspect=aspect)
-    return AnalysedInstance(instance=build_instance(make()), radiograph=radiograph, analysis=analysis)
+    return AnalysedInstance(instance=build_instance(make()), shown=show(radiograph), analysis=analysis)
 
 
 def encode(*images):
@@ -98,8 +98,7 @@ def box_on_overlay(image, roi):
     """The pixels around which the overlay draws the box: what is there with it and not without it."""
     analysis = replace(image.analysis, rois=(roi,), heatmap_peak=None)
     picture, without = (
-        render_overlay(image.radiograph, one, disclaimer="x").astype(int)
-        for one in (analysis, replace(analysis, rois=()))
+        render_overlay(image.shown, one, disclaimer="x").astype(int) for one in (analysis, replace(analysis, rois=()))
     )
     drawn = (picture == MARK).all(axis=2) & (without != MARK).any(axis=2)
     rows, columns = np.where(drawn)
@@ -131,9 +130,9 @@ def test_the_presentation_state_shows_pixels_in_the_shape_of_the_source(name):
     image = build(name)
     (state,) = encode(image)[ResultKind.PRESENTATION_STATE]
     (area,) = state.DisplayedAreaSelectionSequence
-    assert area.DisplayedAreaBottomRightHandCorner == [image.radiograph.columns, image.radiograph.rows]
+    assert area.DisplayedAreaBottomRightHandCorner == [image.shown.columns, image.shown.rows]
     height, width = area.get("PresentationPixelSpacing") or area.PresentationPixelAspectRatio
-    assert height / width == image.radiograph.pixel_aspect
+    assert height / width == image.shown.pixel_aspect
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -142,14 +141,14 @@ def test_the_arrow_points_to_the_peak(name):
     (state,) = encode(image)[ResultKind.PRESENTATION_STATE]
     (arrow,) = [item for item in state.GraphicAnnotationSequence[0].GraphicObjectSequence if item.GraphicFilled == "Y"]
     points = np.array(arrow.GraphicData).reshape(-1, 2)
-    seen = np.array([1.0, image.radiograph.pixel_aspect])
+    seen = np.array([1.0, image.shown.pixel_aspect])
     peak = np.array(image.analysis.heatmap_peak) + 0.5
     distances = np.linalg.norm((points - peak) * seen, axis=1)
-    size = np.sqrt(image.radiograph.rows * image.radiograph.columns * image.radiograph.pixel_aspect)
+    size = np.sqrt(image.shown.rows * image.shown.columns * image.shown.pixel_aspect)
     assert distances.argmin() in {0, len(points) - 1}
     assert distances.min() < 0.02 * size + 3
     assert (points >= 0).all()
-    assert (points <= (image.radiograph.columns, image.radiograph.rows)).all()
+    assert (points <= (image.shown.columns, image.shown.rows)).all()
 
 
 def test_two_images_never_share_a_box():

@@ -13,7 +13,7 @@ from report_pages import measure_bar, open_pages, read_page
 from dicom_node.encode.results import encode_study
 from dicom_node.identity import DISCLAIMER
 from dicom_node.operate.offline import to_record
-from inference.overlay import format_probability, render_original, render_overlay
+from inference.overlay import format_probability, render_original, render_overlay, show
 
 TYPES = {"OBLIQUE": 0.61, "SPIRAL": 0.2, "GREENSTICK": 0.12, "FRACTURE_DISLOCATION": 0.05, "AVULSION": 0.02}
 HEAD = "Type of the fracture, if there is one"
@@ -105,7 +105,7 @@ def test_the_overlay_has_a_line_for_the_type_and_is_the_same_below_it():
     without = build_analysis(**marks)
     named = replace(without, fracture_type=name_types(**TYPES)["fracture_type"])
     others = replace(without, fracture_type=name_types(SPIRAL=0.61, OBLIQUE=0.39)["fracture_type"])
-    drawn = [render_overlay(radiograph, each, disclaimer=DISCLAIMER) for each in (without, named, others)]
+    drawn = [render_overlay(show(radiograph), each, disclaimer=DISCLAIMER) for each in (without, named, others)]
     grey = render_original(radiograph)[..., None]
     strips = [int(np.flatnonzero((picture[:256, :20] < grey[:256, :20]).any(axis=(1, 2)))[-1]) for picture in drawn]
     assert strips[0] + 8 < strips[1] == strips[2]

@@ -40,7 +40,7 @@ def test_a_study_gives_a_summary_a_secondary_capture_for_each_image_and_a_pdf_in
 def test_the_pixels_are_the_overlay_byte_for_byte():
     image = build_image()
     (ds,) = captures(image)
-    overlay = render_overlay(image.radiograph, image.analysis, disclaimer=DISCLAIMER, set_text=set_text)
+    overlay = render_overlay(image.shown, image.analysis, disclaimer=DISCLAIMER, set_text=set_text)
     assert np.array_equal(ds.pixel_array, overlay)
 
 

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from analyses import build_analysis, build_radiograph
 
-from inference.overlay import describe_boxes, format_probability, render_original, render_overlay
+from inference.overlay import describe_boxes, format_probability, render_original, render_overlay, show
 from inference.types import Decision, Roi
 
 DISCLAIMER = "Research use only. Not for diagnosis."
 
 
 def overlay(radiograph, analysis):
-    return render_overlay(radiograph, analysis, disclaimer=DISCLAIMER)
+    return render_overlay(show(radiograph), analysis, disclaimer=DISCLAIMER)
 
 
 def test_the_original_keeps_black_black_and_white_white():
@@ -42,8 +42,8 @@ def test_a_pixel_that_is_cold_and_unmarked_stays_grey_as_it_was():
 
 def test_heat_below_the_threshold_leaves_the_radiograph_as_it_was_even_between_hot_spots():
     radiograph = build_radiograph()
-    analysis = build_analysis(heatmap=np.full((512, 400), 0.29, np.float32), rois=(), heatmap_peak=None)
-    analysis.heatmap[[70, 300], [0, 399]] = 1.0
+    analysis = build_analysis(heatmap=np.full((512, 400), round(0.29 * 255), np.uint8), rois=(), heatmap_peak=None)
+    analysis.heatmap[[70, 300], [0, 399]] = 255
     picture, grey = overlay(radiograph, analysis), render_original(radiograph)
     beside = slice(71, 300), slice(0, 400)
     assert np.array_equal(picture[beside], np.repeat(grey[beside][..., None], 3, axis=2))
@@ -55,13 +55,13 @@ def test_the_heat_is_drawn_where_it_is_hot_in_warm_colours():
     warm = picture[..., 0] - picture[..., 2] > 40
     legend = np.zeros_like(warm)
     legend[:60], legend[-60:] = True, True
-    assert warm[analysis.heatmap > 0.7].all()
-    assert not warm[(analysis.heatmap < 0.3) & ~legend].any()
+    assert warm[analysis.heatmap > 0.7 * 255].all()
+    assert not warm[(analysis.heatmap < 0.3 * 255) & ~legend].any()
 
 
 def test_bone_stays_brighter_than_its_surroundings_under_the_heat():
     radiograph = build_radiograph()
-    analysis = replace(build_analysis(heatmap=np.ones((512, 400), np.float32)), rois=(), heatmap_peak=None)
+    analysis = replace(build_analysis(heatmap=np.full((512, 400), 255, np.uint8)), rois=(), heatmap_peak=None)
     seen = overlay(radiograph, analysis)[150:350].astype(float).sum(axis=2)
     pixels = radiograph.pixels[150:350]
     assert seen[pixels > 0.7].min() > seen[pixels < 0.1].max()
