@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
-.PHONY: demo test check format faults chaos load fuzz catalogues bench clean
+.PHONY: demo test check format faults chaos load fuzz catalogues screenshots bench clean
 
 demo: $(RUNTIME)
 	$(BIN)/dicom-node demo
@@ -68,14 +68,18 @@ catalogues: $(DEVELOPMENT)
 	for language in $(LANGUAGES); do $(BIN)/pybabel -q update --no-wrap --no-fuzzy-matching --ignore-obsolete \
 	  --init-missing -l $$language -i build/messages.pot -o dicom_node/languages/$$language.po || exit 1; done
 
+# Pictures of every page in every language, for people to look at.
+screenshots: $(DEVELOPMENT)
+	DICOM_NODE_SCREENSHOTS=build/screenshots $(BIN)/pytest tests/acceptance/test_pages.py
+
 bench: $(DEVELOPMENT)
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/analysis.py
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/end_to_end.py
 	$(BIN)/python benchmarks/receive.py
-	$(BIN)/python benchmarks/web_pages.py
 	$(BIN)/python benchmarks/scrape.py
+	$(BIN)/python benchmarks/web_pages.py
 
 clean:
 	rm -rf $(VENV) demo_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,12 +1,13 @@
 """How long the pages take with many studies in the database: `python benchmarks/web_pages.py [STUDIES]`.
 
-On a machine that does other work at the same time, the processor's time says more than the clock's.
+Ends with 1 where a page takes longer than the limit, 200 ms for 19 of 20 answers by the clock. That is meant for a
+machine that does nothing else; on another the processor's time says more.
 
 Each study has three images with their files, findings, four results at two destinations, and ten events; one came
-every ten minutes, up to now. The limit is 200 ms a page.
+every ten minutes, up to now. Of some that are being delivered one destination has parked the results.
 """
 
-import statistics
+import argparse
 import sys
 import tempfile
 import time
@@ -15,6 +16,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from httpx2 import Response
@@ -22,7 +24,7 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from dicom_node.settings import Destination, NodeSettings, Sender, Settings
+from dicom_node.settings import Destination, NodeSettings, Rule, Sender, Settings
 from dicom_node.store import Accounts, Store
 from dicom_node.store.schema import (
     create_engine,
@@ -44,20 +46,28 @@ from dicom_node.web.sign_in import build_user
 _ADDRESS, _PASSWORD = "http://127.0.0.1:8080", "only for the benchmark"
 _STATES = ("done", "done", "done", "delivering", "failed")
 _DECISIONS = ("fracture", "no fracture", "uncertain", "not analysed")
-_LIMIT_MS = 200
+_REPEATS = 40
+_PARKED_EVERY = 50
 _EVERY_S = 600
 _REGIONS = ("HAND", "KNEE", "ANKLE_FOOT")
+_CHILD = {"keyword": "PatientAge", "operator": "below", "values": ["16"]}
+_RULES = ({"name": "no children", "when": [_CHILD], "action": "exclude"}, {"name": "everything else", "priority": 4})
 
 
-def main() -> None:
-    """Fill a database, ask for each page, print how long it took."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+def main() -> int:
+    """Fill a database, ask for each page, print how long it took; return 1 where one took too long."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition(":")[0])
+    parser.add_argument("studies", nargs="?", type=int, default=10_000)
+    parser.add_argument("--limit-ms", type=float, default=200.0)
+    options = parser.parse_args()
+    count = options.studies
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings = Settings(
             node=NodeSettings(ae_title="NODE", data_dir=folder),
             senders=(Sender(ae_title="A"),),
             destinations=(Destination(name="archive", ae_title="A", host="127.0.0.1", port=4242),),
+            rules=tuple(map(Rule.model_validate, _RULES)),
         )
         with closing(Store(settings.database_url)) as store, closing(Accounts(settings.database_url)) as accounts:
             fill(settings, count)
@@ -65,15 +75,24 @@ def main() -> None:
             app = build_app(settings, store, accounts)
             browser = TestClient(app, base_url=_ADDRESS, headers={"Accept": "text/html", "Origin": _ADDRESS})
             browser.post("/login", data={"name": "reader", "password": _PASSWORD})
-            ask(browser, count)
+            took = ask(browser, count)
             app.state.site.close()
+    slow = [page for page, milliseconds in took.items() if milliseconds >= options.limit_ms]
+    print(f"19 of 20 answers within {options.limit_ms:g} ms: {'not ' + ', '.join(slow) if slow else 'every page'}")
+    return 1 if slow else 0
 
 
-def ask(browser: TestClient, count: int) -> None:
-    """Ask for each page 20 times."""
+def ask(browser: TestClient, count: int) -> dict[str, float]:
+    """Ask for each page; return within how many milliseconds 19 of 20 answers came."""
+    took: dict[str, float] = {}
+
+    def show(what: str, request: Callable[[], Response]) -> None:
+        took[what] = measure(what, request)
+
     token = browser.get("/account").text.split('name="form_token" value="')[1][:64]
     form = {"form_token": token}
-    print(f"{count} studies; ms{'first':>20} {'median':>10} {'worst':>10} {'processor':>10}")
+    heads = ("first", "median", "19 of 20", "worst", "processor")
+    print(f"{f'{count} studies, ms by the clock':34}" + "".join(f" {head:>10}" for head in heads))
     show("worklist", lambda: browser.get("/"))
     show("worklist, last page", lambda: browser.get("/", params={"page": count // 50}))
     show("worklist, failed", lambda: browser.get("/", params={"state": "failed"}))
@@ -85,24 +104,37 @@ def ask(browser: TestClient, count: int) -> None:
     show("worklist, by UID", lambda: browser.post("/", data={**form, "search": f"2.25.{count - 1}"}))
     show("worklist, by accession", lambda: browser.post("/", data={**form, "search": f"A{count - 1}"}))
     show("study", lambda: browser.get(f"/study/2.25.{count - 1}"))
-    for page in ("statistics", "statistics?weeks=52", "rules", "doctor", "conformance", "account", "users"):
+    pages = (
+        "login",
+        "upload",
+        "statistics",
+        "statistics?weeks=52",
+        "rules",
+        "doctor",
+        "conformance",
+        "account",
+        "users",
+    )
+    for page in pages:
         show(page, partial(browser.get, f"/{page}"))
+    return took
 
 
-def show(what: str, request: Callable[[], Response]) -> None:
-    """Time one page."""
+def measure(what: str, request: Callable[[], Response]) -> float:
+    """Time one page; return within how many milliseconds 19 of 20 answers came."""
     taken = []
     processor = time.process_time()
-    for _ in range(20):
+    for _ in range(_REPEATS):
         begun = time.perf_counter()
         answer = request()
         taken.append((time.perf_counter() - begun) * 1000)
         if answer.status_code != 200:
             raise SystemExit(f"{what}: {answer.status_code}")
     processor = (time.process_time() - processor) * 1000 / len(taken)
-    median = statistics.median(taken)
-    verdict = "" if median < _LIMIT_MS else f"  more than {_LIMIT_MS} ms"
-    print(f"{what:34} {taken[0]:10.0f} {median:10.0f} {max(taken):10.0f} {processor:10.0f}{verdict}")
+    most = float(np.quantile(taken, 0.95))
+    figures = (taken[0], float(np.median(taken)), most, max(taken), processor)
+    print(f"{what:34}" + "".join(f" {figure:10.0f}" for figure in figures))
+    return most
 
 
 def fill(settings: Settings, count: int) -> None:
@@ -155,8 +187,10 @@ def build_rows(number: int, *, at: float) -> list[tuple[sa.Table, dict[str, obje
         result = {**key, "sop_instance_uid": uid, "kind": "secondary capture", "position": position, **made}
         rows.append((results, result))
         for name in ("archive", "second"):
-            sent = {"state": "delivered", "changed_at": at, "sent_at": at, "committed_at": at, "verified_at": at}
-            rows.append((deliveries, {**key, "sop_instance_uid": uid, "destination": name, **sent}))
+            is_parked = name == "second" and state == "delivering" and number % _PARKED_EVERY == _STATES.index(state)
+            sent = {"state": "parked" if is_parked else "delivered", "changed_at": at}
+            proofs = dict.fromkeys(("sent_at", "committed_at", "verified_at"), None if is_parked else at)
+            rows.append((deliveries, {**key, "sop_instance_uid": uid, "destination": name, **sent, **proofs}))
     rows += [(events, {"at": at, "study_instance_uid": study, "what": f"event {event}"}) for event in range(10)]
     return rows
 
@@ -174,4 +208,4 @@ def write_header(path: Path, number: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -57,6 +57,15 @@ def _stands_alone(number: bytes, content: bytes) -> bool:
     return bool(re.search(rb"(?<![0-9A-Fa-f.])" + re.escape(number) + rb"(?![0-9A-Fa-f])", content))
 
 
+def write_rules() -> str:
+    """Write `[[rules]]` that name patients: one that no study of this kind meets, and one that they all meet."""
+    values = {"PatientID": word(9101), "PatientName": word(KEYWORDS.index("PatientName"))}
+    return "\n".join(
+        f'[[rules]]\nname = "by {keyword}"\nwhen = [{{ keyword = "{keyword}", operator = "is", values = ["{value}"] }}]'
+        for keyword, value in values.items()
+    )
+
+
 def leaks(contents: Iterable[tuple[str, bytes]]) -> dict[str, set[str]]:
     """Return which of the contents hold a word, and of which elements."""
     return {name: name_of(content) or {"spelt otherwise"} for name, content in contents if holds_word(content)}

@@ -17,7 +17,7 @@ from dicom_node.store import Store
 from inference.drift import THRESHOLD
 from inference.phrases import Phrase
 
-_COLUMNS = ("images", "fracture", "no fracture", "uncertain", "outside scope", "not analysed", "studies")
+_COLUMNS = ("images", "fracture", "no fracture", "uncertain", "outside scope", "not analysed", "versions")
 _WIDTH = 130
 """Columns of text that the tables take; narrower, their numbers would be cut."""
 

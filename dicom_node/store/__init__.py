@@ -34,7 +34,8 @@ from dicom_node.store.records import (
 )
 from dicom_node.store.statistics_store import WEEK_S, ImageCount, VersionTime
 from dicom_node.store.store import Store, revision_digest
-from dicom_node.store.worklist import RECEIVING, Event, WorklistEntry, WorklistQuery
+from dicom_node.store.worklist import Event, WorklistEntry
+from dicom_node.store.worklist_query import RECEIVING, WorklistQuery
 
 __all__ = [
     "ENDED",

@@ -18,27 +18,16 @@ from dicom_node.store.records import (
 )
 from dicom_node.store.rows import add_event, list_results, of_revision, set_state, to_instance
 from dicom_node.store.schema import deliveries, events, findings, instances, results, revisions, studies
+from dicom_node.store.worklist_query import (
+    RECEIVING,
+    WorklistQuery,
+    has_failed,
+    list_conditions,
+    select_shown,
+    select_studies,
+)
 from dicom_node.values import Expectation
 from inference.phrases import Phrase
-
-RECEIVING = "receiving"
-"""State of a study with instances that belong to no revision yet; the others are those of its newest revision."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorklistQuery:
-    """Which studies are asked for."""
-
-    states: tuple[str, ...] = ()
-    """Empty: all."""
-    decision: str = ""
-    """Said of one of its images in its newest version; empty: whatever was said."""
-    text: str = ""
-    """Part of its Study Instance UID; empty: all."""
-    studies: frozenset[str] = frozenset()
-    """Study Instance UIDs that are asked for as well, whether `text` is part of them or not."""
-    limit: int = 50
-    offset: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +41,13 @@ class WorklistEntry:
     version: int
     """Of the newest version; 0 where there is none."""
     reason: str
+    arrived_at: float
+    """When its first image came; its first instance where none is an image."""
     last_received_at: float
     changed_at: float
     """When the newest version last changed its state, or the last instance came."""
+    result_s: float | None
+    """From the last image of the newest version to its results; None where it has none."""
     images: int
     """Images received."""
     expectation: Expectation | None
@@ -77,9 +70,11 @@ class WorklistStore(Database):
 
     def worklist(self, query: WorklistQuery) -> tuple[list[WorklistEntry], int]:
         """List studies, those with a failure first, then those that changed last; and how many there are in all."""
-        chosen = _select_studies()
-        conditions = _list_conditions(query, chosen)
-        order = (chosen.c.has_failed.desc(), chosen.c.latest_at.desc(), chosen.c.study_instance_uid)
+        chosen = select_studies()
+        conditions = list_conditions(query, chosen)
+        # A condition as a value is slow in SQLite; in PostgreSQL it comes first where it is unknown, without a version.
+        others = sa.case((has_failed(chosen), 0), else_=1)
+        order = (others, chosen.c.latest_at.desc(), chosen.c.study_instance_uid)
         # Those of the page are found by what they are ordered by; only of them is all that is shown read.
         uid = chosen.c.study_instance_uid
         # Where all studies are shown the table knows how many; else they are counted in the same pass.
@@ -89,14 +84,15 @@ class WorklistStore(Database):
         wanted = sa.select(uid, total).where(*conditions).order_by(*order).limit(query.limit).offset(query.offset)
         with self._reading() as connection:
             found = connection.execute(wanted).all()
-            page = sa.select(chosen).where(uid.in_([row[0] for row in found])).order_by(*order)
-            rows = connection.execute(page).mappings().all()
-            return _to_entries(connection, rows), found[0][1] if found else 0
+            places = {row[0]: place for place, row in enumerate(found)}
+            rows = connection.execute(select_shown(chosen).where(uid.in_(places))).mappings().all()
+            entries = _to_entries(connection, sorted(rows, key=lambda row: places[row["study_instance_uid"]]))
+            return entries, found[0][1] if found else 0
 
     def find_study(self, study_instance_uid: str) -> WorklistEntry | None:
         """Return a study as it stands; None where nothing of it was ever received."""
-        chosen = _select_studies()
-        query = sa.select(chosen).where(chosen.c.study_instance_uid == study_instance_uid)
+        chosen = select_studies()
+        query = select_shown(chosen).where(chosen.c.study_instance_uid == study_instance_uid)
         with self._reading() as connection:
             entries = _to_entries(connection, connection.execute(query).mappings().all())
         return entries[0] if entries else None
@@ -159,53 +155,10 @@ def _same_revision(table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
     return table.c.study_instance_uid == revisions.c.study_instance_uid, table.c.digest == revisions.c.digest
 
 
-def _select_studies() -> sa.Subquery:
-    """Join each study with its newest revision."""
-    key = revisions.c.study_instance_uid
-    # Not by the greatest version of each study: that is found for all of them before one is looked at.
-    newer = revisions.alias()
-    is_later = (newer.c.study_instance_uid == key, newer.c.version > revisions.c.version)
-    is_newest = ~sa.exists().where(*is_later).correlate(revisions)
-    state = sa.case((studies.c.first_open_at.is_not(None), RECEIVING), else_=revisions.c.state)
-    changed_at = sa.func.coalesce(revisions.c.changed_at, 0.0)
-    latest_at = sa.case((studies.c.last_received_at > changed_at, studies.c.last_received_at), else_=changed_at)
-    return (
-        sa.select(
-            studies.c.study_instance_uid,
-            studies.c.last_received_at,
-            studies.c.listing,
-            revisions.c.digest,
-            revisions.c.version,
-            revisions.c.reason,
-            revisions.c.expectation,
-            (sa.func.coalesce(revisions.c.state, "") == RevisionState.FAILED).label("has_failed"),
-            state.label("state"),
-            latest_at.label("latest_at"),
-        )
-        .select_from(studies)
-        .outerjoin(revisions, sa.and_(key == studies.c.study_instance_uid, is_newest))
-        .subquery()
-    )
-
-
-def _list_conditions(query: WorklistQuery, chosen: sa.Subquery) -> list[sa.ColumnElement[bool]]:
-    """List the conditions that choose among the studies."""
-    conditions: list[sa.ColumnElement[bool]] = []
-    if query.states:
-        conditions.append(chosen.c.state.in_(query.states))
-    if query.decision:
-        same = (findings.c.study_instance_uid == chosen.c.study_instance_uid, findings.c.digest == chosen.c.digest)
-        conditions.append(sa.exists().where(*same, findings.c.decision == query.decision))
-    if query.text:
-        found = chosen.c.study_instance_uid.contains(query.text, autoescape=True)
-        conditions.append(sa.or_(found, chosen.c.study_instance_uid.in_(query.studies)))
-    return conditions
-
-
 def _to_entries(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> list[WorklistEntry]:
     """Gather what belongs to the studies of some rows, with one statement for each kind."""
     uids = [row["study_instance_uid"] for row in rows]
-    received = _list_received_uids(connection, uids)
+    received = _list_received(connection, uids)
     said = _group(connection, findings, uids)
     sent = _group(connection, deliveries, uids)
     return [_to_entry(row, received.get(row["study_instance_uid"], {}), said, sent) for row in rows]
@@ -213,21 +166,24 @@ def _to_entries(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> lis
 
 def _to_entry(
     row: sa.RowMapping,
-    received: Mapping[str, str],
+    received: Mapping[str, tuple[str, float]],
     said: Mapping[tuple[str, str], Sequence[sa.RowMapping]],
     sent: Mapping[tuple[str, str], Sequence[sa.RowMapping]],
 ) -> WorklistEntry:
     key = (row["study_instance_uid"], row["digest"] or "")
     delivered = sent.get(key, ())
+    images = [at for role, at in received.values() if role == InstanceRole.IMAGE]
     return WorklistEntry(
         study_instance_uid=row["study_instance_uid"],
         state=row["state"] or RECEIVING,
         digest=row["digest"] or "",
         version=row["version"] or 0,
         reason=row["reason"] or "",
+        arrived_at=min(images or [at for _, at in received.values()], default=row["last_received_at"]),
         last_received_at=row["last_received_at"],
         changed_at=row["latest_at"],
-        images=sum(role == InstanceRole.IMAGE for role in received.values()),
+        result_s=row["result_s"],
+        images=len(images),
         expectation=compare(row["listing"], received) or decode_expectation(row["expectation"]),
         findings=tuple(
             Finding(**{name: one[name] for name in Finding.__dataclass_fields__}) for one in said.get(key, ())
@@ -238,11 +194,12 @@ def _to_entry(
     )
 
 
-def _list_received_uids(connection: sa.Connection, uids: Collection[str]) -> dict[str, dict[str, str]]:
-    columns = (instances.c.study_instance_uid, instances.c.sop_instance_uid, instances.c.role)
-    found: dict[str, dict[str, str]] = {}
-    for study, uid, role in connection.execute(sa.select(*columns).where(columns[0].in_(uids))):
-        found.setdefault(study, {})[uid] = role
+def _list_received(connection: sa.Connection, uids: Collection[str]) -> dict[str, dict[str, tuple[str, float]]]:
+    """List what was received of each study: role and time of each instance, by its UID."""
+    columns = (instances.c.study_instance_uid, instances.c.sop_instance_uid, instances.c.role, instances.c.received_at)
+    found: dict[str, dict[str, tuple[str, float]]] = {}
+    for study, uid, role, at in connection.execute(sa.select(*columns).where(columns[0].in_(uids))):
+        found.setdefault(study, {})[uid] = (role, at)
     return found
 
 

@@ -80,6 +80,7 @@ def _gather(request: Request, visitor: Visitor | None) -> dict[str, Any]:
         **{name: getattr(wording, name) for name in ("say", "count", "tell", "label", "number")},
         "code": Markup("<code>{}</code>").format,
         "uid": Markup('<span class="uid">{}</span>').format,
+        "moment": Markup('<span class="moment">{}</span>').format,
         "path": request.url.path,
         "version": __version__,
         "visitor": visitor,

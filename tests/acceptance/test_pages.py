@@ -2,7 +2,9 @@
 
 import os
 import time
+from base64 import b64encode
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from dicom_node.demo.archives import BuiltinArchive
 from dicom_node.languages import load_language
 from dicom_node.store import Accounts
 from dicom_node.store.web_schema import web_sessions
+from dicom_node.web.roles import Role
+from dicom_node.web.sign_in import build_user
 from inference.testing import build_tiny_bundles
 
 pytestmark = [pytest.mark.chromium, pytest.mark.dcmtk]
@@ -65,6 +69,23 @@ UNLABELLED = """() => [...document.querySelectorAll("input:not([type=hidden]), s
   .filter((one) => !(one.labels && one.labels.length) && !one.getAttribute("aria-label") && !one.alt
     && !one.textContent.trim()).map((one) => one.outerHTML)"""
 """Names the controls and pictures that a screen reader would have no name for."""
+REACHED = """() => {
+  const text = (of) => [...of.childNodes].filter((one) => one.nodeType === 3).map((one) => one.textContent).join("");
+  const one = document.activeElement;
+  const { outlineStyle, outlineWidth } = getComputedStyle(one);
+  const name = one.labels && one.labels.length ? text(one.labels[0]) : text(one);
+  return [name.trim(), outlineStyle !== "none" && parseFloat(outlineWidth) >= 2];
+}"""
+"""Says what the keyboard has reached, and whether it is seen to be."""
+DROPPED = """([name, content]) => {
+  const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name));
+  return transfer;
+}"""
+"""Makes what a browser hands over when a file is dropped."""
+PAGES = ("Worklist", "Upload", "Statistics", "Rules", "Doctor", "Conformance", "Account", "Users")
+"""Those that the navigation leads an administrator to, in its order."""
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +182,23 @@ def administrator(chromium, node):
     visit.context.close()
 
 
+@pytest.fixture(scope="module")
+def received(administrator, node, tmp_path_factory):
+    """A study that is analysed and delivered."""
+    if not node.states():
+        path = write_part10(build_radiograph(), tmp_path_factory.mktemp("study") / "study.dcm")
+        dcmsend(node.port, path, calling="ARCHIVE", called=NODE)
+    wait_for("the study is delivered", lambda: "done" in node.states(), within_s=120)
+    return administrator
+
+
+def build_radiograph(**attributes):
+    """Build a radiograph with a bright square, which the models take for a fracture."""
+    pixels = np.full((512, 384), 800, np.uint16)
+    pixels[120:300, 200:330] = 4095
+    return build_dx(pixels, **attributes)
+
+
 def _answers(visit):
     try:
         visit.open("/")
@@ -173,9 +211,7 @@ def test_a_study_is_followed_from_its_arrival_to_the_archive(administrator, node
     """Nobody reloads: the list follows by itself. The patient has a name that is a script."""
     page = administrator.page
     assert page.get_by_text("No study is like that").is_visible()
-    pixels = np.full((512, 384), 800, np.uint16)
-    pixels[120:300, 200:330] = 4095
-    ds = build_dx(pixels, PatientName=HOSTILE, AccessionNumber="ACC-77")
+    ds = build_radiograph(PatientName=HOSTILE, AccessionNumber="ACC-77")
     dcmsend(node.port, write_part10(ds, tmp_path / "study.dcm"), calling="ARCHIVE", called=NODE)
     page.locator("tbody .state").wait_for()
     page.locator(".state.done").wait_for()
@@ -270,10 +306,26 @@ def test_a_file_that_is_uploaded_is_answered(visit, tmp_path):
 
 
 @pytest.mark.usefixtures("administrator")
+@pytest.mark.parametrize(("address", "says"), [("/upload", "Save the report"), ("/rules", "Analysed: no rule holds")])
+def test_a_file_that_is_dropped_is_answered_without_a_click(visit, address, says):
+    content = BytesIO()
+    build_radiograph().save_as(content, enforce_file_format=True)
+    page = visit.sign_in("anna").open(address).page
+    dropped = page.evaluate_handle(DROPPED, ["a.dcm", b64encode(content.getvalue()).decode()])
+    page.dispatch_event("#drop", "dragenter", {"dataTransfer": dropped})
+    page.dispatch_event("#drop", "dragover", {"dataTransfer": dropped})
+    assert page.locator("#drop.over").is_visible()
+    page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
+    page.locator("section.image").wait_for()
+    assert says in page.locator("section.image").inner_text()
+    assert page.locator("#drop.over").count() == 0
+    assert page.evaluate("document.getElementById('file').files[0].name") == "a.dcm"
+    assert visit.complaints == []
+
+
+@pytest.mark.usefixtures("administrator")
 def test_the_results_of_an_upload_are_sent_once_it_was_seen_and_asked_for(visit, archive, tmp_path):
-    pixels = np.full((512, 384), 800, np.uint16)
-    pixels[120:300, 200:330] = 4095
-    ds = build_dx(pixels, StudyInstanceUID=generate_uid())
+    ds = build_radiograph(StudyInstanceUID=generate_uid())
     visit.sign_in("anna").open("/upload")
     visit.page.get_by_label("Drop files here").set_input_files([write_part10(ds, tmp_path / "a.dcm")])
     visit.page.get_by_role("button", name="Analyse", exact=True).click()
@@ -289,20 +341,86 @@ def test_the_results_of_an_upload_are_sent_once_it_was_seen_and_asked_for(visit,
     assert visit.complaints == []
 
 
+def tab_to(page, name):
+    """Press Tab until what is called so is reached; return what was passed on the way, all of it seen to be reached."""
+    passed = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached, is_seen = page.evaluate(REACHED)
+        assert is_seen, f"nothing shows that the keyboard is at {reached!r}"
+        if reached == name:
+            return passed
+        passed.append(reached)
+    return pytest.fail(f"Tab does not lead to {name!r}, but to {passed}")
+
+
 @pytest.mark.usefixtures("administrator")
-def test_every_page_is_reached_and_used_with_the_keyboard(visit):
-    visit.sign_in("anna")
-    page = visit.page
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
+def test_every_page_is_reached_with_the_tab_key_alone(visit):
+    page = visit.sign_in("anna").page
+    assert tab_to(page, "Sign out") == ["Skip to content", *PAGES]
+    for place, label in reversed([*enumerate(PAGES)]):
+        page.reload()
+        assert tab_to(page, label) == ["Skip to content", *PAGES[:place]]
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/" if label == "Worklist" else f"**/{label.lower()}")
+        assert page.locator("[aria-current]").inner_text() == label
+        visit.check(f"{label.lower()}_empty" if label in {"Worklist", "Upload"} else label.lower())
+    tab_to(page, "Skip to content")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
-    for label in ("Upload", "Statistics", "Rules", "Doctor", "Conformance", "Account", "Users"):
-        page.get_by_role("link", name=label, exact=True).focus()
-        page.keyboard.press("Enter")
-        page.wait_for_url(f"**/{label.lower()}")
-        visit.check(label.lower() if label != "Upload" else "upload_empty")
+    assert tab_to(page, "State") == []
     assert visit.complaints == []
+
+
+@pytest.mark.usefixtures("administrator")
+def test_search_upload_and_signing_out_need_no_mouse(visit, tmp_path):
+    page = visit.sign_in("anna").page
+    tab_to(page, "Study UID or accession number")
+    page.keyboard.type("no such study")
+    tab_to(page, "Show")
+    page.keyboard.press("Space")
+    page.get_by_text("No study is like that").wait_for()
+    tab_to(page, "Upload")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/upload")
+    tab_to(page, "Drop files here, or choose them")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files(write_part10(build_radiograph(), tmp_path / "a.dcm"))
+    tab_to(page, "Analyse")
+    page.keyboard.press("Enter")
+    page.locator("img.answer").wait_for()
+    tab_to(page, "Save the report (PDF)")
+    page.reload()
+    tab_to(page, "Sign out")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/login*")
+    assert visit.complaints == []
+
+
+@pytest.mark.usefixtures("received")
+def test_what_a_viewer_may_see_and_may_not_is_as_easy_to_read(visit, node):
+    with closing(Accounts(node.settings.database_url)) as accounts:
+        accounts.add_user(build_user("vera", PASSWORD, Role.VIEWER))
+    page = visit.sign_in("vera").page
+    page.locator("a.uid").first.click()
+    page.wait_for_url("**/study/*")
+    assert page.get_by_role("heading", name="Image 1").is_visible()
+    assert page.locator("img, .viewer, form:not(.session)").count() == 0
+    assert "Patient" not in page.locator(".facts").inner_text()
+    visit.check("study_of_a_viewer")
+    assert visit.complaints == []
+    for address, said, name in (
+        ("/users", "Your role may not do this", "forbidden"),
+        ("/study/1.2.3", "There is no such page.", "not_found"),
+        ("/statistics?weeks=0", "a value that is none", "wrong_value"),
+    ):
+        visit.open(address)
+        assert said in page.get_by_role("alert").inner_text()
+        visit.check(name)
+        assert tab_to(page, "To the worklist")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/")
 
 
 @pytest.mark.usefixtures("administrator")
@@ -329,17 +447,23 @@ def test_a_file_is_tried_on_the_rules(visit, tmp_path):
     assert visit.complaints == []
 
 
-@pytest.mark.usefixtures("administrator")
+@pytest.mark.usefixtures("received")
 @pytest.mark.parametrize("locale", ["de-AT", "es-MX", "fr-CA", "ja-JP", "uk-UA"])
 def test_the_pages_speak_the_language_of_the_browser(chromium, node, locale, tmp_path):
     visit = Visit(chromium, node, locale)
-    page = visit.sign_in("anna").page
     say = load_language(visit.language).say
+    for address, title, name in (("/login", "Sign in", "login"), ("/nothing", "Not possible", "not_found")):
+        assert visit.open(address).page.locator("h1").inner_text() == say(title)
+        visit.check(f"{visit.language}_{name}")
+    visit.complaints.clear()
+    page = visit.sign_in("anna").page
     path = write_part10(build_dx(np.full((128, 96), 800, np.uint16)), tmp_path / "a.dcm")
-    for address, title in (("/", "Worklist"), ("/upload", "Upload"), ("/statistics", "Statistics"), ("/rules", "Rules"),
-                           ("/account", "Account"), ("/users", "Users")):  # fmt: skip
+    for title in PAGES:
+        address = "/" if title == "Worklist" else f"/{title.lower()}"
         visit.open(address)
-        assert page.locator("h1").inner_text() == say(title)
+        assert page.locator("[aria-current]").inner_text() == say(title)
+        if title != "Conformance":  # whose text is English
+            assert page.locator("h1").inner_text() == say(title)
         assert page.locator("footer").inner_text().startswith(say("Research use only. Not for diagnosis."))
         if address == "/":
             assert say("done") in page.locator("tbody tr").first.inner_text()
@@ -348,7 +472,7 @@ def test_the_pages_speak_the_language_of_the_browser(chromium, node, locale, tmp
             page.locator("#drop button").click()
             page.locator("section.image").wait_for()
             assert say("Save the report (PDF)") in page.locator("section.image").inner_text()
-        visit.check(f"{visit.language}_{address.strip('/') or 'worklist'}")
+        visit.check(f"{visit.language}_{title.lower()}")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.goto("/")
     page.locator("a.uid").first.click()

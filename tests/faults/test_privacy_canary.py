@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from builders import build_dx, build_sr, encapsulated, phantom, write_part10
-from canary import KEYWORDS, files_below, holds_word, leaks, make_canary, word
+from canary import KEYWORDS, files_below, holds_word, leaks, make_canary, word, write_rules
 from delivery_bench import ScriptedArchive
 from pydicom import Dataset, dcmread
 from pydicom.config import disable_value_validation
@@ -38,7 +38,7 @@ logging.Logger.setLevel = lambda self, level, set_level=logging.Logger.setLevel:
 logging.getLogger("sqlalchemy.pool").propagate = False  # connections come and go
 """
 SECRET = word(9100)
-"""What only the configuration file holds."""
+"""What only the configuration file holds: where alerts are from."""
 HOSTILE = {
     Tag(0x00200013): ("IS", word(9200).encode()),
     Tag(0x00281050): ("DS", word(9201).encode()),
@@ -89,8 +89,10 @@ class Scene:
         destinations = {"kind": self.kind.port, "rude": self.rude.port, "dead": find_free_port()}
         more = (
             f'[[senders]]\nae_title = "ASKER"\narchive = "kind"\n'
-            f'[audit]\nsyslog_host = "127.0.0.1"\nsyslog_port = {self.syslog.port}\ntls_name = "{SECRET}"\n'
-            f'[reconcile]\narchives = ["kind"]\nevery_s = 2\n[analysis]\ndecode_limit_s = 60'
+            f'[audit]\nsyslog_host = "127.0.0.1"\nsyslog_port = {self.syslog.port}\n'
+            f'[alerts]\nmail_from = "{SECRET}@localhost"\n'
+            f'[reconcile]\narchives = ["kind"]\nevery_s = 2\n[analysis]\ndecode_limit_s = 60\n'
+            f"{write_rules()}"
         )
         self.node = Node(folder / "node", destinations, more=more, environment=self.environment)
         text = self.node.config.read_text().replace(
@@ -353,8 +355,19 @@ def look_around(scene, study, person, *, sees_patients):
     for one in results:
         person.ask("GET", f"/study/{study}/overlay/{one.sop_instance_uid}")
         person.ask("GET", f"/study/{study}/report/{one.sop_instance_uid}", sees_patients=sees_patients)
-    for path in ("/upload", "/users", "/account", "/statistics", "/nothing"):
+    for path in (
+        "/upload",
+        "/users",
+        "/account",
+        "/statistics",
+        "/conformance",
+        "/conformance/statement.md",
+        "/nothing",
+    ):
         person.ask("GET", path)
+    shown.append(person.ask("GET", "/rules", sees_patients=sees_patients).text)
+    person.ask("GET", "/doctor")
+    person.ask("POST", "/doctor")
     return "".join(shown)
 
 
@@ -391,6 +404,8 @@ def operate(scene, study, images):
         ("statistics", "--json"),
         ("alerts",),
         ("doctor",),
+        ("conformance",),
+        ("conformance", "--html"),
         ("retention",),
         ("retry", study),
         ("complete", study),
@@ -423,6 +438,7 @@ def test_no_word_of_a_canary_study_is_outside_spool_and_results(scene):
 def test_a_signed_in_visitor_saw_patients_and_another_did_not(scene):
     """The pages did show the words, to whom they may be shown: so that their absence elsewhere means something."""
     assert holds_word(scene.pages_with_patients.encode())
+    assert word(9101) in scene.pages_with_patients  # what a rule compares with
     assert not holds_word(scene.pages.encode())
 
 

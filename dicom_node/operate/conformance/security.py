@@ -3,18 +3,19 @@
 from collections.abc import Iterator, Mapping
 
 from dicom_node.operate.conformance.document import Section, Table
-from dicom_node.settings import Settings
+from dicom_node.settings import Rule, Settings
 
 _TABLES = {
-    "node", "senders", "destinations", "archives", "reconcile", "rules", "receive", "completion", "results",
-    "retention", "audit",
+    "node", "senders", "destinations", "archives", "reconcile", "receive", "completion", "results", "retention",
+    "audit",
 }  # fmt: skip
-"""Those that say something about DICOM; the others, such as `[database]`, may hold secrets."""
+"""Those that say something about DICOM; the others, such as `[database]`, may hold secrets, and `[[rules]]` names."""
 
 
 def describe_configuration(settings: Settings) -> Section:
     """List the configuration: addresses, titles, limits (PS3.2 N.6)."""
     tables = settings.model_dump(mode="json", include=_TABLES, exclude_none=True)
+    tables["rules"] = [_outline_rule(rule) for rule in settings.rules]
     rows = [row for name, table in tables.items() for row in _keys(name, table)]
     return Section(
         "Configuration",
@@ -23,6 +24,12 @@ def describe_configuration(settings: Settings) -> Section:
             Table(("table", "key", "value"), rows),
         ),
     )
+
+
+def _outline_rule(rule: Rule) -> dict[str, object]:
+    """Leave out what a rule compares with: it may name a patient, and whoever may read this may see none."""
+    keywords = list(dict.fromkeys(condition.keyword for condition in rule.when))
+    return {"name": rule.name, "action": rule.action.value, "keywords": keywords}
 
 
 def _keys(name: str, table: object) -> Iterator[tuple[str, str, str]]:

@@ -132,6 +132,7 @@ def test_the_command_prints_tables_json_and_charts(tmp_path):
     shown = run.invoke(app, ["statistics", "--config", str(config), "--charts", str(tmp_path / "charts")])
     assert shown.exit_code == 0, shown.output
     assert "CR_ROOM_1" in shown.output
+    assert "not analysed versions to result" in " ".join(shown.output.split())
     assert sorted(path.name for path in (tmp_path / "charts").iterdir()) == [
         "regions.svg",
         "senders.svg",

@@ -6,7 +6,8 @@ from html import unescape
 import pytest
 from web_bench import Web, build_settings
 
-from dicom_node.operate.conformance import build_statement, write_markdown
+from dicom_node.operate.conformance import build_statement, write_html_body, write_markdown
+from dicom_node.settings import Rule
 from dicom_node.web.roles import Role
 
 
@@ -36,3 +37,16 @@ def test_the_markdown_is_to_be_saved_and_is_that_of_the_command(web):
     assert answer.headers["content-type"].startswith("text/markdown")
     assert "attachment" in answer.headers["content-disposition"]
     assert answer.text == write_markdown(build_statement(web.settings))
+
+
+def test_a_rule_is_told_by_name_action_and_keywords_and_not_by_the_patient_that_it_names(tmp_path):
+    """A viewer may read the statement and see no patient; it is also handed to others."""
+    condition = {"keyword": "PatientID", "operator": "is", "values": ["P-4711"]}
+    rule = Rule.model_validate({"name": "no volunteers", "when": [condition], "action": "exclude"})
+    with Web(build_settings(tmp_path).model_copy(update={"rules": (rule,)})) as web:
+        browser = web.sign_in(Role.VIEWER)
+        statement = build_statement(web.settings)
+        said = [browser.get(path).text for path in ("/conformance", "/conformance/statement.md")]
+        for text in (*said, write_markdown(statement), write_html_body(statement)):
+            assert "P-4711" not in text
+            assert all(shown in text for shown in ("[rules 1]", "no volunteers", "exclude", "PatientID"))

@@ -11,7 +11,7 @@ from web_bench import Web, build_settings
 
 from dicom_node.statistics.counting import gather_statistics
 from dicom_node.statistics.drift import assess_drift
-from dicom_node.store import ImageStatistic
+from dicom_node.store import ImageStatistic, RevisionState
 from dicom_node.web.roles import Role
 from inference.bundle import read_bundles
 from inference.drift import THRESHOLD, load_reference
@@ -57,6 +57,22 @@ def test_the_numbers_stand_beside_the_charts(web):
     titles = [title.text for chart in charts for title in ET.fromstring(chart).iter() if title.tag.endswith("title")]  # noqa: S314  # our own
     assert "Hand: 1 uncertain" in titles
     assert any(re.fullmatch(r"Hand: half of the results within [56]\.\d s", title) for title in titles)
+
+
+def test_what_a_late_image_makes_two_of_is_called_versions(web):
+    """Each version has a time of its own to its results; the study is one and the same."""
+    for number in (1, 2):
+        web.store.add_instances([build_row(f"1.2.{number}", "1.2")])
+        web.store.close_revision("1.2", time.time())
+        (revision,) = web.store.unmade_revisions()
+        said = [ImageStatistic(sop_instance_uid=f"1.2.{one}", decision="fracture") for one in range(1, number + 1)]
+        web.store.add_results("1.2", revision.digest, [], [], ["a"], measured=said)
+        web.store.set_revision_state("1.2", revision.digest, RevisionState.DONE)
+    page = web.sign_in(Role.VIEWER).get("/statistics").text
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", re.search(r"<thead>(.*?)</thead>", page)[1])
+    numbers = dict(zip(heads[1:], cells(page, "All"), strict=True))
+    assert (numbers["Images"], numbers["Versions of studies"]) == ("2", "2")
+    assert "Studies" not in numbers
 
 
 def test_the_weeks_are_those_that_are_asked_for(web):

@@ -9,9 +9,10 @@ from builders import build_dx, write_part10
 from stored_rows import build_row
 from web_bench import Web, build_settings, form_token
 
-from dicom_node.store import Finding, RevisionState, StoredResult, WorklistQuery
+from dicom_node.store import Finding, InstanceRole, RevisionState, StoredResult, WorklistQuery
 from dicom_node.values import ListedImage
 from dicom_node.web.roles import Role
+from dicom_node.web.templating import format_time
 
 
 @pytest.fixture
@@ -57,6 +58,42 @@ def test_failures_come_first_and_then_what_changed_last(web):
     assert uids(web) == ["1.1", "1.4", "1.3", "1.2"]
 
 
+def park(web, study, destination):
+    (due,) = [
+        one
+        for one in web.store.due_deliveries(time.time())
+        if (one.study_instance_uid, one.destination) == (study, destination)
+    ]
+    web.store.park_open(due, "no such SOP class")
+
+
+def test_a_study_of_which_one_destination_parks_the_results_and_another_waits_is_a_failure(web):
+    """It is still being delivered; to wait until the other archive answers may be to wait for ever."""
+    for study in ("1.1", "1.2", "1.3"):
+        close(web, receive(web, study), RevisionState.DELIVERING, destinations=("archive", "second"))
+    receive(web, "1.4")
+    park(web, "1.1", "archive")
+    web.store.finish_delivered()
+    entries, _ = web.store.worklist(WorklistQuery())
+    assert [(one.study_instance_uid, one.state) for one in entries[:2]] == [("1.1", "delivering"), ("1.4", "receiving")]
+    assert uids(web, states=("failed",)) == ["1.1"]
+    assert uids(web, states=("failed", "receiving")) == ["1.1", "1.4"]
+    page = web.sign_in(Role.VIEWER).get("/", params={"state": "failed"}).text
+    assert ('href="/study/1.1"' in page, 'href="/study/1.2"' in page) == (True, False)
+    web.store.retry("1.1")
+    assert uids(web, states=("failed",)) == []
+
+
+def test_what_is_parked_of_a_version_that_a_newer_one_replaces_is_no_failure_of_the_study(web):
+    close(web, receive(web, "1.1"), RevisionState.DELIVERING)
+    park(web, "1.1", "archive")
+    assert uids(web, states=("failed",)) == ["1.1"]
+    receive(web, "1.1", images=2)
+    assert uids(web, states=("failed",)) == ["1.1"]  # until there is another
+    web.store.close_revision("1.1", time.time())
+    assert uids(web, states=("failed",)) == []
+
+
 def test_a_study_is_listed_once_as_its_newest_version_stands(web):
     close(web, receive(web, "1.1"), RevisionState.FAILED)
     receive(web, "1.1", images=2)
@@ -84,6 +121,26 @@ def test_destinations_show_what_was_sent_committed_and_verified(web):
     page = web.sign_in(Role.VIEWER).get("/").text
     assert "<strong>archive</strong>: 0 sent / 0 committed / 0 verified of 1" in page
     assert "<strong>second</strong>" in page
+
+
+def test_a_study_shows_when_it_came_and_how_long_its_results_took(web):
+    """From the last image of the newest version; nothing where there is no result yet."""
+    now = time.time()
+    other = build_row("1.1.9", "1.1", received_at=now - 5000, role=InstanceRole.OTHER)
+    images = [build_row(f"1.1.{number}", "1.1", received_at=now - 90 + number) for number in (0, 20)]
+    web.store.add_instances([other, *images])
+    web.store.add_instances([build_row("1.2.0", "1.2", received_at=now - 900)])
+    close(web, "1.1")
+    with_result, without = sorted(web.store.worklist(WorklistQuery())[0], key=lambda one: one.study_instance_uid)
+    assert with_result.arrived_at == pytest.approx(now - 90)
+    assert with_result.result_s == pytest.approx(70, abs=5)
+    assert (without.arrived_at, without.result_s) == (pytest.approx(now - 900), None)
+    assert web.store.find_study("1.1") == with_result
+    text = " ".join(re.sub(r"<[^>]+>", "", web.sign_in(Role.VIEWER).get("/").text).split())
+    assert f"Arrived {format_time(now - 90)}" in text
+    assert f"Arrived {format_time(now - 900)}" in text
+    assert text.count("after the last image") == 1
+    assert re.search(r"Results 1 min \d+ s after the last image", text)
 
 
 def test_states_and_findings_filter(web):
