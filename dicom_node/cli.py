@@ -3,7 +3,6 @@
 Commands import what they need when they run, so that a receiver starts without loading models.
 """
 
-import getpass
 import logging
 import sys
 from contextlib import AbstractContextManager
@@ -34,7 +33,7 @@ app = typer.Typer(
     epilog="First steps: [bold]dicom-node demo[/bold] shows it at work; [bold]doctor[/bold] checks a set-up.",
 )
 
-rules = typer.Typer(no_args_is_help=True, help="Which studies are analysed: the [[rules]] of the configuration.")
+rules = typer.Typer(no_args_is_help=True, help=r"Which studies are analysed: the \[\[rules]] of the configuration.")
 
 RUNNING = "Run the node"
 OPERATING = "Look after it"
@@ -47,8 +46,11 @@ Config = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")]
 StudyUID = Annotated[str, typer.Argument(help="Study Instance UID.", metavar="STUDY")]
-Bundles = Annotated[Path | None, typer.Option(help="Folder of model bundles; the shipped ones by default.")]
-Runtime = Annotated[Literal["onnx", "tensorflow"], typer.Option(help="What runs the models.")]
+Bundles = Annotated[
+    Path | None, typer.Option(help="Folder of model bundles; else those of the configuration, else the shipped ones.")
+]
+State = Literal["all", "receiving", "at work", "done", "failed", "left out"]
+FindingOption = Literal["all", "fracture", "no fracture", "uncertain", "not analysed"]
 _CONFIG = Path("config/node.toml")
 app.add_typer(rules, name="rules", rich_help_panel=OPERATING)
 
@@ -100,12 +102,27 @@ def analyse(
     paths: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders of them.", exists=True)],
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Also write the result objects into this folder.")] = None,
-    language: Annotated[LanguageCode, typer.Option(help="Language of summary, overlays and report.")] = "en",
+    out: Annotated[
+        Path | None, typer.Option(help="Also write pictures (PNG), reports (PDF) and result objects (DICOM) below it.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Configuration file of a site: its models, limits, language, AE title."),
+    ] = None,
+    language: Annotated[
+        LanguageCode | None, typer.Option(help="Of pictures and report; else the configuration's, else English.")
+    ] = None,
     bundles: Bundles = None,
-    runtime: Runtime = "onnx",
+    runtime: Annotated[
+        Literal["onnx", "tensorflow"] | None,
+        typer.Option(help="What runs the models; else what the configuration says, else onnx."),
+    ] = None,
 ) -> None:
     """Analyse files without any network and print what was found.
+
+    What a node's upload page says, picture and report too:  dicom-node analyse FILE -c config/node.toml --out out
+
+    --out has a folder for each study: FILE.png of each image, report.pdf, and the result objects. PATIENT DATA.
 
     Each JSON object holds:
 
@@ -114,6 +131,7 @@ def analyse(
     - fracture_probability, or null
     - fracture_type and fracture_type_probability, or null
     - decision: fracture, no fracture, uncertain or not analysed
+    - confidence: probability of that decision as a percentage: of a fracture, or of none; or null
     - reason
     - rois: x, y, width, height of each, in source pixels
     - heatmap_peak: x, y, or null
@@ -123,7 +141,8 @@ def analyse(
     from dicom_node.operate.offline import analyse_files
 
     configure_logging(logging.WARNING)
-    analyse_files(paths, as_json=json, out=out, language=language, bundles=bundles, runtime=runtime)
+    settings = load_settings(config) if config else None
+    analyse_files(paths, settings=settings, as_json=json, out=out, language=language, bundles=bundles, runtime=runtime)
 
 
 @app.command(rich_help_panel=TRYING)
@@ -166,14 +185,89 @@ def doctor(config: Config = _CONFIG) -> None:
 
 @app.command(rich_help_panel=OPERATING)
 def status(
+    *,
     config: Config = _CONFIG,
-    limit: Annotated[int, typer.Option(help="How many of the newest studies.", min=1)] = 20,
+    state: Annotated[State | None, typer.Option(help="Only studies in this state.", show_default=False)] = None,
+    finding: Annotated[
+        FindingOption | None, typer.Option(help="Only studies with this said of an image.", show_default=False)
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(help="Part of a Study Instance UID or, with --patients, an accession number; `-`: from stdin."),
+    ] = None,
+    page: Annotated[int | None, typer.Option(help="Which page of so many studies.", min=1, show_default=False)] = None,
+    patients: Annotated[bool, typer.Option("--patients", help="Print whose they are: PATIENT DATA.")] = False,
+    limit: Annotated[int, typer.Option(help="How many studies: the newest, or those of a page.", min=1)] = 20,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the newest studies: state, findings, what each destination has and can prove; alarms; disk use."""
-    from dicom_node.operate.status import show_status
+    """Show the newest studies: state, findings, what each destination has and can prove; alarms; disk use.
 
-    show_status(load_settings(config), limit=limit, as_json=json)
+    With any of --state, --finding, --search, --page or --patients it shows the worklist of the pages instead.
+
+    That has each study once, as its newest version stands: failures first, then what changed last.
+
+    All of it:  dicom-node status --state all
+
+    What failed or is parked, and why:  dicom-node status --state failed
+
+    More with a fracture:  dicom-node status --finding fracture --page 2 --limit 50
+
+    By accession number, typed and so in no history:  dicom-node status --patients --search -
+
+    Names and accession numbers are read from the received files; who has asked for them is in the audit trail.
+    """
+    from dicom_node.operate.status import show_status, show_worklist
+    from dicom_node.operate.worklist import Filter
+
+    settings = load_settings(config)
+    if not (state or finding or search or page or patients):
+        show_status(settings, limit=limit, as_json=json)
+        return
+    sought = _read_line("Search for: ") if search == "-" else search or ""
+    chosen = Filter(state=state or "all", finding=finding or "all", search=sought.strip(), page=page or 1, rows=limit)
+    show_worklist(settings, chosen, patients=patients, as_json=json)
+
+
+@app.command(rich_help_panel=OPERATING)
+def study(
+    study: StudyUID,
+    *,
+    config: Config = _CONFIG,
+    patient: Annotated[
+        bool, typer.Option("--patient", help="Print name, ID, birth date, sex, accession number: PATIENT DATA.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the report (PDF) into this file: PATIENT DATA.", dir_okay=False)
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Write images and overlays (PNG) below this folder: PATIENT DATA.", file_okay=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show one study as its page does: state, images, findings, destinations, results, and what happened when.
+
+    Without further options it prints UIDs and no patient data.
+
+    Whose it is:  dicom-node study UID --patient
+
+    To look at it:  dicom-node study UID --report report.pdf --pictures pictures
+
+    Patient, report and pictures are read from the files that the node has kept; images may have names burned in.
+
+    Who has asked for them is in the audit trail. Exit code 1 where no such study was received, or a file is missing.
+    """
+    from dicom_node.operate.study_card import load_study, show_study, write_pictures, write_reports
+
+    settings = load_settings(config)
+    found = load_study(settings, study)
+    show_study(settings, found, patient=patient, as_json=json)
+    written = write_reports(settings, found, report) if report else []
+    drawn, problems = write_pictures(settings, found, pictures) if pictures else ([], [])
+    for path in (*written, *drawn):
+        typer.echo(f"written: {path}", err=True)
+    if problems:
+        _fail("; ".join(problems))
 
 
 @app.command(rich_help_panel=OPERATING)
@@ -182,7 +276,12 @@ def retry(
     destination: Annotated[str | None, typer.Option(help="Only what this destination did not take.")] = None,
     config: Config = _CONFIG,
 ) -> None:
-    """Try again what has failed or is parked: of one study or of all, for one destination or for all."""
+    """Try again what has failed or is parked: of one study or of all, for one destination or for all.
+
+    What has failed or is parked, and why:  dicom-node status --state failed
+
+    What a destination did not take, after it was mended:  dicom-node retry --destination archive
+    """
     from dicom_node.store import Store
 
     settings = load_settings(config)
@@ -196,7 +295,12 @@ def retry(
 
 @app.command(rich_help_panel=OPERATING)
 def complete(study: StudyUID, config: Config = _CONFIG) -> None:
-    """Treat a study as complete now, without waiting for the quiet period."""
+    """Treat a study as complete now, without waiting for the quiet period or for images that an archive lists.
+
+    Which wait:  dicom-node status --state receiving
+
+    An image that comes later makes a new version; nothing is lost.
+    """
     from dicom_node.store import Store
 
     settings = load_settings(config)
@@ -212,7 +316,12 @@ def send(
     destination: Annotated[str, typer.Argument(help="Name of a destination in the configuration.")],
     config: Config = _CONFIG,
 ) -> None:
-    """Send a study's results to a destination that was not to get them, such as one configured since."""
+    """Send a study's results to a destination that was not to get them, such as one configured since.
+
+    What is there to send, and where it could go:  dicom-node study UID
+
+    It is queued: the worker sends it, and tries again until it is taken. What is parked is tried again by `retry`.
+    """
     from dicom_node.encode.sop_classes import list_profiles
     from dicom_node.store import Store
 
@@ -235,7 +344,13 @@ def send_files(
 ) -> None:
     """Analyse DICOM files of a study that the node has not received, and send the results to a destination.
 
-    The files themselves are neither kept nor sent. Exit code 0 only if the destination has taken every result.
+    The files themselves are neither kept nor sent. They are radiographs of one study, which the rules must admit.
+
+    To see the answer only:  dicom-node analyse FILE...
+
+    A study that the node has received:  dicom-node send STUDY DESTINATION
+
+    Exit code 0 only if the destination has taken every result.
     """
     from dicom_node.operate.handing_over import send_files_of_study
 
@@ -263,11 +378,27 @@ def conformance(
     config: Config = _CONFIG,
     html: Annotated[bool, typer.Option("--html", help="Print a page of HTML; else Markdown.")] = False,
 ) -> None:
-    """Print the DICOM conformance statement of the node with this configuration."""
+    """Print the DICOM conformance statement of the node with this configuration: what it negotiates, asks and answers.
+
+    For whoever runs the PACS:  dicom-node conformance --html > conformance.html
+    """
     from dicom_node.operate.conformance import build_statement, write_html, write_markdown
 
     statement = build_statement(load_settings(config))
     typer.echo(write_html(statement) if html else write_markdown(statement))
+
+
+@rules.command("list")
+def list_rules(config: Config = _CONFIG) -> None:
+    """Show the rules in their order: where each holds, and what becomes of a study then.
+
+    The first that holds for a study decides. What they make of files of yours:  dicom-node rules test FILE...
+
+    Shows the values of their conditions, which may name a patient where the site wrote one.
+    """
+    from dicom_node.operate.rules import show_rules
+
+    show_rules(load_settings(config))
 
 
 @rules.command("test")
@@ -276,6 +407,9 @@ def explain_rules(
     config: Config = _CONFIG,
 ) -> None:
     """Say what the rules make of some files: which one decides and why, and why the others do not.
+
+    Only headers are read; nothing is kept, analysed or sent. To try a rule before the node has it, give a configuration
+    of its own with --config.
 
     Shows values of the files' headers, which may be patient data.
     """
@@ -291,7 +425,12 @@ def statistics(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     charts: Annotated[Path | None, typer.Option(help="Also write charts (SVG) into this folder.")] = None,
 ) -> None:
-    """Show how many images came, what was said of them and how fast: by week, region and sender."""
+    """Show how many images came, what was said of them and how fast: by week, region and sender; and drift.
+
+    The last year, and charts of answers and times for each table:  dicom-node statistics --weeks 52 --charts charts
+
+    It holds no patient data, and outlives the files of the studies.
+    """
     from dicom_node.operate.statistics import show_statistics
 
     show_statistics(load_settings(config), weeks=weeks, as_json=json, charts=charts)
@@ -354,10 +493,17 @@ def _audited(settings: Settings, role: str) -> AbstractContextManager[None]:
 
 
 def _note_operator(settings: Settings, action: str, **facts: str | None) -> None:
-    from dicom_node.audit import AuditEvent, AuditTrail
+    from dicom_node.audit import AuditEvent
+    from dicom_node.operate.trail import note_here
 
-    trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
-    trail.note(AuditEvent.OPERATOR, user=getpass.getuser(), action=action, **facts)
+    note_here(settings, AuditEvent.OPERATOR, action=action, **facts)
+
+
+def _read_line(prompt: str) -> str:
+    """Read what must not be an argument, which others on this machine can see."""
+    if sys.stdin.isatty():
+        typer.echo(prompt, nl=False, err=True)
+    return sys.stdin.readline()
 
 
 def _prepare(config: Path, *, verbose: bool) -> Settings:

@@ -9,12 +9,13 @@ from pydicom import dcmread
 from pydicom.charset import convert_encodings
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
+from pydicom.uid import generate_uid
 
 from dicom_node.header import tolerate
 from dicom_node.receive.part10 import encode_file_meta
 from dicom_node.result_sets import ResultSets
 from dicom_node.settings import DEFAULT_ENCODINGS, NodeSettings
-from dicom_node.store import InstanceRole, ReceivedInstance, Store
+from dicom_node.store import InstanceRole, ReceivedInstance, RevisionState, Store
 
 SYNTAX = "1.2.840.10008.1.2.1"
 LONG_VRS = {"OB", "OW", "SQ", "UN", "UT", "UC", "OF", "UR"}
@@ -76,6 +77,19 @@ class Bench:
         return [
             self.settings.results_dir / row.path for row in self.store.results_of(study_instance_uid, revision.digest)
         ]
+
+
+def make_study(folder, pipeline, **attributes):
+    """Receive and analyse a study whose results are to go to `archive`; returns its image."""
+    bench = Bench(folder, pipeline)
+    ds = build_small_dx(StudyInstanceUID=generate_uid(), **attributes)
+    bench.now = time.time()
+    bench.receive(ds)
+    bench.paths(ds.StudyInstanceUID)
+    digest = bench.store.status(1)[0].digest
+    bench.store.set_revision_state(ds.StudyInstanceUID, digest, RevisionState.DELIVERING)
+    bench.store.close()
+    return ds
 
 
 def build_small_dx(**attributes):

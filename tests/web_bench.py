@@ -1,10 +1,12 @@
 """The web process as an application without a socket, and browsers that are signed in to it."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from argon2 import PasswordHasher
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from dicom_node.settings import Destination, ModelSettings, NodeSettings, Sender, Settings, WebSettings
@@ -99,3 +101,19 @@ def form_token(browser: TestClient, path: str = "/account") -> str:
     found = re.search(r'name="form_token" value="([0-9a-f]{64})"', browser.get(path).text)
     assert found
     return found[1]
+
+
+def every_address(app: FastAPI) -> list[tuple[str, str]]:
+    """List path and method of everything that the application answers."""
+    found: list[tuple[str, str]] = []
+
+    def walk(routes: Sequence[Any], prefix: str = "") -> None:
+        for route in routes:
+            inner = getattr(route, "original_router", None)
+            if inner is not None:
+                walk(inner.routes, prefix)
+            elif hasattr(route, "path"):
+                found.extend((prefix + route.path, one) for one in (getattr(route, "methods", None) or {"GET"}))
+
+    walk(app.routes)
+    return [(path, method) for path, method in found if method != "HEAD"]

@@ -1,4 +1,4 @@
-"""`dicom-node rules test`: which rule decides about the studies of some files, and why the others do not."""
+"""`dicom-node rules`: what they say, which decides about the studies of some files, and why the others do not."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -75,6 +75,21 @@ def describe_conditions(rule: Rule) -> list[str]:
     return [describe_condition(condition) for condition in rule.when]
 
 
+def show_rules(settings: Settings) -> None:
+    """Print the rules in their order: where each holds, and what becomes of a study then."""
+    console = Console(highlight=False)
+    if not settings.rules:
+        said = "the configuration has no [[rules]]: every study is analysed, and its results go to every destination"
+        console.print(said, markup=False)
+        return
+    for number, rule in enumerate(settings.rules, start=1):
+        conditions = [f"  {condition}" for condition in describe_conditions(rule)]
+        where = f"holds where, on {rule.images} image of the study:" if conditions else "holds always"
+        lines = [rule.name, where, *conditions, f"then {describe_rule(rule)}"]
+        print_entry(console, f"{number}.", lines, style="bold", column=5)
+    console.print("the first rule that holds decides; where none holds, the study is analysed")
+
+
 def show_judgements(settings: Settings, paths: Iterable[Path]) -> None:
     """Print what the rules make of some files."""
     console = Console(highlight=False)
@@ -88,7 +103,7 @@ def show_judgements(settings: Settings, paths: Iterable[Path]) -> None:
             lines = [f"{number}. {judgement.rule.name}", judgement.because]
             print_entry(console, mark, lines, style=style, column=10)
     if not settings.rules:
-        console.print("the configuration has no [[rules]]: every study is analysed")
+        console.print("the configuration has no [[rules]]: every study is analysed", markup=False)
 
 
 def _read(file: Path) -> tuple[str, Instance]:

@@ -1,28 +1,25 @@
 """One image in, one answer out: record, annotated picture, report."""
 
-import io
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from dicom_node.analyse.analysis import RadiographPipeline, analyse_study
 from dicom_node.analyse.picture import SkippedFile, read_images
 from dicom_node.analyse.pixels import load_radiograph
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.assemble.study import read_instance
-from dicom_node.encode.lettering import set_text
 from dicom_node.encode.results import encode_study
 from dicom_node.errors import StudyError, UndecodableImageError
 from dicom_node.header import tolerate
-from dicom_node.identity import DISCLAIMER
-from dicom_node.languages import Language, LanguageCode, load_language
-from dicom_node.operate.offline import to_record
+from dicom_node.languages import LanguageCode, load_language
+from dicom_node.operate.annotated import draw_answer
+from dicom_node.operate.pictures import unwrap_report
+from dicom_node.operate.record import to_record
 from dicom_node.settings import HeaderPolicy
 from dicom_node.store import revision_digest
 from dicom_node.values import ResultKind, Study, StudyAnalysis
-from inference.overlay import render_overlay, show
+from inference.overlay import show
 from inference.types import Decision, RadiographAnalysis, ShownRadiograph
 
 
@@ -59,9 +56,8 @@ def answer_image(
         said, radiograph = _find_answer(analysis, file.path)
         results = encode_study(analysis, ae_title=ae_title, languages=(language,))
     report = next(one.ds for one in results if one.kind is ResultKind.ENCAPSULATED_PDF)
-    picture = _draw(radiograph, said, load_language(language))
-    document = bytes(report.EncapsulatedDocument)[: report.EncapsulatedDocumentLength]
-    return to_record(path, said), picture, document
+    picture = draw_answer(radiograph, said, load_language(language))
+    return to_record(path, said), picture, unwrap_report(report)
 
 
 def _analyse(path: Path, pipeline: RadiographPipeline, policy: HeaderPolicy) -> StudyAnalysis:
@@ -88,14 +84,3 @@ def _find_answer(analysis: StudyAnalysis, path: Path) -> tuple[RadiographAnalysi
     except StudyError as error:
         raise UndecodableImageError(f"{left_out.reason} {str(error).capitalize()}") from None
     return RadiographAnalysis(decision=Decision.NOT_ANALYSED, reason=left_out.reason), show(radiograph)
-
-
-def _draw(radiograph: ShownRadiograph, said: RadiographAnalysis, language: Language) -> bytes:
-    disclaimer = language.say(DISCLAIMER)
-    drawn = render_overlay(radiograph, said, disclaimer=disclaimer, voice=language, set_text=set_text)
-    image = Image.fromarray(drawn)
-    if radiograph.pixel_aspect != 1:
-        image = image.resize((image.width, max(1, round(image.height * radiograph.pixel_aspect))))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

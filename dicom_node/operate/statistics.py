@@ -52,13 +52,17 @@ def show_statistics(settings: Settings, *, weeks: int, as_json: bool, charts: Pa
 
 
 def write_charts(found: Statistics, folder: Path) -> None:
-    """Write a chart of weeks, regions and senders each, and one of the time to result."""
+    """Write charts of the answers and of the time to result, by weeks, regions and senders each."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, tallies in (("weeks", found.weeks), ("regions", found.regions), ("senders", found.senders)):
-        chart = draw_decisions(tallies, title=f"Answers by {name[:-1]} since {found.since}")
-        (folder / f"{name}.svg").write_text(chart, encoding="utf-8")
-    times = draw_times(found.weeks, title=f"Time to result by week since {found.since}")
-    (folder / "times.svg").write_text(times, encoding="utf-8")
+    for name, times, tallies in (
+        ("weeks", "times", found.weeks),
+        ("regions", "times-regions", found.regions),
+        ("senders", "times-senders", found.senders),
+    ):
+        answers = draw_decisions(tallies, title=f"Answers by {name[:-1]} since {found.since}")
+        (folder / f"{name}.svg").write_text(answers, encoding="utf-8")
+        took = draw_times(tallies, title=f"Time to result by {name[:-1]} since {found.since}")
+        (folder / f"{times}.svg").write_text(took, encoding="utf-8")
 
 
 def _tabulate(title: str, tallies: Sequence[Tally]) -> Table:

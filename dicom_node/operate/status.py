@@ -2,14 +2,19 @@
 
 import json
 import time
+from contextlib import closing
 from dataclasses import asdict
 
 from rich.console import Console
 
 from dicom_node.alerts.conditions import Condition, find_conditions
-from dicom_node.audit import AuditTrail
+from dicom_node.audit import AuditEvent, AuditTrail, PersonAction
 from dicom_node.audit.forwarder import TrailStatus, read_status
+from dicom_node.operate.identities import Identities
 from dicom_node.operate.terminal import print_entry
+from dicom_node.operate.timeline import format_duration
+from dicom_node.operate.trail import note_here
+from dicom_node.operate.worklist import Filter, Row, gather_worklist
 from dicom_node.retention import DiskUse, Retention, measure_disk
 from dicom_node.settings import Settings
 from dicom_node.store import (
@@ -18,11 +23,13 @@ from dicom_node.store import (
     RevisionState,
     RevisionStatus,
     Store,
+    WorklistEntry,
     describe_expectation,
 )
+from dicom_node.values import Expectation
 
 _COLUMN = 12
-_COLOURS = {
+COLOURS: dict[str, str] = {
     RevisionState.DONE: "green",
     RevisionState.SUPERSEDED: "green",
     RevisionState.EXCLUDED: "cyan",
@@ -70,6 +77,47 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
         print_entry(console, "ALARM", describe_condition(condition), style="bold red", column=_COLUMN)
 
 
+def show_worklist(settings: Settings, chosen: Filter, *, patients: bool, as_json: bool) -> None:
+    """Print the studies that are asked for, failures first; with `patients` whose they are, which is noted."""
+    with closing(Store(settings.database_url)) as store, closing(Identities(store, settings.node.spool_dir)) as known:
+        listed = gather_worklist(store, chosen, known if patients else None, within_s=None)
+        conditions = find_conditions(settings, store, time.time())
+    if listed.named:
+        action = PersonAction.SEARCH_WORKLIST if chosen.search else PersonAction.SEE_WORKLIST
+        note_here(settings, AuditEvent.PATIENTS_LISTED, action=action, study_instance_uids=listed.named)
+    if as_json:
+        content = {
+            "studies": [
+                asdict(row.entry) | ({"patient": row.identity and asdict(row.identity)} if patients else {})
+                for row in listed.rows
+            ],
+            "total": listed.total,
+            "page": chosen.page,
+            "pages": listed.pages,
+            "alarms": [asdict(condition) for condition in conditions],
+        }
+        print(json.dumps(content, indent=2))  # noqa: T201  # the command's output
+        return
+    console = Console(highlight=False)
+    for row in listed.rows:
+        _show_entry(console, row)
+    for condition in conditions:
+        print_entry(console, "ALARM", describe_condition(condition), style="bold red", column=_COLUMN)
+    console.print(f"{_count(listed.total, 'study', 'studies')}, page {chosen.page} of {listed.pages}")
+
+
+def _show_entry(console: Console, row: Row) -> None:
+    entry = row.entry
+    version = f", version {entry.version}" if entry.version else ""
+    lines = [entry.study_instance_uid, row.identity.says if row.identity else ""]
+    results = "" if entry.result_s is None else f", results {format_duration(entry.result_s)} after the last image"
+    lines += [f"{describe_images(entry)}{version}", entry.reason]
+    lines += [f"arrived {_ago(entry.arrived_at)}{results}, last change {_ago(entry.changed_at)}"]
+    lines += [describe_finding(finding) for finding in entry.findings]
+    lines += [describe_destination(destination) for destination in entry.destinations]
+    print_entry(console, entry.state, lines, style=COLOURS.get(entry.state, "yellow"), column=_COLUMN)
+
+
 def show_removable(settings: Settings) -> None:
     """Print the studies whose files retention would remove now."""
     store = Store(settings.database_url)
@@ -86,7 +134,7 @@ def show_removable(settings: Settings) -> None:
         else "never ([retention] files_days = 0)"
     )
     size = _write_size(sum(study.size for study in studies))
-    console.print(f"{_count(len(studies), 'study', 'studies')}, {size}; files go {rule}")
+    console.print(f"{_count(len(studies), 'study', 'studies')}, {size}; files go {rule}", markup=False)
 
 
 def _describe_disk(disk: DiskUse) -> str:
@@ -114,10 +162,30 @@ def _write_size(size: float) -> str:
 
 def _show_revision(console: Console, one: RevisionStatus) -> None:
     images = "1 instance" if one.images == 1 else f"{one.images} instances"
-    lines = [one.study_instance_uid, f"version {one.version}, {images}, complete {_ago(one.created_at)}", one.reason]
+    lines = [one.study_instance_uid, f"version {one.version}, {images}, complete {_ago(one.created_at)}"]
+    lines += [_describe_images(one.expectation), one.reason]
     lines += [describe_finding(finding) for finding in one.findings]
-    lines += [_describe_destination(destination) for destination in one.destinations]
-    print_entry(console, one.state, lines, style=_COLOURS.get(one.state, "yellow"), column=_COLUMN)
+    lines += [describe_destination(destination) for destination in one.destinations]
+    print_entry(console, one.state, lines, style=COLOURS.get(one.state, "yellow"), column=_COLUMN)
+
+
+def describe_images(entry: WorklistEntry) -> str:
+    """Say how many images of a study have come, and of how many, where an archive was asked."""
+    listed = entry.expectation.listed if entry.expectation else None
+    if entry.expectation is None:
+        return _count(entry.images, "image")
+    number = _count(entry.images, "image") if listed is None else f"{entry.images} of {_count(listed, 'image')}"
+    return f"{number} ({describe_expectation(entry.expectation)})"
+
+
+def _describe_images(expectation: Expectation | None) -> str:
+    """Say how many of its images a version has; nothing where no archive was asked."""
+    if expectation is None:
+        return ""
+    said = describe_expectation(expectation)
+    if expectation.listed is None:
+        return said
+    return f"{expectation.listed - len(expectation.missing)} of {_count(expectation.listed, 'image')}: {said}"
 
 
 def describe_finding(finding: Finding) -> str:
@@ -133,7 +201,8 @@ def describe_condition(condition: Condition) -> list[str]:
     return [f"{condition.says}{since}", *condition.details, condition.remedy]
 
 
-def _describe_destination(destination: DestinationStatus) -> str:
+def describe_destination(destination: DestinationStatus) -> str:
+    """Say in a line what a destination has, and why it lacks what it lacks."""
     counts = {
         "sent": destination.sent,
         "committed": destination.committed,

@@ -326,3 +326,5 @@ class RevisionStatus:
     images: int
     findings: tuple[Finding, ...]
     destinations: tuple[DestinationStatus, ...]
+    expectation: Expectation | None = None
+    """What an archive said that the study has; None where none was asked."""

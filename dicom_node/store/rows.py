@@ -7,7 +7,7 @@ from dataclasses import asdict
 import sqlalchemy as sa
 
 from dicom_node.store.deliveries import to_destination_status
-from dicom_node.store.expectations import describe_expectation, list_open_studies
+from dicom_node.store.expectations import decode_expectation, describe_expectation, list_open_studies
 from dicom_node.store.records import (
     EarlierVersion,
     Finding,
@@ -195,4 +195,5 @@ def to_revision_status(connection: sa.Connection, row: sa.RowMapping) -> Revisio
         images=connection.execute(images).scalar_one(),
         findings=tuple(Finding(**finding) for finding in said),
         destinations=tuple(to_destination_status(name, sent) for name in sorted({one["destination"] for one in sent})),
+        expectation=decode_expectation(row["expectation"]),
     )

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dicom_node.audit import AuditEvent, AuditTrail, PersonAction
+from dicom_node.audit import AuditEvent, PersonAction
 from dicom_node.errors import NodeError
+from dicom_node.operate.timeline import format_time
+from dicom_node.operate.trail import note_here
 from dicom_node.settings import load_settings
 from dicom_node.web.roles import Role
 
@@ -36,7 +38,12 @@ class NoSuchUserError(NodeError):
 def add_user(
     name: Name, role: Annotated[Role, typer.Option(help="What the user may do.")], config: Config = _CONFIG
 ) -> None:
-    """Add a user; the password is asked for, or is the first line of standard input."""
+    """Add a user; the password is asked for, or is the first line of standard input.
+
+    viewer: states, findings and deliveries, by UID, no patient. radiologist: also names, images, reports, upload.
+
+    operator: also retries, completes, sends, has the doctor look. administrator: also adds and removes users.
+    """
     from dicom_node.web.sign_in import build_user
 
     user = build_user(name, _ask_password(), role)
@@ -73,15 +80,20 @@ def remove_user(name: Name, config: Config = _CONFIG) -> None:
 
 @users.command("list")
 def list_users(config: Config = _CONFIG) -> None:
-    """List the users and their roles."""
+    """List the users, their roles, and when role or password was last set: a line each, with tabs between."""
     with _accounts(config) as accounts:
         for user in accounts.users():
-            typer.echo(f"{user.name}\t{user.role}")
+            typer.echo(f"{user.name}\t{user.role}\t{format_time(user.changed_at)}")
 
 
 @tokens.command("add")
 def add_token(name: Name, label: Label, config: Config = _CONFIG) -> None:
-    """Make a token with which a program may ask what its user may, and print it: this once."""
+    """Make a token with which a program may ask what its user may, and print it: this once.
+
+    For a user of its own:  dicom-node web-token add script "nightly export"
+
+    The program shows it in each request, in the header "Authorization: Bearer TOKEN"; see /openapi.json of the pages.
+    """
     from dicom_node.web.secret_tokens import digest, draw_token
 
     token = draw_token()
@@ -101,10 +113,10 @@ def remove_token(name: Name, label: Label, config: Config = _CONFIG) -> None:
 
 @tokens.command("list")
 def list_tokens(config: Config = _CONFIG) -> None:
-    """List whose tokens there are, and what for; never the tokens."""
+    """List whose tokens there are, what for, and when they were made, with tabs between; never the tokens."""
     with _accounts(config) as accounts:
         for token in accounts.tokens():
-            typer.echo(f"{token.user}\t{token.label}")
+            typer.echo(f"{token.user}\t{token.label}\t{format_time(token.made_at)}")
 
 
 @contextmanager
@@ -117,8 +129,7 @@ def _accounts(
     with closing(Accounts(settings.database_url)) as accounts:
         yield accounts
     if action:
-        trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
-        trail.note(AuditEvent.USER_ADMINISTRATION, user=getpass.getuser(), action=action, subject=subject, **facts)
+        note_here(settings, AuditEvent.USER_ADMINISTRATION, action=action, subject=subject, **facts)
 
 
 def _ask_password() -> str:

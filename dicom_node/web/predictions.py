@@ -54,10 +54,8 @@ class Answer:
     @property
     def confidence(self) -> str | None:
         """Probability of what is predicted as a percentage: of a fracture, or of none; None where no model spoke."""
-        probability = self.record["fracture_probability"]
-        if probability is None:
-            return None
-        return f"{100 * (1 - probability if self.prediction == 'no fracture' else probability):.1f}%"
+        said: str | None = self.record["confidence"]
+        return said
 
     @property
     def picture_base64(self) -> str:

@@ -39,6 +39,7 @@ class Record(BaseModel):
     fracture_type: str | None
     fracture_type_probability: float | None
     decision: str
+    confidence: str | None = Field(description="of the decision, see `confidence` beside the record")
     reason: str = Field(description="why it is uncertain or was not analysed")
     rois: list[list[int]] = Field(description="hot areas: x, y, width, height in source pixels")
     heatmap_peak: list[int] | None = Field(description="x, y of the strongest activation")

@@ -7,12 +7,12 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from dicom_node.audit import AuditEvent, AuditTrail, PersonAction
+from dicom_node.operate.identities import Identities
+from dicom_node.operate.pictures import Pictures
 from dicom_node.settings import Settings
 from dicom_node.store import Accounts, Store
 from dicom_node.web.examination import Examination
 from dicom_node.web.first_run import FirstRun
-from dicom_node.web.identities import Identities
-from dicom_node.web.pictures import Pictures
 from dicom_node.web.predictions import Predictions
 from dicom_node.web.rule_tester import RuleTester
 from dicom_node.web.seen import Seen

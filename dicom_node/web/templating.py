@@ -1,6 +1,5 @@
 """Pages out of templates. What a template is given is text, except the node's own charts and documents (`Markup`)."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dicom_node import __version__
+from dicom_node.operate.timeline import format_duration, format_time
 from dicom_node.web.navigation import entries_for
 from dicom_node.web.roles import Permission, may
 from dicom_node.web.sign_in import Visitor
@@ -25,22 +25,6 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-
-
-def format_time(at: float | None) -> str:
-    """Write a Unix time in seconds as the machine's local time; empty for None."""
-    return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-
-
-def format_duration(seconds: float) -> str:
-    """Write a duration in the two largest units that it has."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-    first = next(index for index, (size, _) in enumerate(units) if seconds >= size)
-    whole, rest = divmod(int(seconds), units[first][0])
-    second = f" {rest // units[first + 1][0]} {units[first + 1][1]}" if first + 1 < len(units) else ""
-    return f"{whole} {units[first][1]}{second}"
 
 
 def capitalize_first(text: str) -> str:

@@ -90,6 +90,7 @@ def test_analyse_prints_one_json_object_for_each_image():
         "region_confidence",
         "fracture_probability",
         "decision",
+        "confidence",
         "reason",
         "rois",
         "heatmap_peak",

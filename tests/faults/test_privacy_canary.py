@@ -401,6 +401,10 @@ def operate(scene, study, images):
     for arguments in (
         ("status",),
         ("status", "--json"),
+        ("status", "--state", "all"),
+        ("status", "--search", study[-9:], "--json"),
+        ("study", study),
+        ("study", study, "--json"),
         ("statistics", "--json"),
         ("alerts",),
         ("doctor",),

@@ -1,7 +1,6 @@
 """The page of one study: pictures, findings, report, what happened, what may be done."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,55 +9,42 @@ from fastapi.responses import RedirectResponse
 
 from dicom_node.audit import PersonAction
 from dicom_node.encode.sop_classes import list_profiles
-from dicom_node.errors import StudyError, is_uid
-from dicom_node.store import Finding as SaidOfImage
-from dicom_node.store import InstanceRole, ReceivedInstance, RevisionState, StoredResult, WorklistEntry
+from dicom_node.errors import StudyError
+from dicom_node.operate.identities import Identity
+from dicom_node.operate.pictures import read_report
+from dicom_node.operate.study import find_entry, identify, look_at_study
+from dicom_node.store import WorklistEntry
 from dicom_node.values import ResultKind
 from dicom_node.web.access import AnyUser, Operator, OwnForm, Reader
-from dicom_node.web.identities import Identity, read_identity
-from dicom_node.web.pictures import read_report
 from dicom_node.web.roles import Permission, may
 from dicom_node.web.site import Site, TheSite
 from dicom_node.web.templating import render
-from dicom_node.web.timeline import build_timeline
 from inference.phrases import Phrase
 
 router = APIRouter(prefix="/study/{uid}", include_in_schema=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShownImage:
-    """One image of the study on its page."""
-
-    number: int
-    sop_instance_uid: str
-    finding: SaidOfImage | None
-    has_file: bool
-    overlay: str
-    """SOP Instance UID of its Secondary Capture; empty where there is none."""
-
-
 @router.get("")
 def show_study(request: Request, site: TheSite, visitor: AnyUser, uid: str, said: str = "") -> Response:
     """Show the page."""
-    entry, received = _find(site, uid), site.store.instances_of(uid)
-    results = site.store.results_of(uid, entry.digest)
+    shown = look_at_study(site.settings, site.store, uid)
+    if shown is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
     patients: list[Identity] = []
     if may(visitor.user.role, Permission.SEE_PATIENTS):
-        patients = _identify(site, received)
+        patients = identify(shown.received, site.settings.node.spool_dir)
         site.note_view(visitor, PersonAction.VIEW_STUDY, uid)
-    has_due = {one.destination for one in entry.destinations}
     return render(
         request,
         "study.html",
         visitor=visitor,
-        entry=entry,
+        entry=shown.entry,
         patients=patients,
-        images=_list_images(entry, received, results),
-        reports=[one.sop_instance_uid for one in results if one.kind == ResultKind.ENCAPSULATED_PDF],
-        timeline=build_timeline(received, site.store.events_of(uid)),
-        others=[one.name for one in site.settings.destinations if one.name not in has_due] if results else [],
-        can_retry=entry.state == RevisionState.FAILED or any(one.parked for one in entry.destinations),
+        images=shown.images,
+        reports=[one.sop_instance_uid for one in shown.reports],
+        timeline=shown.timeline,
+        others=shown.others,
+        can_retry=shown.can_retry,
         said=_SAID.get(said, ""),
     )
 
@@ -140,36 +126,10 @@ def _back(uid: str, said: str) -> Response:
 
 
 def _find(site: Site, uid: str) -> WorklistEntry:
-    entry = site.store.find_study(uid) if is_uid(uid) else None
+    entry = find_entry(site.store, uid)
     if entry is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
     return entry
-
-
-def _identify(site: Site, received: list[ReceivedInstance]) -> list[Identity]:
-    """Read whom each image says it is of: one study should name one patient, and the page shows where it does not."""
-    paths = [site.settings.node.spool_dir / one.path for one in received if one.removed_at is None]
-    return list(dict.fromkeys(found for found in map(read_identity, paths) if found is not None))
-
-
-def _list_images(
-    entry: WorklistEntry, received: list[ReceivedInstance], results: tuple[StoredResult, ...]
-) -> list[ShownImage]:
-    findings = {one.sop_instance_uid: one for one in entry.findings}
-    overlays = {one.source_sop_instance_uid: one.sop_instance_uid for one in results if one.source_sop_instance_uid}
-    order = {uid: position for position, uid in enumerate(findings)}
-    shown = [one for one in received if one.role == InstanceRole.IMAGE or one.sop_instance_uid in findings]
-    shown.sort(key=lambda one: order.get(one.sop_instance_uid, len(order)))
-    return [
-        ShownImage(
-            number=number,
-            sop_instance_uid=one.sop_instance_uid,
-            finding=findings.get(one.sop_instance_uid),
-            has_file=one.removed_at is None and one.role == InstanceRole.IMAGE,
-            overlay=overlays.get(one.sop_instance_uid, ""),
-        )
-        for number, one in enumerate(shown, start=1)
-    ]
 
 
 def _result_path(site: Site, uid: str, sop_instance_uid: str, kind: ResultKind) -> Path:

@@ -27,6 +27,7 @@ def test_help_names_every_command():
         "demo",
         "doctor",
         "status",
+        "study",
         "retry",
         "complete",
         "retention",

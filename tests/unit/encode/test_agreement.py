@@ -11,7 +11,7 @@ from pydicom import dcmread
 from report_pages import open_pages
 
 from dicom_node.encode.results import encode_study
-from dicom_node.operate.offline import to_record
+from dicom_node.operate.record import to_record
 from dicom_node.settings import Encoding
 from dicom_node.values import AnalysedInstance, ResultKind
 from inference.overlay import render_overlay, show

@@ -136,9 +136,19 @@ def test_the_command_prints_tables_json_and_charts(tmp_path):
     assert sorted(path.name for path in (tmp_path / "charts").iterdir()) == [
         "regions.svg",
         "senders.svg",
+        "times-regions.svg",
+        "times-senders.svg",
         "times.svg",
         "weeks.svg",
     ]
+    for name, title, group in (
+        ("times", "week", ""),
+        ("times-regions", "region", "HAND"),
+        ("times-senders", "sender", "CR_ROOM_1"),
+    ):
+        chart = (tmp_path / "charts" / f"{name}.svg").read_text()
+        assert f"<title>Time to result by {title} since" in chart
+        assert group in chart
     said = json.loads(run.invoke(app, ["statistics", "--config", str(config), "--json", "--weeks", "2"]).output)
     assert said["total"]["images"] == 60
     assert len(said["weeks"]) == 2

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from web_bench import PASSWORD, SLOW_HASHER, Web, build_settings, form_token
+from web_bench import PASSWORD, SLOW_HASHER, Web, build_settings, every_address, form_token
 
 from dicom_node.web import passwords
 from dicom_node.web.passwords import WeakPasswordError, hash_password, is_right
@@ -34,21 +34,6 @@ def test_nobody_sees_a_page_without_signing_in(web):
         expected = 401 if path in {"/studies", "/predict"} else 303
         assert answer.status_code == expected, (method, path)
         assert answer.headers.get("location", "/login") == "/login", (method, path)
-
-
-def every_address(app):
-    found = []
-
-    def walk(routes, prefix=""):
-        for route in routes:
-            inner = getattr(route, "original_router", None)
-            if inner is not None:
-                walk(inner.routes, prefix)
-            elif hasattr(route, "path"):
-                found.extend((prefix + route.path, one) for one in (getattr(route, "methods", None) or {"GET"}))
-
-    walk(app.routes)
-    return [(path, method) for path, method in found if method != "HEAD"]
 
 
 def test_the_right_password_begins_a_session_and_signing_out_ends_it(web):

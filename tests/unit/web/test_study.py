@@ -1,7 +1,6 @@
 """The page of a study: what is shown to whom, and what may be done by whom."""
 
 import json
-import time
 from io import BytesIO
 
 import numpy as np
@@ -9,14 +8,16 @@ import pytest
 from builders import build_dx, phantom
 from PIL import Image
 from pydicom.uid import generate_uid
-from result_bench import Bench
+from result_bench import Bench, make_study
 from stored_rows import build_row
 from web_bench import Web, build_settings, form_token
 
+from dicom_node.operate.timeline import build_timeline
+from dicom_node.result_sets import ResultSets
+from dicom_node.settings import Encoding
 from dicom_node.store import Event, Profile, RevisionState
 from dicom_node.values import ResultKind
 from dicom_node.web.roles import Role
-from dicom_node.web.timeline import build_timeline
 from inference.pipeline import Pipeline
 from inference.testing import build_tiny_bundles
 
@@ -35,19 +36,24 @@ def web(tmp_path):
 @pytest.fixture
 def study(web, pipeline):
     """A study that was received and analysed, and whose results are to go to `archive`."""
-    return make_study(web, pipeline, PatientName="Roe^Richard", AccessionNumber="ACC-1")
+    return make_study(web.settings.node.data_dir, pipeline, PatientName="Roe^Richard", AccessionNumber="ACC-1")
 
 
-def make_study(web, pipeline, **attributes):
+def test_the_overlay_of_an_image_is_its_picture_also_where_other_results_are_of_that_image(web, pipeline):
     bench = Bench(web.settings.node.data_dir, pipeline)
-    ds = build_dx(phantom(96, 72), StudyInstanceUID=generate_uid(), **attributes)
-    bench.now = time.time()
+    bench.results = ResultSets(bench.settings, bench.store, pipeline, {"archive": tuple(Encoding)})
+    ds = build_dx(phantom(96, 72), StudyInstanceUID=generate_uid())
     bench.receive(ds)
     bench.paths(ds.StudyInstanceUID)
-    digest = bench.store.status(1)[0].digest
-    bench.store.set_revision_state(ds.StudyInstanceUID, digest, RevisionState.DELIVERING)
     bench.store.close()
-    return ds
+    uid = ds.StudyInstanceUID
+    of_image = [
+        one for one in web.store.results_of(uid, web.store.find_study(uid).digest) if one.source_sop_instance_uid
+    ]
+    assert {one.kind for one in of_image} == {"secondary capture", "presentation state"}
+    (overlay,) = [one.sop_instance_uid for one in of_image if one.kind == ResultKind.SECONDARY_CAPTURE]
+    page = web.sign_in(Role.RADIOLOGIST).get(f"/study/{uid}").text
+    assert f'src="/study/{uid}/overlay/{overlay}"' in page
 
 
 def result_uid(web, study, kind):
@@ -96,7 +102,9 @@ def test_a_viewer_sees_findings_and_no_patient(web, study):
 
 
 def test_a_hostile_name_is_text(web, pipeline):
-    study = make_study(web, pipeline, PatientName="<script>alert(1)</script>", PatientID="'\"><svg onload=x>")
+    study = make_study(
+        web.settings.node.data_dir, pipeline, PatientName="<script>alert(1)</script>", PatientID="'\"><svg onload=x>"
+    )
     page = web.sign_in(Role.RADIOLOGIST).get(f"/study/{study.StudyInstanceUID}").text
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in page
@@ -132,7 +140,7 @@ def test_what_is_no_study_is_no_page(web, path):
 
 
 def test_a_file_of_another_study_is_not_shown_under_this_one(web, study, pipeline):
-    other = make_study(web, pipeline)
+    other = make_study(web.settings.node.data_dir, pipeline)
     browser = web.sign_in(Role.RADIOLOGIST)
     base = f"/study/{study.StudyInstanceUID}"
     for path in (

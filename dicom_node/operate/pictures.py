@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from dicom_node.analyse.cage import Cage
 from dicom_node.settings import AnalysisSettings
@@ -52,7 +52,11 @@ class Pictures:
 
 def read_report(path: Path) -> bytes:
     """Return the PDF out of one of the node's own Encapsulated PDFs; OSError where the file is gone."""
-    ds = dcmread(path)
+    return unwrap_report(dcmread(path))
+
+
+def unwrap_report(ds: Dataset) -> bytes:
+    """Return the PDF out of an Encapsulated PDF, without the byte that makes its length even."""
     document: bytes = ds.EncapsulatedDocument
     return document[: ds.get("EncapsulatedDocumentLength") or len(document)]
 

@@ -1,5 +1,6 @@
 """What happened to a study, in order, and how long each step took."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,3 +52,19 @@ def build_timeline(received: Sequence[ReceivedInstance], events: Iterable[Event]
             waiting.append((at, sender))
     add_arrivals()
     return moments
+
+
+def format_time(at: float | None) -> str:
+    """Write a Unix time in seconds as the machine's local time; empty for None."""
+    return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration in the two largest units that it has."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+    first = next(index for index, (size, _) in enumerate(units) if seconds >= size)
+    whole, rest = divmod(int(seconds), units[first][0])
+    second = f" {rest // units[first + 1][0]} {units[first + 1][1]}" if first + 1 < len(units) else ""
+    return f"{whole} {units[first][1]}{second}"

@@ -1,4 +1,4 @@
-"""Whom a study is of: read from the received files, kept in memory only, for users that may see patients.
+"""Whom a study is of: read from the received files, kept in memory only, for those who may see patients.
 
 Neither the database nor any other file holds it. An accession number is therefore found by reading one header of each
 study; what was read is remembered until the process ends, and the search says how far it has come.
@@ -23,6 +23,12 @@ class Identity:
     birth_date: str
     sex: str
     accession: str
+
+    @property
+    def says(self) -> str:
+        """Who it is, in a line."""
+        who = f"{self.name or '(no name)'}, ID {self.patient_id or '(none)'}, born {self.birth_date or '(not said)'}"
+        return f"{who}, {self.sex or 'sex not said'}, accession number {self.accession or '(none)'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +83,11 @@ class Identities:
     def _remember(self, study_instance_uid: str, path: str) -> None:
         self._known[study_instance_uid] = read_identity(self._spool_dir / path)
 
-    def find_accession(self, text: str, *, within_s: float = 0.1) -> FoundStudies:
-        """Find the studies with this accession number; what could not be read in that time is read meanwhile."""
+    def find_accession(self, text: str, *, within_s: float | None = 0.1) -> FoundStudies:
+        """Find the studies with this accession number; what could not be read in that time is read meanwhile.
+
+        None waits until all is read.
+        """
         files = self._store.first_files()
         reader = self._read_missing(files)
         if reader is not None:
