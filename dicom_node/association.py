@@ -1,19 +1,18 @@
-"""Associations that this node requests, without the races of pynetdicom's requestor."""
+"""Associations that this node requests."""
 
-import queue
-import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from copy import deepcopy
 
-from pynetdicom import AE, _config, evt
-from pynetdicom.association import Association
+from pynetdicom import AE, _config
 from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import AddressInformation
 
 from dicom_node.errors import AssociationError, RejectedError
 from dicom_node.settings import Archive
 from dicom_node.tls import tls_args
+from dicom_node.upper_layer.connection import PDULimits
+from dicom_node.upper_layer.requestor import RequestedAssociation, RequestingSocket
 
 # Both would write data sets, and with them names, into the log.
 _config.LOG_REQUEST_IDENTIFIERS = False
@@ -21,85 +20,79 @@ _config.LOG_RESPONSE_IDENTIFIERS = False
 
 MAXIMUM_PDU_BYTES = 131_072
 """Of a PDU that this node takes where it has requested the association."""
-_PERMANENT = 1
-"""Result of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+_ACCEPTED, _PERMANENT = 0, 1
+"""Results of an A-ASSOCIATE-AC and -RJ (PS3.8 Table 9-21)."""
 
 
 @contextmanager
 def request_association(
     archive: Archive, ae_title: str, contexts: Sequence[PresentationContext]
-) -> Iterator[Association]:
+) -> Iterator[RequestedAssociation]:
     """Associate with `archive` in the name of `ae_title`; released on leaving.
+
+    What the archive does to an association that is open ends it; `assoc.dul.trouble` says what it was.
 
     Raises
     ------
     AssociationError
         None could be had: refused, rejected, aborted or timed out. RejectedError where it was rejected for good.
     """
+    assoc = _build(archive, ae_title, contexts)
+    try:
+        _request(assoc, archive)
+        assoc.start()
+        yield assoc
+    finally:
+        assoc.end()
+
+
+def _build(archive: Archive, ae_title: str, contexts: Sequence[PresentationContext]) -> RequestedAssociation:
     ae = AE(ae_title=ae_title)
     ae.connection_timeout = archive.connection_timeout_s
     ae.acse_timeout = archive.response_timeout_s
     ae.dimse_timeout = archive.response_timeout_s
     ae.network_timeout = archive.response_timeout_s
-    ae.maximum_pdu_size = MAXIMUM_PDU_BYTES
+    tls = tls_args(archive)
+    limits = PDULimits(maximum_pdu_bytes=MAXIMUM_PDU_BYTES, deadline_s=archive.response_timeout_s)
+    assoc = RequestedAssociation(ae, limits)
     try:
-        assoc = ae.associate(
-            archive.host,
-            archive.port,
-            contexts=list(contexts),
-            ae_title=archive.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
-            tls_args=tls_args(archive),
-        )
-    except OSError as error:  # a name that cannot be resolved is not caught further down
+        assoc.acceptor.address_info = AddressInformation.from_addr_port(archive.host, archive.port)
+        assoc.set_socket(RequestingSocket(assoc, assoc.acceptor.address_info, tls))
+    except OSError as error:  # a name that cannot be resolved
         raise AssociationError(f"{archive.name}: {archive.host} cannot be reached: {error.strerror}") from error
-    if assoc.is_rejected and assoc.acceptor.primitive is not None and assoc.acceptor.primitive.result == _PERMANENT:
-        reason = assoc.acceptor.primitive.reason_str.lower()
-        raise RejectedError(f"{archive.name}: rejected the association for good: {reason}")
-    if not assoc.is_established:
-        over_tls = ", over TLS (do both sides trust each other's certificate?)" if archive.tls else ""
-        raise AssociationError(f"{archive.name}: {_why_not(assoc)}{over_tls}")
-    _keep_responses(assoc)
+    assoc.acceptor.ae_title = archive.ae_title
+    proposed = deepcopy(list(contexts))
+    for number, context in enumerate(proposed):
+        context.context_id = 2 * number + 1
+    assoc.requestor.requested_contexts = proposed
+    return assoc
+
+
+def _request(assoc: RequestedAssociation, archive: Archive) -> None:
     try:
-        yield assoc
-    finally:
-        if assoc.is_established:
-            assoc.release()
+        assoc.request()
+    except Exception as error:  # pynetdicom raises what it happens to stumble over in an answer
+        raise AssociationError(f"{archive.name}: its answer to the association request makes no sense") from error
+    if assoc.is_established:
+        return
+    answer = assoc.acceptor.primitive
+    if assoc.is_rejected and answer is not None and answer.result == _PERMANENT:
+        raise RejectedError(f"{archive.name}: rejected the association for good: {answer.reason_str.lower()}")
+    assoc.kill()
+    # What goes wrong over TLS before a word of DICOM was heard has mostly to do with TLS.
+    is_doubtful = archive.tls is not None and not assoc.dul.has_heard
+    over_tls = ", over TLS (do both sides trust each other's certificate?)" if is_doubtful else ""
+    raise AssociationError(f"{archive.name}: {_why_not(assoc, archive)}{over_tls}")
 
 
-def _why_not(assoc: Association) -> str:
+def _why_not(assoc: RequestedAssociation, archive: Archive) -> str:
+    answer = assoc.acceptor.primitive
     if assoc.is_rejected:
         return "rejected the association for now"
+    if answer is not None and answer.result == _ACCEPTED:
+        return "accepts nothing of what is proposed to it"
+    if assoc.dul.trouble:
+        return assoc.dul.trouble
     if assoc.is_aborted:
-        return "aborted the association, or nothing listens there"
-    return "no association (host, port and AE title right?)"
-
-
-def _send_at_once(event: evt.Event) -> None:
-    # Command and data set are two writes: with Nagle's algorithm and the peer's delayed ACK each object takes 44 ms.
-    connection = event.assoc.dul.socket
-    if connection is not None and connection.socket is not None:
-        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _keep_responses(assoc: Association) -> None:
-    """Close two races of pynetdicom 3.0 between a requestor and its reactor thread.
-
-    The reactor also polls for messages, without blocking, and can take a C-STORE response away from `send_c_store`
-    under load: nothing but responses is expected here, so they are left to the blocking reader. And the one mark that
-    wakes a blocking reader when the peer aborts is lost to whoever asks after it: the reader looks for itself.
-    """
-    messages = assoc.dimse.msg_queue
-    timeout_s = assoc.dimse.dimse_timeout or 0.0
-
-    def get_msg(block: bool = False) -> Any:
-        deadline = time.monotonic() + timeout_s
-        while block and time.monotonic() < deadline:
-            try:
-                return messages.get(timeout=0.1)
-            except queue.Empty:
-                if not assoc.dul.is_alive():
-                    break
-        return None, None
-
-    assoc.dimse.get_msg = get_msg  # type: ignore[method-assign]  # the one place where the races can be closed
+        return "aborted the association"
+    return f"did not answer the association request within {archive.response_timeout_s:g} s"

@@ -22,7 +22,11 @@ class Row:
 NETWORK = (
     Row(1, "connections that never say anything, 200 of them", "closed after `acse_timeout_s`; nobody else notices"),
     Row(2, "one byte of an association request, then silence", "likewise"),
-    Row(3, "a P-DATA header, a part of its body, then silence", "closed at the PDU's deadline; no file is left"),
+    Row(
+        3,
+        "a P-DATA header, a part of its body, then silence",
+        "closed at the PDU's deadline; no file is left; an archive's likewise",
+    ),
     Row(4, "a PDU that arrives a byte a second", "one deadline for the whole PDU, not one for each read"),
     Row(5, "a PDU length of nearly 4 GB, and bytes without end", "refused at the header; memory stays flat"),
     Row(6, "a P-DATA PDU longer than was negotiated", "A-ABORT (provider, invalid parameter value); not stored"),
@@ -67,7 +71,7 @@ NETWORK = (
     ),
     Row(
         24,
-        "the clock steps an hour forward or back while receiving",
+        "the clock steps an hour forward or back while receiving or sending",
         "no association ends, no study closes early or stays open for ever",
     ),
 )
@@ -177,8 +181,10 @@ RESOURCES = (
     Row(61, "steps out of order", "refused without a crash"),
     Row(
         62,
-        "an archive that is away for hours, rejects, refuses a SOP class, answers any status, or not at all",
-        "each answer has its class: again later, delivered with a warning, or parked for the operator",
+        "an archive that is away for hours, rejects, refuses a SOP class, answers any status, or not at all, or stops, "
+        "drips or floods in the middle of what it says",
+        "each answer has its class: again later, delivered with a warning, or parked for the operator; no try outlasts "
+        "its time-out or takes memory",
     ),
     Row(
         63,

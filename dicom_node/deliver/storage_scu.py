@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
 
@@ -14,6 +13,7 @@ from dicom_node.association import request_association
 from dicom_node.errors import AssociationError
 from dicom_node.settings import Destination
 from dicom_node.store import DeliveryState
+from dicom_node.upper_layer.requestor import RequestedAssociation
 from inference.phrases import Phrase
 
 
@@ -121,7 +121,7 @@ def _describe_refusal(result: int) -> str:
     return Phrase("the destination accepts not this SOP class (presentation context result {result})", result=result)
 
 
-def _send(assoc: Association, file: ResultFile, refusal: int | None) -> Delivery:
+def _send(assoc: RequestedAssociation, file: ResultFile, refusal: int | None) -> Delivery:
     if refusal is not None:
         state, detail = DeliveryState.PARKED, _describe_refusal(refusal)
         if file.may_be_left_out:
@@ -133,4 +133,6 @@ def _send(assoc: Association, file: ResultFile, refusal: int | None) -> Delivery
     except RuntimeError:  # pynetdicom's way to say that the association is gone
         answer = None
     state, detail = classify_status(answer)
+    if answer is None and assoc.dul.trouble:
+        detail = Phrase("{name}: {why}", name=detail, why=f"the destination {assoc.dul.trouble}")
     return Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail)

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at run time
     StudyRootQueryRetrieveInformationModelMove,
@@ -18,6 +17,7 @@ from dicom_node.c_find import STUDY_ROOT_FIND, EndlessAnswerError, build_identif
 from dicom_node.errors import QueryError
 from dicom_node.identity import derive_uid
 from dicom_node.settings import Archive, NodeSettings
+from dicom_node.upper_layer.requestor import RequestedAssociation
 
 _SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 REFUSALS = {
@@ -64,7 +64,7 @@ def note_query(node: NodeSettings, archive: Archive, **keys: str) -> None:
 class QuerySession:
     """An open association with an archive. Every method raises QueryError where there is no complete answer."""
 
-    def __init__(self, assoc: Association, archive: Archive, ae_title: str) -> None:
+    def __init__(self, assoc: RequestedAssociation, archive: Archive, ae_title: str) -> None:
         self._assoc = assoc
         self._archive = archive
         self._ae_title = ae_title
@@ -109,7 +109,9 @@ class QuerySession:
 
     def _check(self, status: int | None, what: str) -> None:
         if status is None:
-            raise self._error(f"{what} was not answered in time, or the association broke")
+            trouble = self._assoc.dul.trouble
+            broke = f"the archive {trouble}" if trouble else "the association broke"
+            raise self._error(f"{what} was not answered in time, or {broke}")
         if status != 0x0000:
             meaning = f": {REFUSALS[status]}" if status in REFUSALS else ""
             raise self._error(f"{what} was answered with status 0x{status:04X}{meaning}")

@@ -24,12 +24,12 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from dicom_node.audit import AuditEvent
 from dicom_node.receive.admission import AssociationLimit, SenderList, comes_from_here
 from dicom_node.receive.archive import Archive
-from dicom_node.receive.connection import BoundedSocket, PDULimits
 from dicom_node.receive.dispatcher import ENDED
 from dicom_node.receive.messages import Messages
 from dicom_node.receive.presentation import choose_contexts
 from dicom_node.receive.upper_layer import UpperLayer
 from dicom_node.tls import PeerCertificate, ServerTLS, read_peer_certificate
+from dicom_node.upper_layer.connection import BoundedSocket, PDULimits
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 
@@ -72,10 +72,7 @@ class AcceptedAssociation(Association):
 
     def disconnect(self) -> None:
         """Break the connection; the threads that read from it find that out and end."""
-        connection = self.dul.socket.socket if self.dul.socket else None
-        if connection is not None:
-            with contextlib.suppress(OSError):  # it is broken already
-                connection.shutdown(socket.SHUT_RDWR)
+        self.dul.break_off()
 
     def _abort_blocking(self, block: bool = True) -> None:
         # The upper layer's thread cannot wait for itself.

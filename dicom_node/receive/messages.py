@@ -17,19 +17,17 @@ from pynetdicom.pdu_primitives import P_DATA
 from dicom_node.audit import AuditEvent, Transfers
 from dicom_node.receive.archive import Archive
 from dicom_node.receive.commitment import IncomingReport
-from dicom_node.receive.connection import DataTransfer
 from dicom_node.receive.reception import Reception, StoreRequest
 from dicom_node.receive.status import RefusedError, StoreStatus
 from dicom_node.receive.upper_layer import UpperLayer
 from dicom_node.storage_commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
+from dicom_node.upper_layer.connection import SLOWEST_BYTES_PER_S, DataTransfer
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 
 _COMMAND, _LAST = 0x01, 0x02
 """Bits of the message control header (PS3.8 E.2)."""
 LARGEST_COMMAND_SET = 64 * 1024
-SLOWEST_BYTES_PER_S = 4_000
-"""A message that takes longer than the DIMSE time-out must come as fast as this, or it might be kept open for ever."""
 _C_STORE_RQ, _C_ECHO_RQ, _C_CANCEL_RQ, _N_EVENT_REPORT_RQ = 0x0001, 0x0030, 0x0FFF, 0x0100
 _C_STORE_RSP, _C_ECHO_RSP, _N_EVENT_REPORT_RSP = 0x8001, 0x8030, 0x8100
 _NO_DATA_SET = 0x0101
@@ -91,7 +89,10 @@ class Messages(DIMSEServiceProvider):
             self.dul.event_queue.put("Evt19")
 
     def _check_pace(self) -> None:
-        """Let nobody keep a message open by sending a little of it now and then."""
+        """Let nobody keep a message open by sending a little of it now and then.
+
+        One that takes longer than the DIMSE time-out must come at a pace.
+        """
         allowed_s = (self.dimse_timeout or 0) + self._received / SLOWEST_BYTES_PER_S
         if self.is_receiving and time.monotonic() - self._began_at > allowed_s:
             raise _ViolationError("a message that comes too slowly")

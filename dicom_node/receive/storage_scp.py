@@ -18,7 +18,6 @@ from dicom_node.processes import install_stop_signals
 from dicom_node.receive.admission import AssociationLimit, DiskWatermark, SenderList
 from dicom_node.receive.archive import Archive
 from dicom_node.receive.commitment import Reporters
-from dicom_node.receive.connection import PDULimits
 from dicom_node.receive.dispatcher import READY, Dispatcher
 from dicom_node.receive.listener import BACKLOG, AcceptedAssociation, HandedListener, Listener
 from dicom_node.receive.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -29,6 +28,7 @@ from dicom_node.receive.spool import Spool
 from dicom_node.settings import Settings
 from dicom_node.store import Store
 from dicom_node.tls import ServerTLS
+from dicom_node.upper_layer.connection import PDULimits
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 

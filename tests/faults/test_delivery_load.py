@@ -1,4 +1,4 @@
-"""One archive that hangs and one that is dead, beside one that works: nobody waits for another."""
+"""Archives that hang, are dead or stop inside a PDU, beside one that works: nobody waits for another."""
 
 import socket
 import subprocess
@@ -14,6 +14,7 @@ from pydicom import dcmread
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
+from rogue_archive import RogueArchive
 from running import wait_for
 from stored_rows import build_row
 
@@ -88,6 +89,14 @@ def silent_port():
         connection.close()
 
 
+@pytest.fixture
+def halting_port():
+    """The port of an archive that stops in the middle of each A-ASSOCIATE-AC."""
+    archive = RogueArchive(lambda node: node.socket.sendall(node.build_acceptance()[:40]))
+    yield archive.port
+    archive.stop()
+
+
 def fill(folder, destinations):
     """Put studies into a store, each with one result that every destination lacks."""
     store = Store(f"sqlite:///{folder / 'node.sqlite'}")
@@ -113,7 +122,7 @@ def fill(folder, destinations):
 def write_config(folder, ports):
     destinations = "\n".join(
         f'[[destinations]]\nname = "{name}"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\nport = {port}\n'
-        f"response_timeout_s = {1 if name == 'dead' else 600}\nretry_first_s = 1\nretry_longest_s = 1"
+        f"response_timeout_s = {1 if name in {'dead', 'halting'} else 600}\nretry_first_s = 1\nretry_longest_s = 1"
         for name, port in ports.items()
     )
     config = folder / "node.toml"
@@ -124,27 +133,29 @@ def write_config(folder, ports):
 
 
 @pytest.mark.fault(62)
-def test_neither_a_hanging_archive_nor_a_dead_one_delays_the_others(tmp_path, silent_port):
-    """One archive hangs in its first C-STORE, one never answers: the third gets everything meanwhile.
+def test_neither_a_hanging_archive_nor_a_dead_one_delays_the_others(tmp_path, silent_port, halting_port):
+    """Archives hang in a C-STORE, never answer, stop inside an A-ASSOCIATE-AC: another gets everything meanwhile.
 
-    The control is in the same run: the hanging one holds every place it has. Had the destinations places in common, the
-    third would wait as well.
+    The one that stops keeps no place either: it is tried more often than it has places. The control is in the same run:
+    the hanging one holds every place it has. Had the destinations places in common, the third would wait as well.
     """
     hanging, living = HangingArchive(hangs=True), HangingArchive(hangs=False)
-    ports = {"hanging": hanging.port, "dead": silent_port, "living": living.port}
+    ports = {"hanging": hanging.port, "dead": silent_port, "halting": halting_port, "living": living.port}
     store = fill(tmp_path, list(ports))
     config = write_config(tmp_path, ports)
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(config)])
     try:
         wait_for("the living one has everything", lambda: len(set(living.answered)) == STUDIES, within_s=300)
         wait_for("the hanging one holds its places", lambda: len(hanging.begun) == AT_ONCE, within_s=60)
-        wait_for("the dead one is tried", lambda: _tries(store, "dead") > AT_ONCE, within_s=120)
+        for name in ("dead", "halting"):
+            wait_for(f"the {name} one is tried", lambda name=name: _tries(store, name) > AT_ONCE, within_s=120)
         assert hanging.answered == []
         assert len(hanging.begun) == AT_ONCE
         hanging.released.set()
         wait_for("the hanging one has everything", lambda: len(set(hanging.answered)) == STUDIES, within_s=300)
-        # The dead one is mended.
-        config.write_text(config.read_text().replace(f"port = {silent_port}", f"port = {living.port}"))
+        # The dead one and the one that stops are mended.
+        for port in (silent_port, halting_port):
+            config.write_text(config.read_text().replace(f"port = {port}", f"port = {living.port}"))
         process.kill()
         process.wait()
         process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(config)])

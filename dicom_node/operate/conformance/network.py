@@ -160,8 +160,8 @@ def _describe_timers(settings: Settings) -> Section:
         ("completion", "a study is complete this long after its first image", settings.completion.max_wait_s),
     ]
     for archive in settings.archives_by_name.values():
-        rows.append((archive.name, "a connection is made within", archive.connection_timeout_s))
-        rows.append((archive.name, "an answer (ACSE, DIMSE) comes within", archive.response_timeout_s))
+        rows.append((archive.name, "a connection is made within, TLS handshake included", archive.connection_timeout_s))
+        rows.append((archive.name, "an answer (ACSE, DIMSE) comes within, and each PDU", archive.response_timeout_s))
     for one in settings.destinations:
         rows.append((one.name, "the first retry follows after", one.retry_first_s))
         rows.append((one.name, "retries, each after twice the wait, follow at most after", one.retry_longest_s))

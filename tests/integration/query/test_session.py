@@ -10,6 +10,7 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from dicom_node.demo.archives import find_free_port
 from dicom_node.errors import QueryError
 from dicom_node.query.session import open_session
+from dicom_node.upper_layer.requestor import Responses
 
 
 @pytest.fixture
@@ -61,6 +62,6 @@ def test_no_match_is_lost_to_the_reactor_thread(ask):
 
 @pytest.mark.usefixtures("widened")
 def test_pynetdicom_as_it_comes_loses_matches_without_a_word(ask, monkeypatch):
-    monkeypatch.setattr("dicom_node.association._keep_responses", lambda _assoc: None)
+    monkeypatch.setattr(Responses, "get_msg", DIMSEServiceProvider.get_msg)
     with contextlib.suppress(QueryError):  # where it is the last response that is lost
         assert min(ask(times=8, timeout_s=3.0)) < 20

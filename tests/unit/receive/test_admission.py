@@ -8,10 +8,10 @@ import pytest
 from pynetdicom.timer import Timer
 
 from dicom_node.receive.admission import AssociationLimit, DiskWatermark, SenderList
-from dicom_node.receive.connection import MonotonicTimer
 from dicom_node.receive.status import RefusedError, StoreStatus
 from dicom_node.settings import Sender
 from dicom_node.tls import PeerCertificate
+from dicom_node.upper_layer.connection import MonotonicTimer
 
 HOSPITAL = (ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("2001:db8::/32"))
 

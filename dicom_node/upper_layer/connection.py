@@ -16,14 +16,9 @@ LONGEST_WAIT_S = 0.5
 """How long a thread waits before it looks around."""
 DATA_TRANSFER, AWAITING_CLOSE = "Sta6", "Sta13"
 """The states of an established association, and after the last word was said (PS3.8 Tables 9-3, 9-5)."""
+SLOWEST_BYTES_PER_S = 4_000
+"""A peer that takes what it is sent more slowly than this is as one that takes nothing."""
 _PDV_HEADER = struct.Struct(">IB")
-
-
-class Waiter(Protocol):
-    """What waits for a connection among other things."""
-
-    def wait_for(self, connection: socket.socket) -> bool:
-        """Wait until the connection can be read or there is something else to do; tell whether it can be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +27,19 @@ class PDULimits:
 
     maximum_pdu_bytes: int
     deadline_s: float
+    """From the first byte of a PDU to its last. A PDU that is sent has this and the time of its bytes."""
+
+
+class ConnectionKeeper(Protocol):
+    """What a connection asks of the upper layer that it belongs to."""
+
+    limits: PDULimits
+
+    def wait_for(self, connection: socket.socket | None) -> bool:
+        """Wait until the connection can be read or there is something else to do; tell whether it can be read."""
+
+    def note(self, trouble: str) -> None:
+        """Remember what the peer did to the connection."""
 
 
 class MonotonicTimer(Timer):
@@ -58,42 +66,78 @@ class MonotonicTimer(Timer):
 
 
 class BoundedSocket(AssociationSocket):
-    """A connection that is read a whole PDU at a time, before a deadline."""
+    """A connection that is read and written a whole PDU at a time, before a deadline."""
 
     assoc: Association
+    _ahead = b""
+    """The first byte of a PDU, where it was read to see whether one comes."""
+
+    @property
+    def _keeper(self) -> ConnectionKeeper:
+        return cast("ConnectionKeeper", self.assoc.dul)
 
     def fill(self, view: memoryview, deadline: float) -> bool:
         """Fill `view` from the connection; False where the peer closed it, TimeoutError at the deadline."""
         connection = self.socket
         if connection is None:
             return False
-        filled = 0
+        filled = len(self._ahead)
+        view[:filled], self._ahead = self._ahead, b""
         while filled < len(view):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            allowed = connection.gettimeout()
-            if allowed is None or not left <= allowed <= left + 0.5:
-                connection.settimeout(left)
+            _allow_until(connection, deadline)
             count = connection.recv_into(view[filled:])
             if count == 0:
                 return False
             filled += count
         return True
 
+    def send(self, bytestream: bytes) -> None:
+        """Send all of it before a deadline; where that fails, the connection is over (Evt17, PS3.8 Table 9-7)."""
+        connection, rest = self.socket, memoryview(bytestream)
+        deadline = time.monotonic() + self._keeper.limits.deadline_s + len(rest) // SLOWEST_BYTES_PER_S
+        try:
+            while rest:
+                if connection is None:
+                    raise BrokenPipeError
+                _allow_until(connection, deadline)
+                rest = rest[connection.send(rest) :]
+        except OSError as error:
+            late = isinstance(error, TimeoutError)
+            self._keeper.note("does not take what it is sent" if late else describe_break(error))
+            self.event_queue.put("Evt17")
+
     @property
     def ready(self) -> bool:
         """Wait until there is something to read, or something else to do; tell whether it is something to read."""
-        if self.socket is None or not self._is_connected:
+        connection = self.socket if self._is_connected else None
+        if connection is None:
+            self._keeper.wait_for(None)
             return False
-        if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
-            return True
         if self.assoc.dul.state_machine.current_state == AWAITING_CLOSE:
-            self._discard()
+            self.discard()
             return False
-        return cast("Waiter", self.assoc.dul).wait_for(self.socket)
+        return self._keeper.wait_for(connection) and self._begins(connection)
 
-    def _discard(self) -> None:
+    def _begins(self, connection: socket.socket) -> bool:
+        """Tell whether a PDU begins: what TLS says on its own account, such as a session ticket, is none."""
+        if isinstance(connection, ssl.SSLSocket):
+            connection.settimeout(0)
+            try:
+                self._ahead = connection.recv(1)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return False
+            except OSError:  # whoever reads on finds the same
+                return True
+        return True
+
+    def break_off(self) -> None:
+        """End the connection; a thread that reads from it or writes to it finds that out."""
+        if self.socket is not None:
+            with contextlib.suppress(OSError):  # it is broken already
+                # Past TLS, which a thread may be using.
+                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+
+    def discard(self) -> None:
         """Drop what still comes until the peer closes: closing with bytes unread would destroy our last PDU on its way.
 
         It is not looked at: a peer that was aborted in the middle of something may send a lot of it.
@@ -105,6 +149,22 @@ class BoundedSocket(AssociationSocket):
                 connection.settimeout(left)
                 if not connection.recv_into(rest):
                     break
+
+
+def _allow_until(connection: socket.socket, deadline: float) -> None:
+    """Let the next call wait until the deadline, or little longer: each change of this is a system call."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    allowed = connection.gettimeout()
+    if allowed is None or not left <= allowed <= left + 0.5:
+        connection.settimeout(left)
+
+
+def describe_break(error: OSError) -> str:
+    """Say what ended a connection, as something that the peer did."""
+    said = getattr(error, "reason", None) or error.strerror or type(error).__name__
+    return f"broke the connection: {said}"
 
 
 class DataTransfer:
