@@ -49,6 +49,8 @@ def configure_logging(level: int) -> None:
     engine.propagate = False
     # A sweep that is asked for while one runs is left out: the one that runs, or the next, does its work.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    # A line for each transfer syntax that it does not know: a megabyte for one request, which anybody may send.
+    logging.getLogger("pynetdicom.presentation").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda args: _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)

@@ -47,7 +47,7 @@ NETWORK = (
     Row(13, "one association more than the limit", "A-ASSOCIATE-RJ (2,3,2), transient; the others go on"),
     Row(14, "only SOP classes that are not supported", "association accepted, each context refused with 3"),
     Row(15, "a supported SOP class, no common transfer syntax", "presentation context refused with 4"),
-    Row(16, "128 presentation contexts of 25 transfer syntaxes", "answered within 250 ms; memory flat"),
+    Row(16, "128 presentation contexts of 25 transfer syntaxes", "answered within 250 ms; memory and log stay flat"),
     Row(
         17,
         "a sender killed in the middle of an object (FIN and RST)",
@@ -193,7 +193,7 @@ RESOURCES = (
     ),
     Row(
         64,
-        "models that are killed, hang, answer NaN",
+        "models that are killed, hang, answer NaN; no GPU",
         "the study fails visibly after a few tries; receiving goes on",
     ),
     Row(
@@ -208,7 +208,7 @@ RESOURCES = (
         "10,000 associations, one object each",
         "memory grows by less than 1 MB per 1000; threads and descriptors do not",
     ),
-    Row(69, "60 connections at once", "all set up within a second"),
+    Row(69, "60 connections at once", "all set up, none of them after a retry, which would take a second"),
     Row(70, "a byte of a kept file changes on disk", "found by its digest before the analysis; not analysed"),
 )
 
@@ -221,3 +221,12 @@ ROWS = tuple(row for rows in SECTIONS.values() for row in rows)
 
 REASONS: dict[int, str] = {}
 """Why a row has no test, by its number: every row has one or the other."""
+
+REMARKS: dict[int, str] = {
+    36: "What cannot be told whose it is within the limits is not taken into custody: without a Study Instance UID it "
+    "would belong nowhere. Private bytes, and a million items whose sequence has a length, are passed over",
+    56: "Closed, not answered with RJ (2,3,1 or 2): to read the request takes the thread and the descriptors that "
+    "are lacking. Senders try again after either",
+    64: "No GPU can be absent: the models are run by ONNX Runtime on the processor, and by nothing else",
+}
+"""Why an answer is the one it is, where another might be expected."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fault_catalogue import REASONS, SECTIONS, Row
+from fault_catalogue import REASONS, REMARKS, SECTIONS, Row
 
 TESTS = Path(__file__).resolve().parent
 TABLE = TESTS / "faults" / "README.md"
@@ -17,7 +17,8 @@ HEAD = """\
 
 Made by `make faults` from `tests/fault_catalogue.py` and the marks of the tests. "A700" and the like are statuses of a
 C-STORE response; RJ (result, source, reason) is an A-ASSOCIATE-RJ; "not analysed" is a result that the study gets,
-with the reason in it.
+with the reason in it. What is wholly about such a fault lies in this folder; where a module's own tests, or those of a
+whole process, hold a row as well, they stay where that module or process is tested, and are marked with the row.
 """
 
 
@@ -80,9 +81,13 @@ def render_table() -> str:
     lines = [HEAD]
     for title, rows in SECTIONS.items():
         lines += [f"## {title}\n", "| | fault | answer | test |", "|---|---|---|---|"]
-        lines += [f"| {row.number} | {row.fault} | {row.answer} | {_held_by(row, tests)} |" for row in rows]
+        lines += [f"| {row.number} | {row.fault} | {_answer(row)} | {_held_by(row, tests)} |" for row in rows]
         lines.append("")
     return "\n".join(lines)
+
+
+def _answer(row: Row) -> str:
+    return f"{row.answer}. {REMARKS[row.number]}" if row.number in REMARKS else row.answer
 
 
 def _held_by(row: Row, tests: dict[int, list[FaultTest]]) -> str:

@@ -20,6 +20,7 @@ data_dir = "{folder}/var"
 grace_s = 3
 [[senders]]
 ae_title = "ORTHANC"
+{sender}
 [[destinations]]
 name = "archive"
 ae_title = "ORTHANC"
@@ -35,15 +36,24 @@ IDLE_THREADS = 3
 
 
 class ReceiverProcess:
-    """A receiver of two processes; `limits` are lines of `[receive]`, `within` is a command that executes its own."""
+    """A receiver of two processes; `sender` and `limits` are lines of the configuration.
+
+    `within` is a command that executes its own.
+    """
 
     def __init__(
-        self, folder: Path, *, limits: str = "", minimum_free_mb: float = 1, within: Sequence[str | Path] = ()
+        self,
+        folder: Path,
+        *,
+        sender: str = "",
+        limits: str = "",
+        minimum_free_mb: float = 1,
+        within: Sequence[str | Path] = (),
     ) -> None:
         self.port, self.folder = find_free_port(), folder
         configuration = folder / "node.toml"
-        values = {"port": self.port, "folder": folder, "limits": limits, "minimum_free_mb": minimum_free_mb}
-        configuration.write_text(CONFIGURATION.format(**values))
+        values = {"sender": sender, "limits": limits, "minimum_free_mb": minimum_free_mb}
+        configuration.write_text(CONFIGURATION.format(port=self.port, folder=folder, **values))
         self.settings = load_settings(configuration)
         with (folder / "log").open("wb") as log:
             command = [*within, sys.executable, "-m", "dicom_node", "receiver", "--config", str(configuration)]

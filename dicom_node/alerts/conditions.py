@@ -11,8 +11,10 @@ from enum import StrEnum
 from itertools import groupby
 
 from dicom_node.alerts.receiver import silent_since
+from dicom_node.assemble.selection import CONFLICTING_PATIENT_IDS
 from dicom_node.settings import Settings
 from dicom_node.statistics.drift import Drift, assess_drift
+from dicom_node.statistics.recording import name_reason
 from dicom_node.store import AlertKey, DeliveryState, Store
 from inference.drift import THRESHOLD
 
@@ -24,6 +26,7 @@ class Kind(StrEnum):
     PARKED = "parked results"
     BEHIND = "destination behind"
     NEVER_CAME = "images never came"
+    PATIENTS = "several patients"
     DISK = "disk"
     SILENT = "no heartbeat"
     UNANSWERED = "receiver silent"
@@ -51,6 +54,8 @@ class Condition:
         return self.kind.value, self.subject
 
 
+_PATIENTS_TOLD_S = 7 * 86_400
+"""For so long: nothing that comes later makes one patient of two, and the node does not see what was mended."""
 Check = Callable[[Settings, Store, float], Iterator[Condition]]
 Assess = Callable[[Settings, Store, float], tuple[Drift, ...]]
 
@@ -130,6 +135,17 @@ def find_never_came(settings: Settings, store: Store, _now: float) -> Iterator[C
         yield Condition(kind=Kind.NEVER_CAME, subject=archive, says=says, remedy="forward them by hand", details=uids)
 
 
+def find_patients(_settings: Settings, store: Store, now: float) -> Iterator[Condition]:
+    """Find studies under whose Study Instance UID several patients were sent: somebody must look whose they are."""
+    found = store.left_out_studies(name_reason(CONFLICTING_PATIENT_IDS), now - _PATIENTS_TOLD_S)
+    if found:
+        says = (
+            f"{_count(len(found), 'study carries', 'studies carry')} several Patient IDs, so nothing of it is analysed"
+        )
+        remedy = "find out whose the images are, and mend it in the archive; then send them under UIDs of their own"
+        yield Condition(kind=Kind.PATIENTS, says=says, remedy=remedy, since=min(found.values()), details=tuple(found))
+
+
 def find_disk(settings: Settings, _store: Store, _now: float) -> Iterator[Condition]:
     """Find out whether the disk fills up."""
     try:
@@ -174,5 +190,6 @@ CHECKS: tuple[Check, ...] = (
     find_parked,
     find_behind,
     find_never_came,
+    find_patients,
     find_disk,
 )

@@ -126,10 +126,10 @@ def select_radiographs(study: Study) -> Selection:
     """Tell the radiographs of `study` from the rest, in its order, each of the rest with its reason.
 
     A study whose instances name different patients is not analysed at all: a result would be filed under one of them.
+    That is said of all of them, whatever else there is to say: the operator is told by it.
     """
-    reasons = [instance.defect or _reason(instance.header) for instance in study.instances]
-    if len({_patient_id(instance) for instance in study.instances}) > 1:
-        reasons = [reason or CONFLICTING_PATIENT_IDS for reason in reasons]
+    conflict = CONFLICTING_PATIENT_IDS if len({_patient_id(instance) for instance in study.instances}) > 1 else ""
+    reasons = [instance.defect or conflict or _reason(instance.header) for instance in study.instances]
     pairs = list(zip(study.instances, reasons, strict=True))
     return Selection(
         radiographs=tuple(instance for instance, reason in pairs if not reason),

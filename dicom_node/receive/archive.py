@@ -42,12 +42,20 @@ class Archive:
     def _tell_of_conflict(self, row: ReceivedInstance, *, is_new: bool) -> None:
         known = self.store.find_instance(row.sop_instance_uid)
         study = row.study_instance_uid if known is None else known.study_instance_uid
-        moved = f"relational_mismatch: sent as of study {row.study_instance_uid}"
-        why = moved if study != row.study_instance_uid else "other bytes"
+        why = "other bytes" if known is None else _compare(row, known)
         what = f"conflict, first one stays: SOP Instance {row.sop_instance_uid} from {row.calling_ae_title!r}: {why}"
         _LOGGER.warning("%s: study %s", what, study)
         if is_new:  # once, however often the sender tries
             self.store.add_event(study, what)
+
+
+def _compare(row: ReceivedInstance, known: ReceivedInstance) -> str:
+    """Say what makes an instance another one than the one that is kept under its SOP Instance UID."""
+    if row.study_instance_uid != known.study_instance_uid:
+        return f"relational_mismatch: sent as of study {row.study_instance_uid}"
+    if row.series_instance_uid != known.series_instance_uid:
+        return f"relational_mismatch: sent as of series {row.series_instance_uid}"
+    return "other bytes"
 
 
 def role_for(header: Header, store: Store) -> InstanceRole:

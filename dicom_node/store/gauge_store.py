@@ -1,4 +1,4 @@
-"""One method for each thing that is measured of the node as it stands: counts and times, no UIDs."""
+"""One method for each thing that is measured of the node as it stands: counts and times, and UIDs only for a person."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,6 +93,21 @@ class GaugeStore(Database):
         with self._reading() as connection:
             count, since = connection.execute(query).one()
         return Backlog(count=count, since=since)
+
+    def left_out_studies(self, reason: str, since: float) -> dict[str, float]:
+        """Return the studies of which images were left out for a reason since a time, each with when it was said last.
+
+        `reason` as statistics keep it; times are Unix times in seconds. Oldest first.
+        """
+        table = image_statistics.c
+        query = (
+            sa.select(table.study_instance_uid, sa.func.max(table.made_at))
+            .where(table.reason == reason, table.made_at >= since)
+            .group_by(table.study_instance_uid)
+            .order_by(sa.func.max(table.made_at))
+        )
+        with self._reading() as connection:
+            return {str(study): float(at) for study, at in connection.execute(query)}
 
     def decisions(self) -> dict[str, int]:
         """Count the images by what was last said of them."""

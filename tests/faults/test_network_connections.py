@@ -7,9 +7,10 @@ from collections.abc import Callable
 import psutil
 import pytest
 from pynetdicom.transport import ThreadedAssociationServer
-from raw_peer import COMMAND, LAST, P_DATA, RawPeer, store_command
+from raw_peer import ASSOCIATE_AC, COMMAND, LAST, P_DATA, RawPeer, echo_command, status_of, store_command
 from receiving import arriving, echoes, ends_soon, kept_files, many, port_of
 
+from dicom_node.receive import listener
 from dicom_node.receive.storage_scp import Receiver
 
 StartReceiver = Callable[..., Receiver]
@@ -35,6 +36,32 @@ def test_connections_that_say_nothing_are_closed(start: StartReceiver) -> None:
     with many(receiver.port, 5) as peers:
         assert all(peer.wait_for_end(5) for peer in peers)
     assert ends_soon(lambda: len(receiver.connections))
+
+
+@pytest.mark.fault(1)
+@pytest.mark.parametrize("is_capped", [True, False])
+def test_an_address_has_64_connections_without_an_association_and_the_oldest_makes_room(
+    start: StartReceiver, monkeypatch: pytest.MonkeyPatch, is_capped: bool
+) -> None:
+    """The 65th closes the first, not one of another address, nor an association; without the limit none is closed."""
+    if not is_capped:
+        monkeypatch.setattr(listener, "_WAITING_PER_ADDRESS", 10**9)
+    receiver = start(acse_timeout_s=60)
+    with (
+        RawPeer(receiver.port).associate() as established,
+        RawPeer(receiver.port, source="127.0.0.2") as elsewhere,
+        RawPeer(receiver.port) as oldest,
+    ):
+        assert ends_soon(lambda: len(receiver.connections) - 3)
+        with many(receiver.port, 63) as others:
+            assert ends_soon(lambda: len(receiver.connections) - 66)
+            assert not oldest.wait_for_end(0.5)
+            with RawPeer(receiver.port) as newest:
+                assert oldest.wait_for_end(5 if is_capped else 1) is is_capped
+                assert not any(peer.wait_for_end(0.01) for peer in (*others, newest, elsewhere))
+                established.send_values((3, COMMAND | LAST, echo_command()))
+                assert status_of(established.read_response()) == 0
+                assert newest.request()[0] == ASSOCIATE_AC
 
 
 @pytest.mark.fault(2)
@@ -77,6 +104,16 @@ def test_a_pdu_that_drips_is_closed_at_its_deadline_not_after_its_last_byte(star
         assert peer.wait_for_end(1)
         assert 0.9 < time.monotonic() - started < 3
     assert ends_soon(lambda: len(receiver.connections))
+
+
+@pytest.mark.fault(4)
+def test_stock_pynetdicom_waits_for_the_last_byte_of_a_pdu_that_drips(stock: ThreadedAssociationServer) -> None:
+    with RawPeer(port_of(stock)).associate() as peer:
+        peer.send(P_DATA, b"", length=10_000)
+        for _ in range(30):
+            peer.socket.sendall(b"\0")
+            time.sleep(0.1)
+        assert not peer.wait_for_end(0.5)
 
 
 def test_associations_leave_no_threads_and_no_descriptors(receiver: Receiver) -> None:

@@ -1,10 +1,12 @@
 """Associations that end in the middle of something."""
 
+import contextlib
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from builders import build_dx
@@ -20,8 +22,11 @@ from raw_peer import (
     status_of,
     store_command,
 )
+from receiver_process import ReceiverProcess
 from receiving import arriving, echoes, encode, ends_soon, kept_files, port_of
+from running import wait_for
 
+from dicom_node.receive.reception import Reception
 from dicom_node.receive.storage_scp import Receiver
 
 StartReceiver = Callable[..., Receiver]
@@ -42,7 +47,20 @@ def test_an_object_that_is_not_finished_leaves_nothing(receiver: Receiver, end: 
             assert peer.release() == RELEASE_RP
     assert ends_soon(lambda: len(receiver.connections))
     assert kept_files(receiver) == arriving(receiver) == []
+    assert receiver.archive.store.open_studies() == []
+    assert receiver.archive.store.find_instance(ds.SOPInstanceUID) is None
     assert echoes(receiver.port)
+
+
+@pytest.mark.fault(17, 18)
+def test_what_is_not_discarded_would_stay(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control: a file is there in the middle of an object, and it is the end that removes it."""
+    monkeypatch.setattr(Reception, "discard", lambda _self: None)
+    with RawPeer(receiver.port).associate() as peer:
+        peer.send_values((1, COMMAND | LAST, store_command()))
+        peer.send_values((1, 0, encode(build_dx())[:10_000]))
+    assert ends_soon(lambda: len(receiver.connections))
+    assert len(arriving(receiver)) == 1
 
 
 def test_a_silent_association_ends_at_the_network_time_out(start: StartReceiver) -> None:
@@ -88,12 +106,37 @@ def test_stop_lets_an_object_in_flight_finish(start: StartReceiver) -> None:
         peer.send_values((1, 0, sent[:10_000]))
         stopping = threading.Thread(target=receiver.stop, args=(10,))
         stopping.start()
+        wait_for("nothing new is accepted", lambda: not is_open(receiver.port))
         time.sleep(1.5)
         peer.send_data_set(sent[10_000:])
         assert status_of(peer.read_response()) == 0
         stopping.join(10)
         assert not stopping.is_alive()
     assert len(list((receiver.archive.spool.folder / ds.StudyInstanceUID).iterdir())) == 1
+
+
+@pytest.mark.fault(65)
+def test_a_receiver_stops_accepting_at_sigterm_while_an_object_in_flight_finishes(tmp_path: Path) -> None:
+    receiver = ReceiverProcess(tmp_path)
+    ds = build_dx()
+    sent = encode(ds)
+    with RawPeer(receiver.port).associate() as peer:
+        peer.send_values((1, COMMAND | LAST, store_command(DX, ds.SOPInstanceUID)))
+        peer.send_values((1, 0, sent[:10_000]))
+        assert is_open(receiver.port)
+        receiver.process.terminate()
+        wait_for("nothing new is accepted", lambda: not is_open(receiver.port), within_s=2)
+        assert receiver.process.poll() is None
+        peer.send_data_set(sent[10_000:])
+        assert status_of(peer.read_response()) == 0
+    assert receiver.process.wait(60) == 0
+
+
+def is_open(port: int) -> bool:
+    """Tell whether a connection is taken, though it may be closed unheard."""
+    with contextlib.suppress(ConnectionError), RawPeer(port):
+        return True
+    return False
 
 
 @pytest.mark.fault(24)

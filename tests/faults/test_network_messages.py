@@ -8,6 +8,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 from builders import build_dx
+from pynetdicom import evt
 from pynetdicom.transport import ThreadedAssociationServer
 from raw_peer import (
     ABORT,
@@ -30,6 +31,7 @@ from receiving import (
     port_of,
 )
 
+from dicom_node.receive.reception import Reception
 from dicom_node.receive.status import StoreStatus
 from dicom_node.receive.storage_scp import Receiver
 
@@ -99,6 +101,49 @@ def test_requests_without_waiting_are_answered_in_turn_and_read_only_when_they_a
     assert {status_of(response) for response in responses} == {0}
     # 16 MB were sent; what arrives goes to disk as it comes.
     assert psutil.Process().memory_info().rss - before < 12_000_000
+
+
+def pour_without_waiting(port: int) -> tuple[int, int]:
+    """Send 40 objects of a megabyte, without reading answers, until nothing more is taken for two seconds.
+
+    Returns how many bytes were taken, and by how many this process has grown.
+    """
+    data_set = encode(build_dx(PixelData=bytes(1_000_000), Rows=1000, Columns=500))
+    before, sent = psutil.Process().memory_info().rss, 0
+    with RawPeer(port, timeout_s=2).associate() as peer:
+        with contextlib.suppress(TimeoutError):
+            for _ in range(40):
+                peer.send_values((1, COMMAND | LAST, store_command()))
+                peer.send_data_set(data_set)
+                sent += len(data_set)
+        return sent, psutil.Process().memory_info().rss - before
+
+
+@pytest.mark.fault(10)
+def test_while_an_answer_is_due_nothing_more_is_read(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow disk, and requests that do not wait for it: they stay with the sender, beyond what the kernel holds."""
+    disk, finish = threading.Event(), Reception.finish
+    monkeypatch.setattr(Reception, "finish", lambda self: disk.wait(60) and finish(self))
+    try:
+        sent, grown = pour_without_waiting(receiver.port)
+    finally:
+        disk.set()
+    assert sent < 25_000_000
+    assert grown < 10_000_000
+
+
+@pytest.mark.fault(10)
+def test_stock_pynetdicom_reads_on_while_an_answer_is_due(stock: ThreadedAssociationServer) -> None:
+    """The negative control: all 40 MB are taken, and lie in its memory."""
+    disk = threading.Event()
+    stock.ae.network_timeout = stock.ae.dimse_timeout = 60
+    stock.bind(evt.EVT_C_STORE, lambda _: 0x0000 if disk.wait(60) else 0xA700)
+    try:
+        sent, grown = pour_without_waiting(port_of(stock))
+    finally:
+        disk.set()
+    assert sent > 40_000_000
+    assert grown > 30_000_000
 
 
 @pytest.mark.fault(23)

@@ -7,22 +7,30 @@ from collections.abc import Callable
 
 import psutil
 import pytest
+from builders import build_dx
+from pynetdicom import evt
 from pynetdicom.transport import ThreadedAssociationServer
 from raw_peer import (
     ABORT,
     ASSOCIATE_RQ,
     COMMAND,
+    DX,
     IMPLICIT,
     LAST,
     P_DATA,
     VERIFICATION,
     RawPeer,
     item,
+    status_of,
     store_command,
 )
-from receiving import arriving, echoes, ends_soon, kept_files, port_of
+from receiving import arriving, echoes, encode, ends_soon, kept_files, port_of
 
 from dicom_node.receive.storage_scp import Receiver
+from dicom_node.receive.upper_layer import UpperLayer
+from dicom_node.settings import ReceiveSettings
+
+MEGABYTE = bytes(1_000_000)
 
 
 @pytest.mark.fault(5)
@@ -31,10 +39,15 @@ def test_a_pdu_that_claims_four_gigabytes_is_refused_at_its_header(receiver: Rec
     with RawPeer(receiver.port) as peer:
         if established:
             peer.associate()
+        before = psutil.Process().memory_info().rss
         peer.send(P_DATA if established else ASSOCIATE_RQ, b"", length=0xFFFFFFF0)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(60):
+                peer.socket.sendall(MEGABYTE)
         kind, body = peer.read()
         assert kind == ABORT
-        assert peer.wait_for_end(2)
+        assert peer.wait_for_end()
+        assert psutil.Process().memory_info().rss - before < 10_000_000
     if established:
         assert tuple(body[2:]) == (2, 6)
 
@@ -45,29 +58,66 @@ def test_stock_pynetdicom_reads_on(stock: ThreadedAssociationServer) -> None:
     with RawPeer(port_of(stock)) as peer:
         peer.send(ASSOCIATE_RQ, b"", length=0xFFFFFFF0)
         for _ in range(60):
-            peer.socket.sendall(bytes(1_000_000))
+            peer.socket.sendall(MEGABYTE)
         time.sleep(0.3)
         assert psutil.Process().memory_info().rss - before > 30_000_000
 
 
+def stream(peer: RawPeer, content: bytes) -> None:
+    """Send a data set as one P-DATA-TF PDU, without copying it."""
+    length = len(content) + 6
+    with contextlib.suppress(ConnectionError):
+        peer.send(P_DATA, struct.pack(">IBB", length - 4, 1, LAST), length=length)
+        peer.socket.sendall(content)
+
+
 @pytest.mark.fault(6)
-def test_a_data_pdu_longer_than_agreed_is_refused_and_nothing_is_kept(receiver: Receiver) -> None:
+def test_an_object_in_a_data_pdu_longer_than_agreed_is_aborted_and_nothing_is_kept(receiver: Receiver) -> None:
+    """50 MB, a valid object: what is refused is the PDU, and its bytes are not kept in memory either."""
+    ds = build_dx(PixelData=bytes(50_000_000), Rows=5000, Columns=5000)
+    whole = encode(ds)
     with RawPeer(receiver.port).associate() as peer:
-        peer.send_values((1, COMMAND | LAST, store_command()))
-        with contextlib.suppress(ConnectionError):
-            peer.send_values((1, LAST, bytes(5_000_000)))
-        peer.wait_for_end(2)
+        peer.send_values((1, COMMAND | LAST, store_command(DX, ds.SOPInstanceUID)))
+        before = psutil.Process().memory_info().rss
+        stream(peer, whole)
+        kind, body = peer.read()
+        assert (kind, *body[2:]) == (ABORT, 2, 6)
+        assert psutil.Process().memory_info().rss - before < 10_000_000
+        assert peer.wait_for_end()
     assert ends_soon(lambda: len(receiver.connections))
     assert kept_files(receiver) == arriving(receiver) == []
 
 
 @pytest.mark.fault(6)
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_a_data_pdu_longer_than_agreed_is_refused_at_its_header(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, is_checked: bool
+) -> None:
+    """One byte more than is read is answered before any of it has come; without the check nothing is said."""
+    if not is_checked:
+        monkeypatch.setattr(UpperLayer, "_longest", lambda *_: 1 << 32)
+    longest = ReceiveSettings().maximum_pdu_bytes + 1024
+    with RawPeer(receiver.port).associate() as peer:
+        peer.send(P_DATA, b"", length=longest + 1)
+        if is_checked:
+            kind, body = peer.read()
+            assert (kind, *body[2:]) == (ABORT, 2, 6)
+        else:
+            assert not peer.wait_for_end(1)
+    with RawPeer(receiver.port).associate() as peer:
+        peer.send(P_DATA, b"", length=longest)
+        assert not peer.wait_for_end(1)
+
+
+@pytest.mark.fault(6)
 def test_stock_pynetdicom_takes_a_data_pdu_of_any_length(stock: ThreadedAssociationServer) -> None:
     stock.ae.network_timeout = 30
+    stock.bind(evt.EVT_C_STORE, lambda _: 0x0000)
+    ds = build_dx(PixelData=bytes(5_000_000), Rows=2500, Columns=1000)
     with RawPeer(port_of(stock)).associate() as peer:
-        peer.send_values((1, COMMAND | LAST, store_command()))
-        peer.send_values((1, LAST, bytes(5_000_000)))
-        assert 0x0900 in peer.read_response()
+        peer.send_values((1, COMMAND | LAST, store_command(DX, ds.SOPInstanceUID)))
+        stream(peer, encode(ds))
+        assert status_of(peer.read_response()) == 0x0000
 
 
 @pytest.mark.fault(7, 8)

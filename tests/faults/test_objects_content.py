@@ -10,11 +10,12 @@ import psutil
 import pytest
 from builders import build_dx
 from pydicom import Dataset, dcmread
-from pydicom.uid import ImplicitVRLittleEndian
-from raw_peer import COMMAND, DX, IMPLICIT, LAST, RawPeer, status_of, store_command
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from raw_peer import COMMAND, DX, EXPLICIT, IMPLICIT, LAST, RawPeer, status_of, store_command
 from receiving import arriving, encode, kept_files, send, status
 
 from dicom_node.assemble.study import read_instance
+from dicom_node.receive import header
 from dicom_node.receive.status import StoreStatus
 from dicom_node.receive.storage_scp import Receiver
 
@@ -27,7 +28,7 @@ def nested(depth: int) -> bytes:
 
 
 @pytest.mark.fault(35)
-@pytest.mark.parametrize("depth", [2, 300, 30_000])
+@pytest.mark.parametrize("depth", [2, 300, 100_000])
 def test_sequences_nested_beyond_reason_are_not_understood(receiver: Receiver, depth: int) -> None:
     ds = build_dx()
     head, tail = (
@@ -38,15 +39,35 @@ def test_sequences_nested_beyond_reason_are_not_understood(receiver: Receiver, d
     assert status(receiver, ds, data_set=head + nested(depth) + tail) == expected
 
 
+@pytest.mark.fault(35)
+def test_stock_pydicom_breaks_off_at_sequences_300_deep() -> None:
+    with pytest.raises(RecursionError):
+        dcmread(BytesIO(nested(300)), force=True)
+
+
 @pytest.mark.fault(34)
-def test_a_data_set_in_another_transfer_syntax_is_not_understood(receiver: Receiver) -> None:
+@pytest.mark.filterwarnings("ignore:Expected .* VR:UserWarning")  # as in a node, where it is no error
+@pytest.mark.parametrize("is_looked_at", [True, False])
+@pytest.mark.parametrize(
+    ("negotiated", "sent"),
+    [(EXPLICIT, ImplicitVRLittleEndian), (IMPLICIT, ExplicitVRLittleEndian), (EXPLICIT, ExplicitVRBigEndian)],
+)
+def test_a_data_set_in_another_transfer_syntax_is_not_understood(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, negotiated: str, sent: UID, is_looked_at: bool
+) -> None:
+    """Without the look at its first element, which is the negative control, pydicom reads it as well as it can.
+
+    It would be kept as what it is not. In Big Endian no element is found even so.
+    """
+    if not is_looked_at:
+        monkeypatch.setattr(header, "_check_encoding", lambda *_: None)
     ds = build_dx()
-    assert status(receiver, ds, data_set=encode(ds, ImplicitVRLittleEndian)) == StoreStatus.CANNOT_UNDERSTAND
-    big_endian = bytearray(encode(ds)[:8])
-    big_endian[:4] = b"\0\x08\0\x05"
-    assert status(receiver, ds, data_set=bytes(big_endian) + encode(ds)) == StoreStatus.CANNOT_UNDERSTAND
-    with RawPeer(receiver.port).associate([(DX, [IMPLICIT])]) as peer:
-        assert status_of(peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)) == StoreStatus.CANNOT_UNDERSTAND
+    with RawPeer(receiver.port).associate([(DX, [negotiated])]) as peer:
+        said = status_of(peer.store(encode(ds, sent), sop_instance=ds.SOPInstanceUID))
+    would_be_kept = sent.is_little_endian and not is_looked_at
+    assert (said == StoreStatus.SUCCESS) is would_be_kept
+    assert len(kept_files(receiver)) == would_be_kept
+    assert not is_looked_at or said == StoreStatus.CANNOT_UNDERSTAND
 
 
 @pytest.mark.fault(32)

@@ -2,8 +2,10 @@
 
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from builders import build_cr, build_dx
 from pydicom.uid import generate_uid
 from pynetdicom import evt
@@ -11,9 +13,11 @@ from pynetdicom.transport import ThreadedAssociationServer
 from raw_peer import CR, DX, RawPeer, status_of
 from receiving import arriving, conflicts, data_set_of, encode, kept_files, port_of, send, status
 
+from dicom_node.receive.spool import Spool
 from dicom_node.receive.status import StoreStatus
 from dicom_node.receive.storage_scp import Receiver
-from dicom_node.store import Store
+from dicom_node.store import Store, arrivals
+from dicom_node.store.schema import instances
 
 
 def events(receiver: Receiver) -> list[tuple[str, str]]:
@@ -54,6 +58,18 @@ def test_the_same_object_on_many_associations_at_once_is_kept_once(receiver: Rec
     assert conflicts(receiver) == arriving(receiver) == []
 
 
+@pytest.mark.fault(20)
+def test_without_the_unique_key_in_mind_one_of_two_would_be_refused(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control: with an INSERT that takes no row for granted, what is safe here is answered with A700."""
+    monkeypatch.setattr(arrivals, "_INSERT", {"sqlite": sa.insert(instances)})
+    ds = build_dx()
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    assert status(receiver, ds) == StoreStatus.OUT_OF_RESOURCES
+    assert len(kept_files(receiver)) == 1
+
+
 @pytest.mark.fault(26)
 def test_another_object_with_the_same_uid_is_kept_aside_and_the_first_one_stays(
     receiver: Receiver, store: Store, caplog: pytest.LogCaptureFixture
@@ -72,19 +88,45 @@ def test_another_object_with_the_same_uid_is_kept_aside_and_the_first_one_stays(
     assert "other bytes" in caplog.text
 
 
+@pytest.mark.fault(26)
+def test_a_name_that_is_taken_by_force_would_lose_the_first_object(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control: with a rename, which replaces, instead of a link, which does not."""
+    ds = build_dx()
+    first = encode(ds)
+    monkeypatch.setattr(Spool, "keep", lambda _self, incoming, path: replace(incoming.path, path))
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    ds.PatientComments = "changed"
+    status(receiver, ds)
+    assert first not in map(data_set_of, [*kept_files(receiver), *conflicts(receiver)])
+
+
+def replace(incoming: Path, path: Path) -> bool:
+    path.parent.mkdir(exist_ok=True)
+    incoming.replace(path)
+    return True
+
+
 @pytest.mark.fault(27)
-def test_the_same_uid_in_another_study_is_kept_aside(
-    receiver: Receiver, store: Store, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("other", ["StudyInstanceUID", "SeriesInstanceUID"])
+def test_the_same_uid_in_another_study_or_series_is_kept_aside(
+    receiver: Receiver, store: Store, caplog: pytest.LogCaptureFixture, other: str
 ) -> None:
     ds = build_dx()
     assert status(receiver, ds) == StoreStatus.SUCCESS
     (first,) = kept_files(receiver)
-    ds.StudyInstanceUID = generate_uid()
+    row = store.find_instance(ds.SOPInstanceUID)
+    ds[other].value = generate_uid()
     assert status(receiver, ds) == StoreStatus.SUCCESS
     assert kept_files(receiver) == [first]
-    assert len(conflicts(receiver)) == 1
+    assert store.find_instance(ds.SOPInstanceUID) == row
+    assert [data_set_of(path) for path in conflicts(receiver)] == [encode(ds)]
     assert [study.study_instance_uid for study in store.open_studies()] == [first.parent.name]
-    assert "relational_mismatch" in caplog.text
+    ((of_study, told),) = events(receiver)
+    assert of_study == first.parent.name
+    assert told.endswith(f"relational_mismatch: sent as of {other[:-11].lower()} {ds[other].value}")
+    assert told in caplog.text
 
 
 @pytest.mark.fault(26, 27)

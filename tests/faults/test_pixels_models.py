@@ -8,6 +8,7 @@ from pathlib import Path
 
 import caged_work
 import numpy as np
+import onnxruntime
 import psutil
 import pytest
 from analysing import CLEAR, LEG, ScriptedPipeline, stored, study_of
@@ -29,6 +30,7 @@ from inference.types import Decision, FracturePrediction, Radiograph, TypePredic
 
 pytestmark = pytest.mark.fault(64)
 
+CPU = "CPUExecutionProvider"
 PATIENT_S = 120
 """For what is not about time: enough for a machine that is busy with other things."""
 
@@ -48,6 +50,21 @@ def caged(bundles):
 @pytest.fixture(scope="module")
 def radiograph():
     return to_radiograph(build_dx(phantom(96, 72)))
+
+
+def test_models_run_on_the_processor_whatever_else_the_machine_has(bundles, monkeypatch):
+    """Where ONNX Runtime could use a GPU it is not asked to, so that none can be missing when it counts."""
+    asked = []
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", CPU])
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda path, options, **how: asked.append(how["providers"]) or session(path, options, **how),
+    )
+    Pipeline.load(bundles, threads=1)
+    assert asked
+    assert all(providers == [CPU] for providers in asked)
 
 
 class WeakModels(ScriptedPipeline):

@@ -12,6 +12,7 @@ from raw_peer import RawPeer, status_of
 from receiving import arriving, encode, kept_files
 
 from dicom_node.operate.health import disk_keeps_files
+from dicom_node.receive.spool import IncomingFile
 
 
 def build_small():
@@ -75,6 +76,18 @@ def test_a_disk_that_fails_anywhere_refuses_the_object_and_recovers(receiver, mo
         assert status_of(peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)) == 0
     assert receiver.archive.store.find_instance(ds.SOPInstanceUID) is not None
     assert len(kept_files(receiver)) == 1
+
+
+@pytest.mark.fault(54, 55)
+def test_whoever_does_not_flush_does_not_hear_of_the_disk(receiver, monkeypatch):
+    """The negative control: without the flush of its file an object that the disk does not keep is a Success."""
+    monkeypatch.setattr(IncomingFile, "sync", lambda _file: None)
+    failing = Failing(monkeypatch, *PLACES["when it is flushed"], errno.ENOSPC)
+    failing.is_on = True
+    ds = build_small()
+    with RawPeer(receiver.port, timeout_s=60).associate() as peer:
+        assert status_of(peer.store(encode(ds), sop_instance=ds.SOPInstanceUID)) == 0
+    assert failing.count == 0
 
 
 @pytest.mark.fault(54)

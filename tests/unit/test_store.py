@@ -75,6 +75,7 @@ def test_a_late_image_makes_a_second_version(store):
     assert store.revision(STUDY, digest).created_at == 200
 
 
+@pytest.mark.fault(41, 42)
 def test_own_results_and_late_reports_open_no_study(store):
     store.add_instances([row("1.1")])
     close(store)

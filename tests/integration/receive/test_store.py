@@ -100,6 +100,7 @@ def test_echo_is_answered(receiver: Receiver) -> None:
 SCREEN_SHOT = {"Modality": "OT", "ConversionType": "WSD", "ImageType": ["DERIVED", "SECONDARY"]}
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize(
     ("build", "role"),
     [
@@ -122,6 +123,7 @@ def test_images_belong_to_the_study_and_other_objects_are_kept_with_it(
     assert row.role == role
 
 
+@pytest.mark.fault(42)
 def test_own_results_that_come_back_are_known_and_open_no_study(receiver: Receiver, store: Store) -> None:
     ds = build_sc(Manufacturer=MANUFACTURER, ManufacturerModelName=MANUFACTURER_MODEL_NAME)
     assert status(receiver, ds) == StoreStatus.SUCCESS
@@ -131,6 +133,7 @@ def test_own_results_that_come_back_are_known_and_open_no_study(receiver: Receiv
     assert store.open_studies() == []
 
 
+@pytest.mark.fault(41)
 def test_a_late_picture_of_another_program_opens_no_study_and_a_late_radiograph_does(
     receiver: Receiver, store: Store
 ) -> None:
@@ -146,6 +149,7 @@ def test_a_late_picture_of_another_program_opens_no_study_and_a_late_radiograph_
     assert [one.study_instance_uid for one in store.open_studies()] == [study]
 
 
+@pytest.mark.fault(41)
 def test_a_study_of_nothing_but_pictures_of_other_programs_is_open_to_be_answered(
     receiver: Receiver, store: Store
 ) -> None:

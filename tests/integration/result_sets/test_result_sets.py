@@ -5,7 +5,9 @@ import time
 import pytest
 from result_bench import build_small_dx, patient_id_bytes
 
+from dicom_node.assemble import study
 from dicom_node.assemble.study import ALTERED, MISSING, read_study
+from dicom_node.durable import hash_data_set
 from dicom_node.encode.summary import render_summary
 from dicom_node.result_sets import CRASHED, UNFORESEEN, ResultSets
 from dicom_node.settings import DEFAULT_ENCODINGS, HeaderPolicy
@@ -70,6 +72,19 @@ def test_a_flipped_bit_keeps_its_image_from_the_models_and_the_report_says_so(no
     assert [ds.Modality for ds in made] == ["OT", "OT", "DOC"]
     assert decisions(node)[first.SOPInstanceUID] == ("not analysed", ALTERED)
     assert decisions(node)[second.SOPInstanceUID][0] != "not analysed"
+
+
+@pytest.mark.fault(70)
+def test_without_its_digest_an_altered_file_would_be_analysed(node, monkeypatch):
+    """The negative control."""
+    first, _, file, _ = two_images(node)
+    whole = hash_data_set(file)
+    spoiled = bytearray(file.read_bytes())
+    spoiled[-100] ^= 0x10
+    file.write_bytes(spoiled)
+    monkeypatch.setattr(study, "hash_data_set", lambda _path: whole)
+    node.make(first.StudyInstanceUID)
+    assert decisions(node)[first.SOPInstanceUID][0] != "not analysed"
 
 
 def test_an_altered_file_that_names_another_patient_does_not_split_the_study(node):
