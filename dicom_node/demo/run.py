@@ -3,8 +3,8 @@
 import shutil
 import signal
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pydicom import dcmread
@@ -42,6 +42,20 @@ _PATIENCE_S = 120
 """How long one more study may take before the demonstration gives up on it."""
 
 
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Have SIGTERM, and SIGHUP of a terminal that is closed, do what Ctrl+C does, so that nothing is left running."""
+    ending = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@_ending_in_order()
 def run_demo(paths: Sequence[Path], *, out: Path, archive: str, viewer: bool) -> int:
     """Run the demonstration; returns 0 only if every study got its answer.
 
@@ -50,7 +64,7 @@ def run_demo(paths: Sequence[Path], *, out: Path, archive: str, viewer: bool) ->
     console = Console()
     work = _empty_folder(out) / "work"
     work.mkdir()
-    files = _prepare_viewer(console, archive) if viewer else None
+    files = prepare_viewer(console, archive) if viewer else None
     studies = gather_studies(list(paths) or [SAMPLES], work / "sent", console)
     if not studies:
         console.print("[red]no images found[/red]")
@@ -81,11 +95,9 @@ def run_demo(paths: Sequence[Path], *, out: Path, archive: str, viewer: bool) ->
     return 0
 
 
-def _prepare_viewer(console: Console, archive: str) -> Path | None:
+def prepare_viewer(console: Console, archive: str) -> Path | None:
     """Return the viewer's files, or None and say why it cannot be shown."""
-    if archive == "builtin":
-        return None
-    missing = name_missing()
+    missing = name_missing() if archive != "builtin" else "Orthanc, which --archive builtin leaves out"
     if missing:
         console.print(f"no viewer at the end, for lack of: {missing}")
         return None
@@ -99,12 +111,11 @@ def _prepare_viewer(console: Console, archive: str) -> Path | None:
 
 def show_until_interrupted(files: Path, archive: OrthancArchive, answers: Sequence[Answer], console: Console) -> None:
     """Serve the viewer on what the archive holds, and print where each study is open."""
-    with running_viewer(files, archive.http_port) as viewer:
+    with running_viewer(files, archive.http_port) as viewer, suppress(KeyboardInterrupt):
         console.print("\nin a viewer, until you press Ctrl+C:")
         for answer in answers:
             console.print(f"  {answer.label}: {address_of(viewer, answer.study_instance_uid)}", soft_wrap=True)
-        with suppress(KeyboardInterrupt):
-            signal.pause()
+        signal.pause()
 
 
 def _empty_folder(out: Path) -> Path:

@@ -1,19 +1,23 @@
-"""How the demonstration gives up: at once, and saying why."""
+"""How the demonstration gives up, at once and saying why, and how it ends where there can be no viewer."""
 
+import os
+import re
 import subprocess
 import sys
 import time
 from contextlib import closing
+from io import StringIO
 
 import pytest
 from builders import build_dx, write_part10
 from rich.console import Console
 from stored_rows import build_row
 
+from dicom_node.demo import archives, viewer
 from dicom_node.demo.archives import BuiltinArchive, find_free_port
 from dicom_node.demo.node import RunningNode, running_node
-from dicom_node.demo.run import send_and_wait
-from dicom_node.demo.studies import DemoStudy
+from dicom_node.demo.run import prepare_viewer, run_demo, send_and_wait
+from dicom_node.demo.studies import SAMPLES, DemoStudy
 from dicom_node.errors import NodeError
 from dicom_node.store import RevisionState, Store
 
@@ -81,3 +85,73 @@ def test_a_node_that_does_not_start_is_an_error_that_names_its_log(tmp_path):
     ):
         pass
     assert "key 'port'" in (tmp_path / "node.log").read_text()
+
+
+@pytest.fixture
+def bare_machine(tmp_path, monkeypatch):
+    """A machine without Orthanc, its plugin, npm, or a viewer of earlier; returns the folder where programs are."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(archives, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(viewer, "DICOMWEB_PLUGIN", tmp_path / "missing.so")
+    return programs
+
+
+def install(folder, name, does="exit 0"):
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o755)
+
+
+def say_why_there_is_no_viewer(archive="auto"):
+    console = Console(file=StringIO(), width=200)
+    assert prepare_viewer(console, archive) is None
+    return console.file.getvalue().strip()
+
+
+def test_what_the_viewer_lacks_is_named(bare_machine, monkeypatch):
+    said = "no viewer at the end, for lack of: "
+    assert say_why_there_is_no_viewer() == f"{said}Orthanc, its DICOMweb plugin (orthanc-dicomweb), npm"
+    install(bare_machine, "Orthanc")
+    assert say_why_there_is_no_viewer() == f"{said}its DICOMweb plugin (orthanc-dicomweb), npm"
+    monkeypatch.setattr(viewer, "DICOMWEB_PLUGIN", bare_machine / "Orthanc")
+    assert say_why_there_is_no_viewer() == f"{said}npm"
+    install(bare_machine, "npm", "exit 1")
+    assert say_why_there_is_no_viewer() == "no viewer at the end: npm could not fetch @ohif/app 3.13.2"
+    assert say_why_there_is_no_viewer("builtin") == f"{said}Orthanc, which --archive builtin leaves out"
+
+
+def check_page(out):
+    """Check that the page is there, with the pictures and the report that it names."""
+    page = (out / "index.html").read_text()
+    named = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert {name.rpartition(".")[2] for name in named} == {"png", "pdf"}
+    assert [name for name in named if not (out / name).exists()] == []
+
+
+def test_without_orthanc_it_ends_with_the_page_and_says_what_was_missing(bare_machine, tmp_path, capsys):
+    del bare_machine
+    out = tmp_path / "out"
+    assert run_demo([SAMPLES / "phantom_oblong_pixels"], out=out, archive="auto", viewer=True) == 0
+    printed = capsys.readouterr().out
+    assert "no viewer at the end, for lack of: Orthanc" in printed
+    assert "built-in archive listens" in printed
+    assert f"look at it: {(out / 'index.html').as_uri()}" in printed
+    check_page(out)
+
+
+@pytest.mark.orthanc
+def test_without_npm_it_ends_with_the_page_and_says_what_was_missing(tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "dicom_node", "demo", SAMPLES / "phantom_oblong_pixels", "--viewer", "--out", out]
+    bare = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "COLUMNS": "200"}
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, **bare}
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (said,) = [line for line in ended.stdout.splitlines() if line.startswith("no viewer at the end, for lack of: ")]
+    assert said.endswith("npm")
+    assert "Orthanc listens" in ended.stdout
+    check_page(out)

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from io import BytesIO
 
+import cv2
 import numpy as np
 import pytest
 from analyses import build_analysis, build_instance, build_radiograph, build_study
 from builders import build_cr, build_dx, build_sc, phantom
 from pydicom import dcmread
-from report_pages import open_pages
+from report_pages import list_pictures, open_pages, read_page
 
 from dicom_node.encode.results import encode_study
 from dicom_node.operate.record import to_record
@@ -34,18 +35,28 @@ SOURCES = {
     ),
     "a digitised film": (lambda: build_sc(**STUDY), (512, 400), 1.0),
 }
+PRINTED = SOURCES | {
+    "larger than it is printed": (
+        lambda: build_dx(phantom(1501, 1203), PixelAspectRatio=[4, 3], ImagerPixelSpacing=None, **STUDY),
+        (1501, 1203),
+        4 / 3,
+    ),
+}
+"""Its lines are wider than a pixel."""
 
 
-def build(name, **attributes):
+def build(name, header=None, **attributes):
     """Build an image with two boxes, one of them at the very edge of the picture."""
-    make, (rows, columns), aspect = SOURCES[name]
+    make, (rows, columns), aspect = PRINTED[name]
     rois = (
         Roi(x=columns // 3, y=rows // 3, width=columns // 5, height=rows // 7, score=1.0),
         Roi(x=columns - 31, y=rows // 2, width=31, height=17, score=0.8),
     )
     analysis = build_analysis(rows, columns, rois=rois, **attributes)
     radiograph = build_radiograph(rows, columns, pixel_aspect=aspect)
-    return AnalysedInstance(instance=build_instance(make()), shown=show(radiograph), analysis=analysis)
+    ds = make()
+    ds.update(header or {})
+    return AnalysedInstance(instance=build_instance(ds), shown=show(radiograph), analysis=analysis)
 
 
 def encode(*images):
@@ -105,6 +116,82 @@ def box_on_overlay(image, roi):
     return int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
 
 
+def one_box_each(image):
+    """The image with one box alone to be drawn on it, as often as it has boxes."""
+    return [
+        replace(image, analysis=replace(image.analysis, rois=(roi,), heatmap_peak=None)) for roi in image.analysis.rois
+    ]
+
+
+def find_cyan(pixels, least):
+    """Find what is drawn in the colour of a box: (left, top, right, bottom), its edges between pixels."""
+    rows, columns = np.where(np.minimum(pixels[..., 1], pixels[..., 2]) - pixels[..., 0] > least)
+    assert len(rows)
+    return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+
+
+def is_box(found, image, shape, *, within):
+    """Tell whether those are the edges of the image's box in a picture of this shape, within so many of its pixels.
+
+    A line is as wide outside the box as inside.
+    """
+    (roi,), radiograph = image.analysis.rois, image.shown
+    scale = np.tile([shape[1] / radiograph.columns, shape[0] / radiograph.rows], 2)
+    said = np.array([roi.x, roi.y, roi.x + roi.width, roi.y + roi.height]) * scale
+    line = max(1, np.sqrt(radiograph.rows * radiograph.columns * radiograph.pixel_aspect) / 450)
+    return (np.abs(found - said) <= within + line / 2 * scale).all()
+
+
+def overlays_in_report(ds):
+    """What the report calls each image, and the right one of the two pictures below: the overlay."""
+    found = []
+    for page in open_pages(ds):
+        texts, _ = read_page(page)
+        pictures = list_pictures(page)
+        for original, overlay in zip(pictures[::2], pictures[1::2], strict=True):
+            assert (original.top, original.width, original.height) == (overlay.top, overlay.width, overlay.height)
+            assert original.left + original.width < overlay.left
+            above = {y: text for text, (_, y) in texts.items() if text.startswith("Series") and y > overlay.top}
+            found.append((above[min(above)], overlay))
+    return found
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_the_report_prints_the_box_on_the_same_pixels(name):
+    for image in one_box_each(build(name)):
+        results = encode(image)
+        ((_, overlay),) = overlays_in_report(results[ResultKind.ENCAPSULATED_PDF][0])
+        check_print(image, overlay)
+
+
+def check_print(image, overlay):
+    assert is_box(find_cyan(overlay.pixels, 80), image, overlay.pixels.shape, within=1)
+    # The whole picture is printed, in the shape in which it is seen.
+    seen = image.shown.rows * image.shown.pixel_aspect / image.shown.columns
+    assert overlay.height / overlay.width == pytest.approx(seen, rel=1e-3)
+
+
+def find_thumbnail(summary, capture, aspect):
+    """Find the overlay in the summary by what it looks like: its top row, its pixels, int (rows, columns, 3)."""
+    rows, columns = capture.Rows * aspect, capture.Columns
+    size = tuple(round(side * 132 / max(rows, columns)) for side in (columns, rows))
+    wanted = cv2.resize(capture.pixel_array, size, interpolation=cv2.INTER_AREA)
+    likeness = cv2.matchTemplate(summary.pixel_array, wanted, cv2.TM_CCOEFF_NORMED)
+    top, left = np.unravel_index(likeness.argmax(), likeness.shape)
+    assert likeness.max() > 0.9
+    return top, summary.pixel_array[top : top + size[1], left : left + size[0]].astype(int)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_the_summary_shows_the_box_on_the_same_pixels(name):
+    for image in one_box_each(build(name)):
+        results = encode(image)
+        (summary,), (capture,) = results[ResultKind.SUMMARY], results[ResultKind.SECONDARY_CAPTURE]
+        _, thumbnail = find_thumbnail(summary, capture, image.shown.pixel_aspect)
+        # Scaled twice, to the size of the report and to this one.
+        assert is_box(find_cyan(thumbnail, 12), image, thumbnail.shape, within=1.5)
+
+
 @pytest.mark.parametrize("decision", [Decision.FRACTURE, Decision.UNCERTAIN])
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_box_is_the_same_pixels_of_the_same_instance_in_every_encoding(name, decision):
@@ -161,6 +248,25 @@ def test_two_images_never_share_a_box():
     ]
     assert boxes_in_report(results[ResultKind.STRUCTURED_REPORT][0]) == said
     assert [box for state in results[ResultKind.PRESENTATION_STATE] for box in boxes_in_state(state)] == said
+
+
+def test_report_and_summary_show_each_box_with_the_image_that_it_is_of():
+    names = "square pixels", "an odd matrix of oblong pixels", "oblong spacing, landscape"
+    images = [
+        one_box_each(build(name, {"InstanceNumber": number}))[number % 2] for number, name in enumerate(names, start=1)
+    ]
+    results = encode(*images)
+    printed = overlays_in_report(results[ResultKind.ENCAPSULATED_PDF][0])
+    assert [text.split(", ")[1] for text, _ in printed] == ["image 1", "image 2", "image 3"]
+    captures = results[ResultKind.SECONDARY_CAPTURE]
+    thumbnails = []
+    for image, (_, overlay), capture in zip(images, printed, captures, strict=True):
+        assert capture.SourceImageSequence[0].ReferencedSOPInstanceUID == image.instance.sop_instance_uid
+        check_print(image, overlay)
+        top, thumbnail = find_thumbnail(results[ResultKind.SUMMARY][0], capture, image.shown.pixel_aspect)
+        assert is_box(find_cyan(thumbnail, 12), image, thumbnail.shape, within=1.5)
+        thumbnails.append(top)
+    assert thumbnails == sorted(thumbnails), "in the order of the rows, which are numbered like the report's"
 
 
 def test_every_encoding_says_the_same_probability_and_region():
