@@ -1,10 +1,11 @@
 """The card of a bundle: what it was made from and how, what it reaches, where it fails."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inference.bundle import ONNX, Manifest
 from inference.types import Task
+from models.targets import render_targets
 
 _FRACATLAS = """\
 FracAtlas (Abedeen I. et al., *FracAtlas: A Dataset for Fracture Classification, Localization and Segmentation of
@@ -48,11 +49,22 @@ def render_card(manifest: Manifest, metrics: Mapping[str, Any]) -> str:
         f"{data['samples']} radiographs used; left out: {left_out}.",
         f"{data['contradicted']} whose duplicates carry another label are left out of the figures.\n",
         _protocol(metrics),
+        render_targets(manifest.task, metrics["figures"]),
+        _notes(metrics.get("notes", ())),
         _TABLES[manifest.task](metrics),
         _FAILURES + _MORE_FAILURES.get(manifest.task, ""),
         f"## Made by\n\n```\n{metrics['command']}\n```\n",
     ]
     return "\n".join(section for section in sections if section)
+
+
+def _notes(notes: Sequence[str]) -> str:
+    """Return what the maker of the bundle wrote into `metrics.json` beside the figures."""
+    return (
+        "\n".join(["### What was tried, and what would be needed\n", *(f"- {note}" for note in notes), ""])
+        if notes
+        else ""
+    )
 
 
 def _protocol(metrics: Mapping[str, Any]) -> str:
@@ -62,6 +74,7 @@ def _protocol(metrics: Mapping[str, Any]) -> str:
         if recipe["frozen_until"]
         else f"All layers, starting from weights that are {recipe['weights']},"
     )
+    kernels = _name_kept_kernels(recipe)
     return f"""\
 ## Protocol
 
@@ -70,8 +83,15 @@ and patients kept together, stratified by region and label, seed {recipe["seed"]
 predictions on radiographs that the fold's model did not see (`out_of_fold.csv`; `fracture-models verify` computes them
 again); calibration and operating points behind a figure come from the other folds. Intervals: 95 %, bootstrap over
 blocks. {frozen} were trained for {_describe_stages(recipe)} at a learning rate of
-{recipe["learning_rate"]:g} on random variations, each drawn once; batch normalisation keeps its statistics.
+{recipe["learning_rate"]:g} on random variations, each drawn once; batch normalisation keeps its statistics{kernels}.
 """
+
+
+def _name_kept_kernels(recipe: Mapping[str, Any]) -> str:
+    """Say what of the backbone is kept beside, where it has such kernels; `metrics.json` of before says nothing."""
+    if recipe.get("wide_kernels") is not False or not recipe["architecture"].startswith("efficientnet"):
+        return ""
+    return ", and depthwise kernels wider than three pixels their weights"
 
 
 def _describe_stages(recipe: Mapping[str, Any]) -> str:
@@ -169,6 +189,10 @@ def _fracture_tables(metrics: Mapping[str, Any]) -> str:
 
 def _uncertainty(figures: Mapping[str, Any]) -> str:
     kept, maps = figures["conformal"], figures["heat_maps"]
+    withheld = f"""\
+The quality gate withholds the heat map of {maps["withheld_hits"]:.1%} of the fractured radiographs whose peak lies in a
+radiologist's box, and of {maps["withheld_misses"]:.1%} of the others."""
+    outlined = figures["grad_cam_peak_in_box"]["all"]["value"] is not None
     return f"""\
 Conformal prediction promises to keep the true answer of {kept["promised"]:.0%} of each class; out of fold it kept
 {kept["fracture"]:.1%} of the fractures and {kept["no_fracture"]:.1%} of the others, and left {kept["both"]:.1%} open.
@@ -176,8 +200,7 @@ Conformal prediction promises to keep the true answer of {kept["promised"]:.0%} 
 The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: AUC
 {_show(figures["shifted"]["auc"])}.
 
-The quality gate withholds the heat map of {maps["withheld_hits"]:.1%} of the fractured radiographs whose peak lies in a
-radiologist's box, and of {maps["withheld_misses"]:.1%} of the others.
+{withheld if outlined else "No fracture is outlined in this data set: where the heat maps point was not measured."}
 """
 
 

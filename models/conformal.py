@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 BoolArray = NDArray[np.bool_]
 
+MISCOVERAGE = 0.05
+"""Share of each class whose true answer may be ruled out."""
+
 
 class ConformalLimits(NamedTuple):
     """Limits on the calibrated probability, named as in a manifest's `[[answers]]`."""

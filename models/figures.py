@@ -49,10 +49,18 @@ def draw_precision_recall(path: Path, probabilities: FloatArray, fractured: NDAr
     _save(figure, path)
 
 
-def draw_reliability(path: Path, probabilities: FloatArray, fractured: NDArray[Any], *, title: str) -> None:
+def draw_reliability(
+    path: Path,
+    probabilities: FloatArray,
+    fractured: NDArray[Any],
+    *,
+    title: str,
+    across: str = "calibrated probability",
+    up: str = "share with a fracture",
+) -> None:
     """Draw observed frequency against calibrated probability, ten bins, with the number in each."""
     places = np.minimum((probabilities * 10).astype(int), 9)
-    figure, axes = _square(title, "calibrated probability", "share with a fracture")
+    figure, axes = _square(title, across, up)
     axes.plot([0, 1], [0, 1], color="0.7", linestyle=":")
     filled = [place for place in range(10) if (places == place).any()]
     stated = [float(probabilities[places == place].mean()) for place in filled]

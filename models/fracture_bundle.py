@@ -10,28 +10,25 @@ from numpy.typing import NDArray
 from inference.types import Float32Array, Task
 from models.bundle_writer import Made
 from models.calibration import OperatingPoints, Platt, choose_operating_points, fit_platt
-from models.conformal import ConformalLimits, fit_conformal
+from models.claims import (
+    CLAIM_AUC,
+    CLAIM_FROM,
+    NothingToClaimError,
+    can_be_calibrated,
+    explain_figures,
+)
+from models.conformal import MISCOVERAGE, ConformalLimits, fit_conformal
 from models.datasets import REGIONS, Dataset
 from models.evaluation import area_under_curve, bootstrap
-from models.fracture_checks import cross_coverage, find_peaks, judge_maps
-from models.fracture_figures import fracture_figures, play_pointing_game
-from models.lessons import ANY, OWN_FROM, name_outputs
+from models.fracture_checks import find_peaks, judge_maps
+from models.fracture_figures import cross_coverage, fracture_figures, play_pointing_game
+from models.fracture_outputs import ANY, OWN_FROM, list_groups
+from models.lessons import name_outputs
 from models.pool import name_images
 from models.predictions import FracturePredictions
 from models.protocol import SHIFTED, Answers, Trained, keep_outputs
 
 IntArray = NDArray[np.int64]
-
-CLAIM_FROM = 10
-"""Fewer fractures than this support no claim about a region."""
-CLAIM_AUC = 0.6
-"""A region is served when the lower end of its AUC's interval reaches this."""
-MISCOVERAGE = 0.05
-"""Share of each class whose true answer may be ruled out."""
-
-
-class NothingToClaimError(Exception):
-    """No region's figures support a claim, so that there is nothing a bundle could answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +50,8 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     table = _tabulate(dataset, trained)
     choice = {region: choose_output(table, logits, region, outputs) for region in REGIONS}
     groups = form_groups(table, logits, choice, outputs)
+    for region in set(REGIONS).difference(*(group.regions for group in groups)):
+        choice[region] = {"output": "", "why": "too few fractures, or others, to calibrate on"}
     predictions = predict(table, logits, groups, outputs)
     predictions = _add_final(predictions, trained.seen[Task.FRACTURE].both, outputs)
     peaks = find_peaks(predictions, dataset.samples, unseen, outputs, size=trained.recipe.image_size)
@@ -65,27 +64,18 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     boxes = dict(zip(predictions.image, (sample.boxes for sample in dataset.samples), strict=True))
     figures["grad_cam_peak_in_box"] = play_pointing_game(predictions, boxes)
     figures["heat_maps"] = judge_maps(predictions, dataset.samples, unseen, outputs)
-    figures["conformal"] = cross_coverage(predictions, [group.regions for group in groups], miscoverage=MISCOVERAGE)
+    figures["conformal"] = cross_coverage(predictions, [group.regions for group in groups])
     figures["shifted"] = _figures_of_shifted(table, unseen, groups, outputs)
     served = {region for region in REGIONS if figures["regions"][region]["served"]}
     kept = sorted({outputs.index(group.output) for group in groups})
     answers = [answer for answer in (_answer(group, served) for group in groups) if answer["regions"]]
     if not answers:
-        raise NothingToClaimError(_explain(figures["all"]))
+        raise NothingToClaimError(explain_figures(figures["all"]))
     return Made(
         model=keep_outputs(trained.final, trained.recipe, Task.FRACTURE, kept),
         fields={"labels": [outputs[index] for index in kept], "answers": answers, "mirrored": True},
         figures=figures,
         predictions=predictions,
-    )
-
-
-def _explain(together: Mapping[str, Any]) -> str:
-    auc = together["auc"]
-    return (
-        f"no region has {CLAIM_FROM} fractures and an AUC whose interval stays above {CLAIM_AUC} (all together: "
-        f"{together['fractures']} fractures, AUC {auc['value']}, {auc['low']} to {auc['high']}): "
-        "train longer, on more radiographs, or from ImageNet weights"
     )
 
 
@@ -135,13 +125,16 @@ def form_groups(
     choice: Mapping[str, Mapping[str, Any]],
     outputs: tuple[str, ...],
 ) -> tuple[Group, ...]:
-    """Return a group for each region with enough fractures, and one for the rest together."""
-    alone = [region for region in REGIONS if region in outputs]
-    rest = tuple(region for region in REGIONS if region not in outputs)
-    members = [(choice[region]["output"], (region,)) for region in alone] + ([(ANY, rest)] if rest else [])
+    """Return a group for each region with enough fractures, and one for the rest together.
+
+    Regions of which the data set has not enough to calibrate on are in none.
+    """
     groups = []
-    for output, regions in members:
+    for regions in list_groups(outputs):
         rows = np.flatnonzero(table.usable & np.isin(table.region, regions))
+        if not can_be_calibrated(table.fractured[rows], table.fold[rows]):
+            continue
+        output = choice[regions[0]]["output"]
         platt, points = calibrate(logits[rows, outputs.index(output)], table.fractured[rows])
         limits = fit_conformal(
             platt.apply(logits[rows, outputs.index(output)]), table.fractured[rows], miscoverage=MISCOVERAGE

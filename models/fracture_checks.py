@@ -1,6 +1,4 @@
-"""What out-of-fold answers are worth beside the probabilities: where maps point, what is withheld or covered."""
-
-from collections.abc import Sequence
+"""What out-of-fold answers are worth beside the probabilities: where maps point, what is withheld."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +9,6 @@ from inference.grad_cam import find_peak, spread_over_source
 from inference.preprocessing import Letterbox
 from inference.quality import measure_quality
 from inference.types import Float32Array, Radiograph
-from models.conformal import Coverage, fit_conformal, measure_coverage
 from models.datasets import Sample, read_unit_pixels
 from models.fracture_figures import lies_inside
 from models.predictions import FracturePredictions
@@ -51,33 +48,11 @@ def judge_maps(
     """Return the shares of outlined fractures' heat maps that the quality gate withholds, peak in a box or not."""
     limits, withheld = QualityLimits(), {True: [0.0], False: [0.0]}
     for row in np.flatnonzero(predictions.usable & predictions.fractured & (predictions.output != "")):
+        if not samples[row].boxes:
+            continue
         cams = answers.cams[row, ..., outputs.index(predictions.output[row])]
         radiograph = Radiograph(pixels=read_unit_pixels(samples[row].path))
         hit = lies_inside((int(predictions.peak_x[row]), int(predictions.peak_y[row])), samples[row].boxes)
         withheld[hit].append(float(bool(measure_quality(cams, radiograph).objection(limits))))
     shares = {hit: sum(found) / max(1, len(found) - 1) for hit, found in withheld.items()}
     return {"withheld_hits": round(shares[True], 4), "withheld_misses": round(shares[False], 4)}
-
-
-def cross_coverage(
-    predictions: FracturePredictions, groups: Sequence[Sequence[str]], *, miscoverage: float
-) -> dict[str, float]:
-    """Return how often conformal limits from the other folds keep the truth; `groups` of regions share limits."""
-    kept: list[tuple[int, Coverage, int]] = []
-    for regions in groups:
-        here = predictions.usable & np.isin(predictions.region, regions)
-        for fold in np.unique(predictions.fold[here]):
-            others, mine = here & (predictions.fold != fold), here & (predictions.fold == fold)
-            limits = fit_conformal(
-                predictions.probability[others], predictions.fractured[others], miscoverage=miscoverage
-            )
-            fractured = predictions.fractured[mine]
-            found = measure_coverage(predictions.probability[mine], fractured, limits)
-            kept.append((int(fractured.sum()), found, int((~fractured).sum())))
-    weights = {"fracture": [n for n, _, _ in kept], "no_fracture": [n for _, _, n in kept]}
-    weights["both"] = weights["none"] = [with_ + without for with_, _, without in kept]
-    averages = {
-        name: float(np.average(np.nan_to_num([getattr(found, name) for _, found, _ in kept]), weights=weight))
-        for name, weight in weights.items()
-    }
-    return {"promised": 1 - miscoverage} | {name: round(value, 4) for name, value in averages.items()}

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from models.calibration import brier_score, expected_calibration_error
+from models.conformal import MISCOVERAGE, Coverage, fit_conformal, measure_coverage
 from models.datasets import REGIONS
 from models.evaluation import (
     BoolArray,
@@ -107,3 +108,28 @@ def coverage_figures(uncertain: BoolArray, affirmed: BoolArray, fractured: BoolA
         "coverage": lambda at: share(covered[at]),
         "accuracy_when_decided": lambda at: share(covered[at][~uncertain[at]]),
     }
+
+
+def cross_coverage(
+    predictions: FracturePredictions, groups: Sequence[Sequence[str]], *, miscoverage: float = MISCOVERAGE
+) -> dict[str, float]:
+    """Return how often conformal limits from the other folds keep the truth; `groups` of regions share limits."""
+    predictions = select_answered(predictions)
+    kept: list[tuple[int, Coverage, int]] = []
+    for regions in groups:
+        here = np.isin(predictions.region, regions)
+        for fold in np.unique(predictions.fold[here]):
+            others, mine = here & (predictions.fold != fold), here & (predictions.fold == fold)
+            limits = fit_conformal(
+                predictions.probability[others], predictions.fractured[others], miscoverage=miscoverage
+            )
+            fractured = predictions.fractured[mine]
+            found = measure_coverage(predictions.probability[mine], fractured, limits)
+            kept.append((int(fractured.sum()), found, int((~fractured).sum())))
+    weights = {"fracture": [n for n, _, _ in kept], "no_fracture": [n for _, _, n in kept]}
+    weights["both"] = weights["none"] = [with_ + without for with_, _, without in kept]
+    averages = {
+        name: float(np.average(np.nan_to_num([getattr(found, name) for _, found, _ in kept]), weights=weight))
+        for name, weight in weights.items()
+    }
+    return {"promised": 1 - miscoverage} | {name: round(value, 4) for name, value in averages.items()}

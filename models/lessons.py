@@ -4,18 +4,13 @@ import numpy as np
 
 from inference.types import Float32Array, Task
 from models.datasets import REGIONS, Dataset
+from models.fracture_outputs import ANY, list_outputs
 from models.training import UNKNOWN, Lesson
-
-ANY = "ANY"
-"""The fracture output trained on every region."""
-OWN_FROM = 60
-"""Fractures in the pool from which on a region gets an output, a calibration and operating points of its own."""
 
 
 def name_outputs(dataset: Dataset) -> tuple[str, ...]:
     """Return the fracture outputs: one for every region together, one for each region with enough fractures."""
-    counts = {region: sum(bool(s.fractured) and s.region == region for s in dataset.samples) for region in REGIONS}
-    return (ANY, *(region for region in REGIONS if counts[region] >= OWN_FROM))
+    return list_outputs(sample.region for sample in dataset.samples if sample.fractured)
 
 
 def teach(task: Task, dataset: Dataset) -> Lesson:

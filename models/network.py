@@ -32,14 +32,14 @@ class Network:
     models: Mapping[Task, keras.Model]
 
     def split(
-        self, frozen_until: str, *, taught_cells: bool = False, pretrained: bool = True
+        self, frozen_until: str, *, taught_cells: bool = False, pretrained: bool = True, wide_kernels: bool = False
     ) -> tuple[keras.Model, keras.Model]:
         """Return the part up to a layer (the input alone when empty) and the trainable rest.
 
         The rest answers a dictionary: for each task its logits, and with `taught_cells` the cells of the fracture head,
         if it has any, under `CELLS`. What a `pretrained` network has learned from a million pictures stays where
         training could hardly better it: batch normalisation (batches are small and much alike), and wide depthwise
-        kernels (few weights, whose gradient takes a fifth of the time on processors).
+        kernels (few weights, whose gradient takes a fifth of the time on processors) unless `wide_kernels` says so.
         """
         start, cut = self._cut(frozen_until)
         outputs = {}
@@ -49,7 +49,7 @@ class Network:
                 outputs[CELLS] = cells
         top = keras.Model(cut, outputs)
         for layer in top.layers:
-            layer.trainable = not (pretrained and _stays(layer))
+            layer.trainable = not (pretrained and _stays(layer, wide_kernels=wide_kernels))
         return keras.Model(start, cut), top
 
     def above(self, frozen_until: str) -> keras.Model:
@@ -67,9 +67,9 @@ class Network:
         return first.input, first.get_layer(frozen_until).output if frozen_until else first.input
 
 
-def _stays(layer: keras.layers.Layer) -> bool:
+def _stays(layer: keras.layers.Layer, *, wide_kernels: bool) -> bool:
     if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return bool(max(layer.kernel_size) > WIDE)
+        return not wide_kernels and bool(max(layer.kernel_size) > WIDE)
     return isinstance(layer, keras.layers.BatchNormalization)
 
 

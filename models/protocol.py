@@ -159,6 +159,7 @@ class Experiment:
             self.recipe.frozen_until,
             taught_cells=self.recipe.localisation > 0,
             pretrained=self.recipe.weights != RANDOM,
+            wide_kernels=self.recipe.wide_kernels,
         )
         weights, curve = self._store / f"{name}.weights.h5", self._store / f"{name}.json"
         if curve.exists():
@@ -167,7 +168,8 @@ class Experiment:
         else:
             history = self._begin(network, chosen, name)
             if self.recipe.epochs:
-                epochs = fit(top, self._features, self.lessons, chosen, self.recipe, state=self._store / name)
+                state, features = self._store / name, self._features
+                epochs = fit(top, features, self.lessons, chosen, self.recipe, state=state, progress=self._progress)
                 history += [{**epoch, "epoch": epoch["epoch"] + len(history)} for epoch in epochs]
             top.save_weights(weights)
             curve.write_text(json.dumps(history), encoding="utf-8")
@@ -277,4 +279,6 @@ def keep_outputs(network: Network, recipe: Recipe, task: Task, kept: Sequence[in
 def name_training(samples: Sequence[Sample], lessons: Sequence[Lesson], recipe: Recipe) -> str:
     """Return a folder name that changes with everything that decides the outcome of training."""
     learned = [(lesson.task.value, lesson.targets.tobytes()) for lesson in lessons]
-    return "training-" + digest((name_draws(samples, recipe), recipe, learned))
+    # Wide kernels are named apart: what was trained before there was a choice keeps its folder.
+    apart = ("wide kernels",) if recipe.wide_kernels else ()
+    return "training-" + digest((name_draws(samples, recipe), recipe, learned, *apart))

@@ -1,7 +1,7 @@
 """What decides the outcome of a training run, and how its progress is shown."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Progress = Callable[[Sequence[int], str], Iterator[int]]
 """Iterate with a progress bar of this title."""
@@ -32,6 +32,8 @@ class Recipe:
     """Weight of the region's loss where one backbone learns both tasks."""
     close_ups: float = 0.35
     """Share of the draws that show part of the plate, as a collimated radiograph does."""
+    wide_kernels: bool = field(default=False, repr=False)
+    """Whether depthwise kernels of more than three pixels a side are trained too where training starts from weights."""
     seed: int = 2026
     first: "Recipe | None" = None
     """What was trained before, on smaller squares say; every fold goes on from the weights that it had then."""

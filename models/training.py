@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from inference.types import Float32Array, Task
 from models.features import Features
 from models.network import CELLS
-from models.recipe import Recipe
+from models.recipe import Progress, Recipe
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -66,7 +66,12 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras carries no
 
     def __len__(self) -> int:
         # Epochs differ by a few draws; the shortest decides, so that the schedule of the learning rate is known.
-        return math.ceil(min(len(epoch) for epoch in self._epochs) / self._batch_size)
+        return math.ceil(self.images / self._batch_size)
+
+    @property
+    def images(self) -> int:
+        """Images of an epoch."""
+        return min(len(epoch) for epoch in self._epochs)
 
     def __getitem__(self, index: int) -> tuple[Float32Array, Targets]:
         size = self._batch_size
@@ -92,6 +97,25 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras carries no
         self._epoch = (self._epoch + 1) % len(self._epochs)
 
 
+class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries no types
+    """Advance a bar by the images of every batch, through all epochs that are left."""
+
+    def __init__(self, progress: Progress, title: str, *, images: int, batch_size: int, epochs: int) -> None:
+        super().__init__()
+        self._images, self._batch_size = images, batch_size
+        self._bar = iter(progress(range(images * epochs), title))
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002 - as Keras calls it
+        """Count the batch's images; the last of an epoch may be smaller."""
+        for _ in range(min(self._batch_size, self._images - batch * self._batch_size)):
+            next(self._bar, None)
+
+    def on_train_end(self, logs: object = None) -> None:  # noqa: ARG002 - as Keras calls it
+        """Bring the bar to its end, which closes it."""
+        for _ in self._bar:
+            pass
+
+
 def _spread(wanted: Float32Array, cover: Float32Array) -> Float32Array:
     """Return the target of every cell and output: the cover, 0 without a fracture, UNKNOWN where the target is."""
     known = wanted[:, np.newaxis, np.newaxis, :]
@@ -106,11 +130,13 @@ def fit(
     recipe: Recipe,
     *,
     state: Path,
+    progress: Progress,
 ) -> list[dict[str, Any]]:
     """Fit the trainable part on the chosen samples; return the losses and accuracies of each epoch.
 
-    Every epoch leaves its state in the folder `state`, from which an interrupted training goes on; at the end only the
-    losses stay there. Where samples are left out, `val_…` is measured on some of them as they are, without variation.
+    Every epoch leaves its state in the folder `state`, whose name the progress bar bears; an interrupted training goes
+    on from it, and at the end only the losses stay there. Where samples are left out, `val_…` is measured on some of
+    them as they are, without variation.
     """
     state.mkdir(parents=True, exist_ok=True)
     cells, epoch = CELLS in top.output, _count_finished(state)
@@ -137,6 +163,13 @@ def fit(
         callbacks=[
             keras.callbacks.CSVLogger(state / EPOCHS, append=True),
             keras.callbacks.BackupAndRestore(str(state / BACKUP)),
+            ProgressBar(
+                progress,
+                f"{state.name}, {recipe.epochs} epochs",
+                images=batches.images,
+                batch_size=recipe.batch_size,
+                epochs=recipe.epochs - epoch,
+            ),
         ],
     )
     return _read_epochs(state / EPOCHS)

@@ -11,7 +11,8 @@ from inference.model import Model
 from inference.types import Radiograph, Task
 from inference.uncertainty import share_out
 from models.datasets import Sample, read_unit_pixels
-from models.fracture_figures import Box, fracture_figures, play_pointing_game
+from models.fracture_figures import Box, cross_coverage, fracture_figures, play_pointing_game
+from models.fracture_outputs import list_groups, list_outputs
 from models.label_figures import region_figures, scope_figures, type_figures
 from models.predictions import (
     TABLE,
@@ -54,8 +55,20 @@ def compare_figures(
     bundle: Bundle, table: Predictions, boxes: Mapping[str, Sequence[Box]] | None = None
 ) -> list[Compared]:
     """Return every figure of `metrics.json` that follows from the table; the pointing game only with `boxes`."""
-    metrics = json.loads((bundle.folder / "metrics.json").read_text(encoding="utf-8"))
-    return list(_compare(compute_figures(bundle, table, boxes), metrics["figures"], ""))
+    return list(_compare(compute_figures(bundle, table, boxes), _read_metrics(bundle)["figures"], ""))
+
+
+def name_unchecked(bundle: Bundle, compared: Sequence[Compared]) -> list[str]:
+    """Return the figures that the bundle states and nothing was compared with, by the first word of their names.
+
+    What rests on the folds' models themselves, their maps or their answers to other looks, no table holds.
+    """
+    checked = {one.name.partition(" ")[0] for one in compared}
+    return sorted(set(_read_metrics(bundle)["figures"]) - checked)
+
+
+def _read_metrics(bundle: Bundle) -> dict[str, Any]:
+    return dict(json.loads((bundle.folder / "metrics.json").read_text(encoding="utf-8")))
 
 
 def compute_figures(
@@ -63,7 +76,8 @@ def compute_figures(
 ) -> dict[str, Any]:
     """Return the figures as training computes them."""
     if isinstance(table, FracturePredictions):
-        figures = fracture_figures(table)
+        outputs = list_outputs(table.region[table.fractured].tolist())
+        figures = {**fracture_figures(table), "conformal": cross_coverage(table, list_groups(outputs))}
         return figures if boxes is None else {**figures, "grad_cam_peak_in_box": play_pointing_game(table, boxes)}
     if isinstance(table, TypePredictions):
         return type_figures(table, bundle.manifest.labels)
@@ -127,5 +141,4 @@ def _trained_temperature(bundle: Bundle) -> float:
     """Return the temperature that training chose: a later calibration changes no weight and tells the former one."""
     table = bundle.manifest.region or bundle.manifest.type
     assert table is not None  # noqa: S101 - the bundle names labels
-    metrics = json.loads((bundle.folder / "metrics.json").read_text(encoding="utf-8"))
-    return float(metrics.get("calibration", {}).get("temperature_in_training", table.temperature))
+    return float(_read_metrics(bundle).get("calibration", {}).get("temperature_in_training", table.temperature))

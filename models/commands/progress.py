@@ -20,11 +20,18 @@ from rich.text import Text
 
 console = Console()
 
+FOLDS = "folds"
+
 
 def show_progress(steps: Sequence[int], title: str) -> Iterator[int]:
-    """Yield the steps under a bar with their number, the rate a second, and the time left."""
+    """Yield the steps under a bar with their number, the rate a second, and the time left.
+
+    All steps are images, but those titled `FOLDS`.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn())
-    with Progress(*columns, _RateColumn(), TimeRemainingColumn(), console=console) as bars:
+    with Progress(
+        *columns, _RateColumn("" if title == FOLDS else " images"), TimeRemainingColumn(), console=console
+    ) as bars:
         yield from bars.track(steps, description=title)
 
 
@@ -37,6 +44,10 @@ def refuse(reason: Exception | str) -> NoReturn:
 class _RateColumn(ProgressColumn):
     """Steps a second."""
 
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
         """Show the rate, nothing before it is known."""
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+        return Text(f"{task.speed:.1f}{self._unit}/s" if task.speed else "")

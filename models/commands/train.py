@@ -12,7 +12,7 @@ import typer
 from inference.types import Task
 from models.commands.data import FRACATLAS, DataOption, Layout, LayoutOption, load_data, take_training_part
 from models.commands.progress import console, refuse, show_progress
-from models.datasets import BLOCK, DatasetError, assign_folds
+from models.datasets import BLOCK, REGIONS, Dataset, DatasetError, assign_folds
 from models.pool import describe
 from models.recipe import Recipe
 
@@ -26,8 +26,8 @@ One backbone with a head for regions and one for fractures, as the shipped bundl
 fracture-models train --layout fracatlas --data fracatlas --task region --task fracture --out bundles
 
 A network from scratch on folders of your own, one folder a class:
-fracture-models train --layout folders --data wrists --task fracture --model custom_cnn --weights random
---image-size 224 --epochs 40 --out bundles/wrist
+fracture-models train --layout folders --data wrists --task fracture --region FOREARM --model custom_cnn
+--weights random --image-size 224 --epochs 40 --out bundles/wrist
 """
 
 
@@ -39,6 +39,10 @@ def train(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; with several tasks, the folder above theirs.")],
     layout: LayoutOption = FRACATLAS,
+    region: Annotated[
+        str | None,
+        typer.Option(help="Region that all radiographs show, e.g. HAND: fractures of a data set that names none."),
+    ] = None,
     model: Annotated[str, typer.Option(help="Architecture by name.")] = "efficientnet_lite1",
     weights: Annotated[str, typer.Option(help="imagenet, random, or a weights file to start from.")] = "imagenet",
     image_size: Annotated[
@@ -59,6 +63,9 @@ def train(
     close_ups: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the draws that show part of the plate, as collimated ones do.")
     ] = 0.35,
+    wide_kernels: Annotated[
+        bool, typer.Option(help="Train depthwise kernels wider than three pixels too, where weights are given.")
+    ] = False,
     first: Annotated[
         list[str] | None,
         typer.Option(metavar="SIZE:EPOCHS", help="Train before on squares of this size; may be given several times."),
@@ -71,7 +78,7 @@ def train(
 ) -> None:
     """Cross-validate, calibrate, train on everything, and write each bundle with its card and figures."""
     # Keras takes seconds to import.
-    from models.fracture_bundle import NothingToClaimError  # noqa: PLC0415
+    from models.claims import NothingToClaimError  # noqa: PLC0415
     from models.making import make_bundles  # noqa: PLC0415
     from models.network import UnknownArchitectureError  # noqa: PLC0415
     from models.pretrained import WeightsError  # noqa: PLC0415
@@ -90,10 +97,13 @@ def train(
         negatives=negatives or None,
         region_weight=region_weight,
         close_ups=close_ups,
+        wide_kernels=wide_kernels,
         seed=seed,
     )
     recipe = put_first(first or [], recipe)
     dataset = take_training_part(load_data(layout, data, task[0]))
+    if region is not None:
+        dataset = tell_region(dataset, region, task)
     folders = {task[0]: out} if len(task) == 1 else {one: out / one.value for one in task}
     try:
         manifests = make_bundles(
@@ -108,7 +118,7 @@ def train(
                 "recipe": asdict(recipe),
                 "folds": folds,
                 "block": BLOCK,
-                "command": _command(layout, task, recipe, folds=folds, version=bundle_version, out=out),
+                "command": _command(layout, task, region, recipe, folds=folds, version=bundle_version, out=out),
             },
             progress=show_progress,
             store=store,
@@ -117,6 +127,17 @@ def train(
         refuse(error)
     for manifest, folder in zip(manifests, folders.values(), strict=True):
         console.print(f"{folder}: {manifest.name} {manifest.version}; its figures are on {folder / 'card.md'}")
+
+
+def tell_region(dataset: Dataset, region: str, tasks: list[Task]) -> Dataset:
+    """Return the data set with every radiograph's region told; refused where something else tells it."""
+    if region not in REGIONS:
+        raise typer.BadParameter(f"--region {region}: one of {', '.join(REGIONS)}")
+    if tasks != [Task.FRACTURE]:
+        raise typer.BadParameter("--region says what a fracture bundle answers for: with --task fracture alone")
+    if any(sample.region for sample in dataset.samples):
+        raise typer.BadParameter("--region is for data sets that name no region; this one does")
+    return replace(dataset, samples=tuple(replace(sample, region=region) for sample in dataset.samples))
 
 
 def put_first(stages: list[str], recipe: Recipe) -> Recipe:
@@ -137,7 +158,9 @@ def _list_stages(recipe: Recipe) -> list[str]:
     return [] if earlier is None else [*_list_stages(earlier), f"{earlier.image_size}:{earlier.epochs}"]
 
 
-def _command(layout: Layout, tasks: list[Task], recipe: Recipe, *, folds: int, version: str, out: Path) -> str:
+def _command(
+    layout: Layout, tasks: list[Task], region: str | None, recipe: Recipe, *, folds: int, version: str, out: Path
+) -> str:
     options: Mapping[str, object] = {
         "model": recipe.architecture,
         "weights": recipe.weights,
@@ -157,5 +180,7 @@ def _command(layout: Layout, tasks: list[Task], recipe: Recipe, *, folds: int, v
     }
     words = ["fracture-models", "train", "--layout", layout.value, "--data", f"PATH/{layout.value}"]
     words += [word for task in tasks for word in ("--task", task.value)]
+    words += ["--region", region] if region else []
+    words += ["--wide-kernels"] if recipe.wide_kernels else []
     words += [word for stage in _list_stages(recipe) for word in ("--first", stage)]
     return shlex.join([*words, *(word for name, value in options.items() for word in (f"--{name}", str(value)))])

@@ -43,7 +43,8 @@ def verify(
     The model that a bundle ships has seen its whole pool, so that its figures
     there would flatter. The honest ones rest on out_of_fold.csv, which holds
     what each fold's model said about the radiographs it had not seen; from it
-    every figure of metrics.json is computed again. With --data, the pointing
+    every figure of metrics.json is computed again, but those that rest on the
+    folds' models themselves, which are named (heat_maps, shifted). With --data, the pointing
     game too, and the shipped model is asked about a sample: it must answer what
     is written there. Whatever differs is listed, and ends the command with code
     1.
@@ -66,7 +67,7 @@ def verify(
 
 def _compare(bundle: Bundle, model: Model, data: Path | None, layout: Layout, sample: int) -> "list[Compared]":
     from models.predictions import TABLE, PredictionsError  # noqa: PLC0415 - scikit-learn takes a second to import
-    from models.verification import ask_again, compare_figures, read_table  # noqa: PLC0415 - likewise
+    from models.verification import ask_again, compare_figures, name_unchecked, read_table  # noqa: PLC0415 - likewise
 
     name = bundle.folder.name
     try:
@@ -91,6 +92,8 @@ def _compare(bundle: Bundle, model: Model, data: Path | None, layout: Layout, sa
     except (PredictionsError, OSError) as error:
         refuse(f"{name}: {error}")
     console.print(f"{len(figures)} numbers of metrics.json computed again from {TABLE}: {_count(figures)}")
+    if unchecked := name_unchecked(bundle, figures):
+        console.print(f"not in {TABLE}, so not computed again: {', '.join(unchecked)}")
     return [*figures, *asked]
 
 

@@ -78,14 +78,22 @@ def read_trunks(table: str = FRACATLAS_TRUNKS) -> Mapping[int, Mapping[str, Box]
 def cut_trunks(
     samples: Sequence[Sample], *, each: int, seed: int, trunks: Mapping[int, Mapping[str, Box]] | None = None
 ) -> Iterator[tuple[int, str, Float32Array]]:
-    """Yield `each` cuts of every trunk that the samples show: row of the sample, part, pixels."""
+    """Yield `each` cuts of every trunk that the samples show: row of the sample, part, pixels.
+
+    The table names FracAtlas' own numbers: where a number is only a place in the order of files, none is known.
+    """
     known = read_trunks() if trunks is None else trunks
     for row, sample in enumerate(samples):
-        for part, box in known.get(sample.number, {}).items():
+        for part, box in known.get(sample.number, {}).items() if is_fracatlas(sample) else ():
             rng = np.random.default_rng((seed, sample.number, len(part)))
             pixels = read_unit_pixels(sample.path)
             for _ in range(each):
                 yield row, part, _vary(_cut(pixels, box, rng), rng)
+
+
+def is_fracatlas(sample: Sample) -> bool:
+    """Tell by its published name, `IMG0000147.jpg`, whether the number is FracAtlas' own."""
+    return sample.numbered and sample.path.stem == f"IMG{sample.number:07}"
 
 
 def cut_scraps(samples: Sequence[Sample], *, each: int, seed: int) -> Iterator[tuple[int, str, Float32Array]]:

@@ -1,22 +1,12 @@
 """The FracAtlas pool itself, where it is at hand: what the shipped figures were made with."""
 
 import hashlib
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from fracatlas_pool import find_pool
 
 from models.datasets import REGIONS, assign_folds, load_fracatlas
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-def find_pool() -> Path | None:
-    """Return the FracAtlas pool: named by the variable FRACATLAS, or in a data folder beside the repository."""
-    named = os.environ.get("FRACATLAS")
-    candidates = [Path(named)] if named else sorted(REPOSITORY.parent.glob("*/data/fracatlas"))
-    return next((folder for folder in candidates if (folder / "labels.csv").exists()), None)
 
 
 @pytest.mark.skipif(find_pool() is None, reason="no FracAtlas folder: set FRACATLAS to run it")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -84,7 +85,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     result = CliRunner().invoke(app, ["train", "--task", "region", "--task", "fracture", *words])
     assert result.exit_code == 0, result.output
+    (root / "output.txt").write_text(result.output, encoding="utf-8")
     return root
+
+
+def test_every_training_shows_its_images_a_second_and_the_time_left(trained: Path) -> None:
+    output = " ".join((trained / "output.txt").read_text(encoding="utf-8").split())
+    for name in ("fold0", "fold1", "final"):
+        assert re.search(rf"{name}, 12 epochs \S+ (\d+)/\1 100% [\d.]+ images/s \d+:\d\d:\d\d", output), output
 
 
 def test_one_training_gives_a_bundle_for_each_task_that_the_pipeline_serves(trained: Path) -> None:
@@ -136,7 +144,9 @@ def test_training_goes_on_from_the_epoch_that_was_finished_last(tmp_path: Path) 
 
     def run() -> tuple[keras.Model, list[dict[str, float]]]:
         top = build_network("custom_cnn", image_size=64, outputs={Task.TYPE: 2}).split("")[1]
-        return top, fit(top, features, lessons, np.ones(8, bool), recipe, state=tmp_path)
+        return top, fit(
+            top, features, lessons, np.ones(8, bool), recipe, state=tmp_path, progress=lambda steps, _: iter(steps)
+        )
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(keras.callbacks.CSVLogger, "on_epoch_begin", _fail_in_third_epoch, raising=False)
@@ -151,3 +161,21 @@ def test_training_goes_on_from_the_epoch_that_was_finished_last(tmp_path: Path) 
 def _fail_in_third_epoch(_: object, epoch: int, _logs: object = None) -> None:
     if epoch == 2:
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        ("fracture", {"history", "roc", "precision_recall", "reliability", "confusion"}),
+        ("region", {"history", "reliability", "confusion"}),
+    ],
+)
+def test_the_pictures_of_a_bundle_are_drawn_again_from_its_table(trained: Path, task: str, names: set[str]) -> None:
+    folder = trained / "bundles" / task / "figures"
+    drawn = {path.stem: path.read_bytes() for path in folder.iterdir()}
+    assert set(drawn) == names
+    (folder / "confusion.png").unlink()
+    result = CliRunner().invoke(app, ["card", str(folder.parent), "--write"])
+    assert result.exit_code == 0, result.output
+    assert {path.stem: path.read_bytes() for path in folder.iterdir()} == drawn
+    assert "## Targets" in (folder.parent / "card.md").read_text(encoding="utf-8")

@@ -152,3 +152,12 @@ def test_pictures_are_embedded_in_batches_as_serving_prepares_them() -> None:
     assert embeddings[:, 0] == pytest.approx(np.arange(40) / 255 * 2 - 1, abs=1e-6)
     assert sum(sizes) == 40
     assert max(sizes) <= 32
+
+
+def test_only_fracatlas_own_numbers_name_a_trunk(tmp_path: Path) -> None:
+    published = build_sample(tmp_path, 147)
+    assert {part for _, part, _ in cut_trunks([published], each=1, seed=1)} == {"chest", "abdomen"}
+    # In other layouts the number is a place in the order of files.
+    running = replace(published, numbered=False)
+    renamed = replace(published, path=published.path.rename(tmp_path / "image1.jpg"))
+    assert not list(cut_trunks([running, renamed], each=1, seed=1))

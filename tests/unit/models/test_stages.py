@@ -12,7 +12,7 @@ from inference.types import Task
 from models.cli import app
 from models.commands.train import put_first
 from models.datasets import Sample
-from models.recipe import Recipe
+from models.recipe import Progress, Recipe
 from models.variations import schedule
 
 pytestmark = [
@@ -39,7 +39,10 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[int], float]]:
 
     noted: list[tuple[int, list[int], float]] = []
 
-    def fit(top: Any, _features: Any, _lessons: Any, chosen: Any, _recipe: Recipe, *, state: Path) -> Any:
+    def fit(
+        top: Any, _features: Any, _lessons: Any, chosen: Any, _recipe: Recipe, *, state: Path, progress: Progress
+    ) -> Any:
+        assert progress is not None
         layer = next(layer for layer in top.layers if layer.weights)
         first, *others = layer.get_weights()
         noted.append((top.input.shape[1], np.flatnonzero(chosen).tolist(), float(first.flat[0])))
@@ -113,3 +116,12 @@ def test_a_stage_that_cannot_be_read_is_refused(tmp_path: Path, stage: str) -> N
     result = CliRunner().invoke(app, ["train", *options])
     assert result.exit_code == 2
     assert "write the side of the square and the epochs" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_wide_kernels_are_trained_apart_and_what_was_trained_without_them_keeps_its_place(tmp_path: Path) -> None:
+    from models.protocol import name_training
+
+    samples = _experiment(tmp_path, RECIPE).samples
+    without, with_them = (name_training(samples, [], replace(RECIPE, wide_kernels=wide)) for wide in (False, True))
+    assert without != with_them
+    assert "wide_kernels" not in repr(RECIPE), "the name of a training rests on this text"

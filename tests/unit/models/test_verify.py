@@ -89,11 +89,18 @@ def test_figures_follow_from_the_table(bundle: Path) -> None:
     code, output = run(bundle)
     assert code == 0, output
     assert "computed again from out_of_fold.csv: all as stated" in output
+    assert "not in out_of_fold.csv, so not computed again: grad_cam_peak_in_box, shifted" in output
 
 
 @pytest.mark.parametrize(
     "keys",
-    [("all", "auc", "value"), ("all", "auc", "low"), ("regions", "HAND", "fractures"), ("all", "uncertain", "high")],
+    [
+        ("all", "auc", "value"),
+        ("conformal", "fracture"),
+        ("all", "auc", "low"),
+        ("regions", "HAND", "fractures"),
+        ("all", "uncertain", "high"),
+    ],
 )
 def test_a_figure_that_does_not_follow_from_the_table_is_shown(bundle: Path, keys: tuple[str, ...]) -> None:
     spoil(bundle / "metrics.json", *keys, by=1 if keys[-1] == "fractures" else 0.001)
