@@ -367,7 +367,10 @@ def send_files(
 
 @app.command(rich_help_panel=OPERATING)
 def retention(config: Config = _CONFIG) -> None:
-    """Show which studies' files retention would remove now. Removes nothing: the worker does, by itself."""
+    """Show whose files retention would remove now, and how many are kept for want of proof of delivery.
+
+    Removes nothing: the worker does, by itself.
+    """
     from dicom_node.operate.status import show_removable
 
     show_removable(load_settings(config))

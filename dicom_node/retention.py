@@ -1,4 +1,7 @@
-"""Retention: the files of a study go some days after every destination provably has its results, and never before.
+"""Retention: the files of a study go some days after every destination has proven to have its results, never before.
+
+Proof is storage commitment or C-FIND; a form that a destination does not accept is proven with the others. Where a
+destination cannot give the proof, files are kept, unless the operator asks it for none: then its Success is believed.
 
 Rows stay: they say what was received, analysed, found and delivered, and that an instance which comes again is known. A
 study waits for as long as anything of it is open, parked or unproven, or one of its instances is among the conflicts.
@@ -6,7 +9,7 @@ study waits for as long as anything of it is open, parked or unproven, or one of
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,7 @@ from pathlib import Path
 from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.durable import make_private_folder
 from dicom_node.settings import NodeSettings, RetentionSettings
-from dicom_node.store import RemovableStudy, Store
+from dicom_node.store import RemovableStudy, Store, UnprovenFiles
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,18 +42,22 @@ class DiskUse:
 class Retention:
     """Removes what is no longer needed. Idempotent; times are Unix times in seconds."""
 
-    def __init__(self, settings: RetentionSettings, node: NodeSettings, store: Store) -> None:
+    def __init__(
+        self, settings: RetentionSettings, node: NodeSettings, store: Store, *, believed: Collection[str] = ()
+    ) -> None:
+        """`believed` are the names of the destinations whose Success is proof enough."""
         self._settings = settings
         self._node = node
         self._trail = AuditTrail(node.audit_dir, node.ae_title)
         self._store = store
+        self._believed = believed
 
     def removable(self, now: float) -> list[RemovableStudy]:
         """List the studies whose files would go."""
         if not self._settings.files_days:
             return []
         conflicting = self._store.studies_of(_conflicts(self._node.spool_dir))
-        studies = self._store.removable_studies(self._files_before(now))
+        studies = self._store.removable_studies(self._files_before(now), believed=self._believed)
         return [study for study in studies if study.study_instance_uid not in conflicting]
 
     def remove_files(self, now: float) -> int:
@@ -63,6 +70,10 @@ class Retention:
             _LOGGER.info("retention: the files of %d studies were removed", removed)
         remove_empty_folders(self._node.spool_dir, now - UNTOUCHED_S)
         return removed
+
+    def unproven(self) -> list[UnprovenFiles]:
+        """Count the studies whose files are kept for want of proof, by destination."""
+        return self._store.unproven_files(believed=self._believed) if self._settings.files_days else []
 
     def records_before(self, now: float) -> float | None:
         """Say until when events and ended workflows are forgotten; None: none is."""
@@ -79,7 +90,8 @@ class Retention:
             return False
 
     def _remove(self, study_instance_uid: str, now: float) -> bool:
-        with self._store.removal(study_instance_uid, self._files_before(now)) as paths:
+        removal = self._store.removal(study_instance_uid, self._files_before(now), believed=self._believed)
+        with removal as paths:
             for path in paths or ():
                 (self._node.spool_dir / path).unlink(missing_ok=True)
             if paths is not None and (results := self._node.results_dir / study_instance_uid).exists():

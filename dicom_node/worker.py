@@ -135,7 +135,8 @@ def schedule_line(settings: Settings, store: Store, results: ResultSets) -> Back
     scheduler.add_job(Sweep(settings, store, workflow), seconds=settings.completion.sweep_s, id=_SWEEP, **_EVERY_TICK)
     every_s = settings.retention.every_s
     soon = datetime.now(UTC) + timedelta(seconds=min(every_s, 60))
-    tidying = Tidying(Retention(settings.retention, settings.node, store), store, workflow)
+    believed = settings.believed_destinations
+    tidying = Tidying(Retention(settings.retention, settings.node, store, believed=believed), store, workflow)
     scheduler.add_job(tidying, seconds=every_s, next_run_time=soon, **_EVERY_TICK)
     return scheduler
 

@@ -51,19 +51,26 @@ class Sent:
 class Bench:
     """A real Orthanc, a node that delivers to it, and senders that keep book."""
 
-    def __init__(self, folder: Path, *, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, environment: dict[str, str] | None = None, crashes_per_study: int | None = None
+    ) -> None:
+        """A study may be hit by `crashes_per_study`; None: as often as by default."""
         port = find_free_port()
         self.archive = OrthancArchive(folder / "archive", node_port=port)
+        limit = f"crashes_per_study = {crashes_per_study}" if crashes_per_study else ""
         bundles = build_tiny_bundles(folder / "bundles", region="LEG")
         self.node = Node(
             folder / "node",
             {"archive": self.archive.port},
             quiet_s=0.5,
             port=port,
-            # Deaths come from outside here: a study that is hit again and again is not to blame, and is not given up.
-            more=f'[models]\nbundles = "{bundles}"\n\n[analysis]\ncrashes_per_study = 20',
+            more=f'[models]\nbundles = "{bundles}"\n\n[analysis]\n{limit}',
             environment=environment,
         )
+        # What an archive has lost is lost at once: otherwise the node would look for it for ten minutes.
+        text = self.node.config.read_text()
+        text = text.replace("commitment_deadline_s = 5", "commitment_deadline_s = 5\nverify_deadline_s = 1")
+        self.node.config.write_text(text)
         self.sent: dict[str, Sent] = defaultdict(Sent)
 
     def start(self) -> None:
@@ -200,6 +207,7 @@ class Bench:
         assert [one.state for one in revisions] == [RevisionState.DONE] * len(revisions)
         assert not [said.reason for one in revisions for said in one.findings if said.decision == "not analysed"]
         assert sent.acknowledged <= set(members[-1]) <= sent.attempted
+        assert all(each.verified_at for one in revisions for each in one.objects)
         held = self.archive.instances_of(study)
         captures, reports = results_among(held)
         pictures = [ds for ds in held if ds.SOPClassUID == SecondaryCaptureImageStorage]
@@ -209,6 +217,15 @@ class Bench:
             by_series[ds.SeriesInstanceUID].append(ds.SourceImageSequence[0].ReferencedSOPInstanceUID)
         assert sorted(sorted(sources) for sources in by_series.values()) == sorted(members)
         return len(revisions)
+
+    def lose(self, study: str) -> None:
+        """Let the archive lose a capture of a study."""
+        captures, _ = results_among(self.archive.instances_of(study))
+        self.take_from_archive(captures[0].SOPInstanceUID)
+
+    def is_committed(self, study: str) -> bool:
+        """Tell whether the archive has vouched for every result of a study."""
+        return all(each.committed_at for one in self.list_revisions()[study] for each in one.objects)
 
     def take_from_archive(self, sop_instance_uid: str) -> Dataset:
         """Delete an instance from the archive; return it."""

@@ -10,7 +10,15 @@ from io import BytesIO
 import pytest
 from builders import build_pdf, build_sc, write_part10
 from pydicom import Dataset, dcmread
-from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    EncapsulatedPDFStorage,
+    ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import (
     PatientRootQueryRetrieveInformationModelFind,
@@ -135,6 +143,11 @@ class ScriptedArchive:
         ae.add_supported_context(Verification)
         classes = {
             "store": [SecondaryCaptureImageStorage, EncapsulatedPDFStorage],
+            "forms": [
+                Comprehensive3DSRStorage,
+                GrayscaleSoftcopyPresentationStateStorage,
+                KeyObjectSelectionDocumentStorage,
+            ],
             "capture": [SecondaryCaptureImageStorage],
             "commitment": [StorageCommitmentPushModel],
             "find": [StudyRootQueryRetrieveInformationModelFind, PatientRootQueryRetrieveInformationModelFind],

@@ -156,7 +156,8 @@ def _check_proofs(destination: Destination, offered: dict[str, bool]) -> Iterato
     names = {"commitment": "storage commitment", "verify": "C-FIND"}
     wanted = {"commitment": destination.commitment, "verify": destination.verify}
     there = [names[key] for key in names if offered[key] and wanted[key] is not Proof.NEVER]
-    says = f"by {' and '.join(there)}" if there else "none: Success is believed"
+    none = "none wanted: Success is believed" if destination.is_believed else "none: files of its studies will be kept"
+    says = f"by {' and '.join(there)}" if there else none
     for key, name in names.items():
         if wanted[key] is Proof.REQUIRED and not offered[key]:
             remedy = (

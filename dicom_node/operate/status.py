@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 
@@ -11,6 +12,7 @@ from dicom_node.alerts.conditions import Condition, find_conditions
 from dicom_node.audit import AuditEvent, AuditTrail, PersonAction
 from dicom_node.audit.forwarder import TrailStatus, read_status
 from dicom_node.operate.identities import Identities
+from dicom_node.operate.proof import describe_kept_files, list_not_proven
 from dicom_node.operate.terminal import print_entry
 from dicom_node.operate.timeline import format_duration
 from dicom_node.operate.trail import note_here
@@ -23,6 +25,7 @@ from dicom_node.store import (
     RevisionState,
     RevisionStatus,
     Store,
+    UnprovenFiles,
     WorklistEntry,
     describe_expectation,
 )
@@ -42,6 +45,7 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
     store = Store(settings.database_url)
     waiting, revisions = store.open_studies(), store.status(limit)
     undelivered, disk = store.oldest_undelivered(), measure_disk(settings.node)
+    kept = _retention(settings, store).unproven()
     conditions = find_conditions(settings, store, time.time())
     store.close()
     trail = read_status(AuditTrail(settings.node.audit_dir, settings.node.ae_title), settings.audit)
@@ -51,6 +55,7 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
             "revisions": [asdict(one) for one in revisions],
             "alarms": [asdict(condition) for condition in conditions],
             "oldest_undelivered": undelivered and asdict(undelivered),
+            "kept_unproven": [asdict(one) for one in kept],
             "disk": asdict(disk),
             "audit": asdict(trail),
         }
@@ -64,13 +69,14 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
         lines += [describe_expectation(study.expectation)] if study.expectation else []
         print_entry(console, "receiving", lines, style="yellow", column=_COLUMN)
     for one in revisions:
-        _show_revision(console, one)
+        _show_revision(console, settings, one)
     if not waiting and not revisions:
         console.print("no studies yet")
     if undelivered is not None:
         what = f"oldest result without proof of delivery: {undelivered.destination}, {undelivered.state}"
         lines = [undelivered.study_instance_uid, f"{what}, complete {_ago(undelivered.created_at)}"]
         print_entry(console, "delivery", lines, style="yellow", column=_COLUMN)
+    _show_kept(console, settings, kept)
     print_entry(console, "disk", [_describe_disk(disk)], style="", column=_COLUMN)
     print_entry(console, "audit", _describe_trail(trail), style="yellow" if trail.problem else "", column=_COLUMN)
     for condition in conditions:
@@ -121,7 +127,8 @@ def _show_entry(console: Console, row: Row) -> None:
 def show_removable(settings: Settings) -> None:
     """Print the studies whose files retention would remove now."""
     store = Store(settings.database_url)
-    studies = Retention(settings.retention, settings.node, store).removable(time.time())
+    retention = _retention(settings, store)
+    studies, kept = retention.removable(time.time()), retention.unproven()
     store.close()
     console = Console(highlight=False)
     for study in studies:
@@ -129,12 +136,22 @@ def show_removable(settings: Settings) -> None:
         print_entry(console, "removable", lines, style="yellow", column=_COLUMN)
     days = settings.retention.files_days
     rule = (
-        f"{days:g} days after every destination provably has the results"
+        f"{days:g} days after every destination has proven that it has the results"
         if days
         else "never ([retention] files_days = 0)"
     )
+    _show_kept(console, settings, kept)
     size = _write_size(sum(study.size for study in studies))
     console.print(f"{_count(len(studies), 'study', 'studies')}, {size}; files go {rule}", markup=False)
+
+
+def _retention(settings: Settings, store: Store) -> Retention:
+    return Retention(settings.retention, settings.node, store, believed=settings.believed_destinations)
+
+
+def _show_kept(console: Console, settings: Settings, kept: Sequence[UnprovenFiles]) -> None:
+    for one in kept:
+        print_entry(console, "kept", describe_kept_files(settings, one), style="yellow", column=_COLUMN)
 
 
 def _describe_disk(disk: DiskUse) -> str:
@@ -160,12 +177,13 @@ def _write_size(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def _show_revision(console: Console, one: RevisionStatus) -> None:
+def _show_revision(console: Console, settings: Settings, one: RevisionStatus) -> None:
     images = "1 instance" if one.images == 1 else f"{one.images} instances"
     lines = [one.study_instance_uid, f"version {one.version}, {images}, complete {_ago(one.created_at)}"]
     lines += [_describe_images(one.expectation), one.reason]
     lines += [describe_finding(finding) for finding in one.findings]
     lines += [describe_destination(destination) for destination in one.destinations]
+    lines += list_not_proven(settings, one)
     print_entry(console, one.state, lines, style=COLOURS.get(one.state, "yellow"), column=_COLUMN)
 
 

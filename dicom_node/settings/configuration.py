@@ -120,6 +120,11 @@ class Settings(Table):
         return {archive.name: archive for archive in (*self.archives, *self.destinations)}
 
     @property
+    def believed_destinations(self) -> frozenset[str]:
+        """Names of the destinations whose Success is proof enough."""
+        return frozenset(one.name for one in self.destinations if one.is_believed)
+
+    @property
     def archives_by_sender(self) -> dict[str, str]:
         """Name of the archive that is asked about what a sender sends, by the sender's AE title."""
         return {sender.ae_title: sender.archive for sender in self.senders if sender.archive}

@@ -45,10 +45,11 @@ class Proof(StrEnum):
     """Whether a destination must prove in one way that it keeps what it was sent."""
 
     WHEN_OFFERED = "when offered"
-    """It is asked; where it cannot answer, that is stated."""
+    """It is asked; where it cannot answer, that is stated, and without other proof the files of the study are kept."""
     REQUIRED = "required"
     """Without this proof a result is parked, which is an alarm."""
     NEVER = "never"
+    """It is not asked; where both ways are so, its Success is believed."""
 
 
 class Encoding(StrEnum):
@@ -102,6 +103,11 @@ class Destination(Archive):
         if Encoding.SECONDARY_CAPTURE not in results:
             raise ValueError('must hold "secondary capture": it is what every viewer shows')
         return tuple(dict.fromkeys(results))
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether its Success is proof enough: it is asked for no other."""
+        return self.commitment is self.verify is Proof.NEVER
 
     @property
     def commitment_archive(self) -> Archive:

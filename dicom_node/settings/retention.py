@@ -7,7 +7,7 @@ class RetentionSettings(Table):
     """`[retention]`: days; 0 keeps for ever."""
 
     files_days: Days = 30
-    """Received files and results, after every destination provably has all results of the study."""
+    """Received files and results, after every destination has proven that it has all results of the study."""
     records_days: Days = 365
     """Events, storage commitment transactions, and the checkpoints of ended workflows."""
     every_s: Seconds = 3600

@@ -19,6 +19,7 @@ from dicom_node.store.records import (
     Finding,
     ImageStatistic,
     InstanceRole,
+    ObjectStatus,
     OpenStudy,
     Profile,
     ReceivedInstance,
@@ -30,6 +31,7 @@ from dicom_node.store.records import (
     StoredResult,
     UndeliveredResult,
     UnmadeRevision,
+    UnprovenFiles,
     UnprovenResult,
 )
 from dicom_node.store.statistics_store import WEEK_S, ImageCount, VersionTime
@@ -56,6 +58,7 @@ __all__ = [
     "ImageCount",
     "ImageStatistic",
     "InstanceRole",
+    "ObjectStatus",
     "OpenStudy",
     "Profile",
     "ReceivedInstance",
@@ -69,6 +72,7 @@ __all__ = [
     "ToldAlert",
     "UndeliveredResult",
     "UnmadeRevision",
+    "UnprovenFiles",
     "UnprovenResult",
     "VersionTime",
     "WebToken",

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from dicom_node.store.records import DeliveryState, DestinationStatus, DueDelivery, RevisionState
+from dicom_node.store.records import (
+    DeliveryState,
+    DestinationStatus,
+    DueDelivery,
+    ObjectStatus,
+    RevisionState,
+    StoredResult,
+)
 from dicom_node.store.schema import deliveries, dispatches, revisions
 
 OPEN = (DeliveryState.PENDING, DeliveryState.SENT)
@@ -120,6 +127,22 @@ def to_destination_status(name: str, rows: Sequence[sa.RowMapping]) -> Destinati
         attempts=max(row["attempts"] for row in mine),
         detail="; ".join(dict.fromkeys([*map(describe, told[-1:]), *refused])),
         left_out=sum(row["state"] == DeliveryState.LEFT_OUT for row in mine),
+    )
+
+
+def list_objects(rows: Sequence[sa.RowMapping], made: Sequence[StoredResult]) -> tuple[ObjectStatus, ...]:
+    """List how far each object of a revision is, by destination and in the order they were made."""
+    kinds = {one.sop_instance_uid: one.kind for one in made}
+    places = {uid: place for place, uid in enumerate(kinds)}
+    same = ("destination", "sop_instance_uid", "sent_at", "committed_at", "verified_at")
+    return tuple(
+        ObjectStatus(
+            **{name: row[name] for name in same},
+            kind=kinds[row["sop_instance_uid"]],
+            state=DeliveryState(row["state"]),
+            detail=describe(row),
+        )
+        for row in sorted(rows, key=lambda row: (row["destination"], places[row["sop_instance_uid"]]))
     )
 
 

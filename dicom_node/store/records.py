@@ -202,6 +202,14 @@ class RemovableStudy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnprovenFiles:
+    """Studies whose files are kept because a destination took their results and cannot prove that it has them."""
+
+    destination: str
+    studies: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class UndeliveredResult:
     """A result that a destination does not provably have yet."""
 
@@ -282,6 +290,25 @@ class DestinationStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ObjectStatus:
+    """How far one result object is on its way to one destination. Times are Unix times in seconds, None: not yet."""
+
+    destination: str
+    sop_instance_uid: str
+    kind: str
+    """Value of a `ResultKind`."""
+    state: DeliveryState
+    sent_at: float | None
+    """When C-STORE was answered with Success or a warning."""
+    committed_at: float | None
+    """When the archive vouched for it by storage commitment."""
+    verified_at: float | None
+    """When C-FIND found it in the right study of the right patient."""
+    detail: str
+    """What was last said that is no plain success."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnprovenResult:
     """A result object that was sent, and what proof there is that the archive keeps it."""
 
@@ -326,5 +353,7 @@ class RevisionStatus:
     images: int
     findings: tuple[Finding, ...]
     destinations: tuple[DestinationStatus, ...]
+    objects: tuple[ObjectStatus, ...]
+    """Each object for each destination, in the order of both."""
     expectation: Expectation | None = None
     """What an archive said that the study has; None where none was asked."""

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from dicom_node.store.database import Database
+from dicom_node.store.proven import count_unproven, is_proven
 from dicom_node.store.records import (
-    ENDED,
     SETTLED,
     DeliveryState,
     InstanceRole,
     RemovableStudy,
     UndeliveredResult,
+    UnprovenFiles,
 )
 from dicom_node.store.schema import (
     deliveries,
@@ -29,21 +30,26 @@ from dicom_node.store.schema import (
 class RetentionStore(Database):
     """Which files may be removed, and which have been. Rows of studies stay: they say what was analysed and sent."""
 
-    def removable_studies(self, before: float) -> list[RemovableStudy]:
-        """List the studies whose files may go: finished since `before`, Unix time in seconds; oldest first."""
-        query = _select_removable(before).order_by(sa.func.max(instances.c.received_at))
+    def removable_studies(self, before: float, *, believed: Collection[str] = ()) -> list[RemovableStudy]:
+        """List the studies whose files may go: finished since `before`, Unix time in seconds; oldest first.
+
+        `believed` are the names of the destinations whose Success is proof enough.
+        """
+        query = _select_removable(before, believed).order_by(sa.func.max(instances.c.received_at))
         with self._reading() as connection:
             return [RemovableStudy(**row) for row in connection.execute(query).mappings()]
 
     @contextmanager
-    def removal(self, study_instance_uid: str, before: float) -> Iterator[tuple[str, ...] | None]:
+    def removal(
+        self, study_instance_uid: str, before: float, *, believed: Collection[str] = ()
+    ) -> Iterator[tuple[str, ...] | None]:
         """Hand over the paths, relative to the spool, of a study's files to remove; on leaving, note them as removed.
 
         None where the study may no longer be removed. The files go inside the transaction: an instance that comes again
         meanwhile waits for it, and then finds itself removed. After a crash in between the files are gone and the rows
         say nothing of it; the next removal catches up.
         """
-        chosen = _select_removable(before).where(instances.c.study_instance_uid == study_instance_uid)
+        chosen = _select_removable(before, believed).where(instances.c.study_instance_uid == study_instance_uid)
         kept = (instances.c.study_instance_uid == study_instance_uid, instances.c.removed_at.is_(None))
         with self._writing() as connection:
             if connection.execute(chosen).first() is None:
@@ -56,6 +62,11 @@ class RetentionStore(Database):
                 instances.update().where(gone).values(removed_at=time.time()),
                 [{"uid": row.sop_instance_uid} for row in rows],
             )
+
+    def unproven_files(self, *, believed: Collection[str] = ()) -> list[UnprovenFiles]:
+        """Count the studies whose files are kept because a destination cannot prove that it has their results."""
+        with self._reading() as connection:
+            return count_unproven(connection, believed)
 
     def studies_of(self, sop_instance_uids: Collection[str]) -> set[str]:
         """Return the studies that these instances belong to."""
@@ -87,17 +98,7 @@ class RetentionStore(Database):
         return None if row is None else UndeliveredResult(**{**row, "state": DeliveryState(row["state"])})
 
 
-def is_proven(study: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Tell of a study whether every destination provably has every result: the one place that says so.
-
-    What a rule has excluded has none.
-    """
-    unfinished = sa.exists().where(revisions.c.study_instance_uid == study, revisions.c.state.not_in(ENDED))
-    unproven = sa.exists().where(deliveries.c.study_instance_uid == study, deliveries.c.state.not_in(SETTLED))
-    return sa.and_(~unfinished, ~unproven)
-
-
-def _select_removable(before: float) -> sa.Select[tuple[str, int, int]]:
+def _select_removable(before: float, believed: Collection[str]) -> sa.Select[tuple[str, int, int]]:
     """Select the studies with files that were finished before a time, with number and size of the files.
 
     Finished: nothing waits for a revision, every image is part of one, every revision is proven, and nothing of it all
@@ -110,10 +111,9 @@ def _select_removable(before: float) -> sa.Select[tuple[str, int, int]]:
     )
     unanalysed = sa.case((sa.and_(instances.c.role == InstanceRole.IMAGE, ~member), 1), else_=0)
     is_open = sa.exists().where(studies.c.study_instance_uid == study, studies.c.first_open_at.is_not(None))
-    recent = [
-        sa.exists().where(table.c.study_instance_uid == study, table.c.changed_at >= before)
-        for table in (revisions, deliveries)
-    ]
+    # A report of storage commitment may come late, and prove what was settled long ago.
+    changes = (revisions.c.changed_at, deliveries.c.changed_at, deliveries.c.committed_at)
+    recent = [sa.exists().where(at.table.c.study_instance_uid == study, at >= before) for at in changes]
     columns = (
         study,
         sa.func.count().label("files"),
@@ -121,7 +121,7 @@ def _select_removable(before: float) -> sa.Select[tuple[str, int, int]]:
     )
     return (
         sa.select(*columns)
-        .where(instances.c.removed_at.is_(None), ~is_open, is_proven(study), *(~some for some in recent))
+        .where(instances.c.removed_at.is_(None), ~is_open, is_proven(study, believed), *(~some for some in recent))
         .group_by(study)
         .having(sa.func.max(instances.c.received_at) < before, sa.func.max(unanalysed) == 0)
     )

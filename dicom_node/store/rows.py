@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from dicom_node.store.deliveries import to_destination_status
+from dicom_node.store.deliveries import list_objects, to_destination_status
 from dicom_node.store.expectations import decode_expectation, describe_expectation, list_open_studies
 from dicom_node.store.records import (
     EarlierVersion,
@@ -182,6 +182,7 @@ def to_revision_status(connection: sa.Connection, row: sa.RowMapping) -> Revisio
     columns = [findings.c[name] for name in Finding.__dataclass_fields__]
     said = connection.execute(sa.select(*columns).where(*of_revision(findings, *key))).mappings()
     sent = connection.execute(sa.select(deliveries).where(*of_revision(deliveries, *key))).mappings().all()
+    made = list_results(connection, *key)
     images = sa.select(sa.func.count()).select_from(revision_instances).where(*of_revision(revision_instances, *key))
     return RevisionStatus(
         study_instance_uid=row["study_instance_uid"],
@@ -196,4 +197,5 @@ def to_revision_status(connection: sa.Connection, row: sa.RowMapping) -> Revisio
         findings=tuple(Finding(**finding) for finding in said),
         destinations=tuple(to_destination_status(name, sent) for name in sorted({one["destination"] for one in sent})),
         expectation=decode_expectation(row["expectation"]),
+        objects=list_objects(sent, made),
     )

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from chaos_bench import Bench, say
-from crash_points import POINTS, SHORT, WORKING
+from crash_points import LOSING, POINTS, RECEIVING, SECOND, SHORT
 from running import wait_for
+
+from dicom_node.settings import AnalysisSettings
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.fault(57)]
 
@@ -54,22 +56,38 @@ class Killed:
             bench.wait_until_done()
 
     def _kill_at(self, name):
-        point = POINTS[name]
-        armed, fired = self._folder / "armed", self._folder / "fired"
-        fired.unlink(missing_ok=True)
-        (self._folder / "new").write_text(point)
-        (self._folder / "new").rename(armed)
+        first = SECOND.get(name, name)
+        self._arm(first)
         study = self.bench.send_study(2)
-        try:
-            wait_for(point, fired.exists, within_s=90)
-        except pytest.fail.Exception:
-            armed.unlink(missing_ok=True)
+        if not self._has_fired():
             return None
-        if name in WORKING:
-            # The supervisor would start the worker again too, but ever more slowly.
-            self.bench.node.kill()
+        if first in RECEIVING:
+            return study
+        # The supervisor would start the worker again too, but ever more slowly.
+        self.bench.node.kill()
+        if name != first:
+            if name in LOSING:
+                self.bench.lose(study)
+            self._arm(name)
             self.bench.node.start()
+            if not self._has_fired():
+                return None
+            self.bench.node.kill()
+        self.bench.node.start()
         return study
+
+    def _arm(self, name):
+        (self._folder / "fired").unlink(missing_ok=True)
+        (self._folder / "new").write_text(POINTS[name])
+        (self._folder / "new").rename(self._folder / "armed")
+
+    def _has_fired(self):
+        try:
+            wait_for("a process came to the point", (self._folder / "fired").exists, within_s=90)
+        except pytest.fail.Exception:
+            (self._folder / "armed").unlink(missing_ok=True)
+            return False
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +107,7 @@ def test_killed_at_this_moment_it_gives_each_study_one_result_set(killed, name):
     assert study is not None, "no process came to this point"
     assert killed.bench.sent[study].acknowledged == killed.bench.sent[study].attempted
     assert killed.bench.check(study) >= 1
+    wait_for("the archive vouches for every result", lambda: killed.bench.is_committed(study), within_s=30)
 
 
 def test_after_all_these_deaths_every_file_has_its_row(killed):
@@ -117,7 +136,10 @@ def test_killed_at_random_moments_under_load_it_loses_nothing_and_doubles_nothin
     """At random moments receiver, worker or all of it die under load; the archive ends up with each result set once."""
     chance = random.Random(SEED)  # noqa: S311  # chance that can be had again, not a secret
     deaths = {}
-    with running_bench(tmp_path) as bench:
+    # In a long run chance may hit one study more often than it may crash its worker by default. That makes it "not
+    # analysed", and rightly; but who is to count results must not meet it. Elsewhere the limit is the default.
+    limit = None if AnalysisSettings().crashes_per_study > KILLS else 20
+    with running_bench(tmp_path, crashes_per_study=limit) as bench:
         with bench.load(3, seed=SEED) as permits:
             for number in range(KILLS):
                 permits.release(STUDIES_PER_KILL)

@@ -5,16 +5,20 @@ The real node runs with everything logged that any library has to say, not only 
 
 import json
 import os
+import ssl
 import stat
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from builders import build_dx, build_sr, encapsulated, phantom, write_part10
+from alert_servers import MailServer, WebhookServer
+from builders import build_dx, build_sc, build_sr, encapsulated, phantom, write_part10
 from canary import KEYWORDS, files_below, holds_word, leaks, make_canary, word, write_rules
+from certificates import Authority
 from delivery_bench import ScriptedArchive
 from pydicom import Dataset, dcmread
 from pydicom.config import disable_value_validation
@@ -25,9 +29,11 @@ from receiving import encode
 from result_bench import write
 from running import Node, children_of, wait_for
 from syslog_server import SyslogServer
+from temporary_watch import TemporaryWatch
 from web_visitor import PASSWORD, Visitor
 
 from dicom_node.demo.archives import find_free_port
+from dicom_node.identity import MANUFACTURER, MANUFACTURER_MODEL_NAME
 
 pytestmark = pytest.mark.fault(67)
 
@@ -38,7 +44,8 @@ logging.Logger.setLevel = lambda self, level, set_level=logging.Logger.setLevel:
 logging.getLogger("sqlalchemy.pool").propagate = False  # connections come and go
 """
 SECRET = word(9100)
-"""What only the configuration file holds: where alerts are from."""
+"""What only the configuration file holds, and mails: where alerts are from."""
+FORMS = 'results = ["secondary capture", "report", "structured report", "presentation state", "key objects"]'
 HOSTILE = {
     Tag(0x00200013): ("IS", word(9200).encode()),
     Tag(0x00281050): ("DS", word(9201).encode()),
@@ -70,6 +77,30 @@ class TalkativeArchive(ScriptedArchive):
         return status, None
 
 
+class Certificates:
+    """A hospital's authority, and one that nobody knows, whose certificates say what they like."""
+
+    def __init__(self, folder):
+        self._authority = Authority(folder / "hospital")
+        self.trusted = self._authority.issue("peer")
+        self.strange = Authority(folder / "strange", word(9310)).issue(word(9311))
+        node = self._authority.issue("node")
+        files = {"certificate": node.certificate, "key": node.key, "ca": self._authority.certificate}
+        self.node_files = "\n".join(f'{name} = "{path}"' for name, path in files.items())
+        self.folder = folder
+
+    def server_context(self, identity):
+        return self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), identity)
+
+    def client_context(self, identity):
+        return self._load(ssl.create_default_context(cafile=self._authority.certificate), identity)
+
+    @staticmethod
+    def _load(context, identity):
+        context.load_cert_chain(identity.certificate, identity.key)
+        return context
+
+
 class Scene:
     """The node, the archives around it, and everything they have said."""
 
@@ -83,14 +114,24 @@ class Scene:
         (site / "sitecustomize.py").write_text(SAY_EVERYTHING)
         self.environment = {"PYTHONPATH": str(site), "TMPDIR": str(self.temporary), "HOME": str(self.home)}
         self.environment |= dict.fromkeys(("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"), str(self.home))
-        self.kind = TalkativeArchive(report=None)
+        self.kind = TalkativeArchive(report=None, offers=("store", "forms", "commitment", "find"))
         self.rude = TalkativeArchive(store=(0xC000,))
-        self.syslog = SyslogServer()
+        self.certificates = Certificates(folder / "certificates")
+        self.syslog = SyslogServer(self.certificates.server_context(self.certificates.trusted))
+        self.impostor = SyslogServer(self.certificates.server_context(self.certificates.strange))
+        self.webhook, self.mail = WebhookServer(), MailServer()
+        self.webhook.status = 500  # until the crash
         destinations = {"kind": self.kind.port, "rude": self.rude.port, "dead": find_free_port()}
+        destinations["sealed"] = self.impostor.port
         more = (
             f'[[senders]]\nae_title = "ASKER"\narchive = "kind"\n'
-            f'[audit]\nsyslog_host = "127.0.0.1"\nsyslog_port = {self.syslog.port}\n'
-            f'[alerts]\nmail_from = "{SECRET}@localhost"\n'
+            f"[tls]\n{self.certificates.node_files}\nincoming = false\n"
+            f'[audit]\nsyslog_host = "127.0.0.1"\nsyslog_port = {self.syslog.port}\ntls = true\n'
+            f'[alerts]\nwebhook_url = "http://127.0.0.1:{self.webhook.port}/"\nsmtp_host = "127.0.0.1"\n'
+            f'smtp_port = {self.mail.port}\nsmtp_security = "none"\nmail_from = "{SECRET}@localhost"\n'
+            'mail_to = ["people@example.org"]\nevery_s = 1\nundelivered_after_s = 1\nstuck_after_s = 1\nsettle_s = 0\n'
+            # The files of results that came back alone go after nine seconds; no other study is ever delivered to all.
+            "[retention]\nfiles_days = 0.0001\nevery_s = 1\n[results]\nreject_superseded = true\n"
             f'[reconcile]\narchives = ["kind"]\nevery_s = 2\n[analysis]\ndecode_limit_s = 60\n'
             f"{write_rules()}"
         )
@@ -98,6 +139,8 @@ class Scene:
         text = self.node.config.read_text().replace(
             "minimum_free_mb = 1", "minimum_free_mb = 1\nmaximum_object_mb = 20"
         )
+        for name, line in (("kind", FORMS), ("sealed", "tls = true")):
+            text = text.replace(f'name = "{name}"', f'name = "{name}"\n{line}')
         self.node.config.write_text(text)
         self.answers: dict[str, bytes] = {}
         self.command_lines: dict[int, bytes] = {}
@@ -105,7 +148,8 @@ class Scene:
     def close(self):
         if self.node.process is not None:
             self.node.stop()
-        self.syslog.close()
+        for server in (self.syslog, self.impostor, self.webhook, self.mail):
+            server.close()
         for archive in (self.kind, self.rude):
             archive.stop()
 
@@ -123,6 +167,10 @@ class Scene:
             peer.release()
         self.answers[f"C-STORE-RSP {len(self.answers)}"] = b"\0".join(response.values())
         return status_of(response)
+
+    def list_processes(self):
+        process = self.node.process
+        return [] if process is None else [process.pid, *children_of(process.pid)]
 
     def keep_command_lines(self):
         for pid in (self.node.process.pid, *children_of(self.node.process.pid)):
@@ -160,7 +208,15 @@ class Scene:
         """Everything outside spool and results: what may hold no word."""
         var = self.node.folder / "var"
         files = files_below(
-            self.folder, without=(var / "spool", var / "results", self.folder / "input", self.folder / "out")
+            self.folder,
+            without=(
+                var / "spool",
+                var / "results",
+                self.folder / "guarded" / "var" / "spool",
+                self.certificates.folder,  # names of the strange authority's certificates
+                self.folder / "input",
+                self.folder / "out",
+            ),
         )
         files = [(name, content) for name, content in files if not name.endswith(("sitecustomize.py", "node.toml"))]
         lines = [(f"command line of {pid}", line) for pid, line in self.command_lines.items()]
@@ -169,7 +225,18 @@ class Scene:
             *lines,
             *self.answers.items(),
             *((f"syslog {n}", one) for n, one in enumerate(self.syslog.messages)),
+            *((f"webhook {n}", json.dumps(one).encode()) for n, one in enumerate(self.webhook.posts)),
+            *((f"header of webhook {n}", repr(one).encode()) for n, one in enumerate(self.webhook.headers)),
+            *((f"mail {n}", without_sender(one)) for n, one in enumerate(self.mail.mails)),
+            *((f"temporary file {name}", content) for name, content in self.watch.seen.items()),
         ]
+
+
+def without_sender(mail):
+    """Return all of a mail but whom it is from, which the configuration file says."""
+    return repr([(name, value) for name, value in mail.items() if name != "From"]).encode() + mail.get_payload(
+        decode=True
+    )
 
 
 def has(revision, destination, what):
@@ -188,9 +255,11 @@ def has(revision, destination, what):
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
     scene = Scene(tmp_path_factory.mktemp("canary"))
+    watch = TemporaryWatch([scene.temporary, scene.home], scene.list_processes)
+    scene.watch = watch
     try:
         scene.node.start()
-        with disable_value_validation():  # faults are what some of the objects are about
+        with disable_value_validation(), watch:  # faults are what some of the objects are about
             play(scene)
         yield scene
     finally:
@@ -214,6 +283,7 @@ def play(scene):
             and has(one, "kind", "delivered")
             and has(one, "rude", "parked")
             and has(one, "dead", "attempts")
+            and has(one, "sealed", "attempts")
         ),
     )
     scene.keep_command_lines()
@@ -221,6 +291,8 @@ def play(scene):
 
     refuse(scene, small)
     spoil(scene, small)
+    guard(scene, small)
+    scene.webhook.status = 204
 
     # Crash: what was acknowledged, and a file that is none, are there at the next start.
     late = make_canary(tibia, StudyInstanceUID=study)
@@ -238,6 +310,8 @@ def play(scene):
     visit(scene, study, good)
     operate(scene, study, [good, small])
     wait_for("syslog has a delivery", lambda: any(b"110104" in one for one in scene.syslog.messages), within_s=60)
+    wait_for("the webhook and people were told", lambda: scene.webhook.posts and scene.mail.mails, within_s=60)
+    wait_for("the files of a study are removed", lambda: not list(scene.returned.glob("*")), within_s=60)
     assert scene.node.stop() == 0
 
 
@@ -286,9 +360,52 @@ def spoil(scene, small):
     hostile = make_canary(small)
     assert scene.store(hostile, write(hostile, HOSTILE.items())) == 0
     scene.last_study = hostile.StudyInstanceUID
+    own = {"Manufacturer": MANUFACTURER, "ManufacturerModelName": MANUFACTURER_MODEL_NAME}
+    returned = make_canary(build_sc(), **own)
+    assert scene.store(returned) == 0
+    scene.returned = scene.node.settings.node.spool_dir / returned.StudyInstanceUID
+    assert leaks(files_below(scene.returned))
     scene.wait_until(
         "the hostile study is answered", lambda one: one.study_instance_uid == scene.last_study and one.findings
     )
+
+
+def guard(scene, small):
+    """Knock at a port that speaks TLS and nothing else: in plain, with a strange certificate, and in order."""
+    folder, port = scene.folder / "guarded", find_free_port()
+    folder.mkdir()
+    (folder / "node.toml").write_text(
+        f'[node]\nae_title = "FRACTUREAI"\nport = {port}\ndata_dir = "{folder / "var"}"\n'
+        f'[[senders]]\nae_title = "ARCHIVE"\n[tls]\n{scene.certificates.node_files}\n'
+        f'[[destinations]]\nname = "kind"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\nport = {scene.kind.port}\n'
+        "[receive]\nprocesses = 1\nminimum_free_mb = 1\n"
+    )
+    command = [sys.executable, "-m", "dicom_node", "receiver", "--verbose", "--config", str(folder / "node.toml")]
+    with (folder / "log").open("wb") as log:
+        receiver = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **scene.environment})
+    try:
+        wait_for("it receives", lambda: b"receiving as" in (folder / "log").read_bytes(), within_s=120)
+        with RawPeer(port) as plain:
+            plain.socket.sendall(word(9330).encode() * 50)
+            plain.wait_for_end()
+        with suppress(OSError), RawPeer(port) as stranger:  # with TLS 1.3 it is told when it first reads
+            secure(stranger, scene.certificates.client_context(scene.certificates.strange))
+            assert stranger.request() == (0, b"")
+        ds = make_canary(small)
+        for content in (encode(ds), word(9331).encode() * 50):
+            with RawPeer(port, timeout_s=60) as peer:
+                secure(peer, scene.certificates.client_context(scene.certificates.trusted))
+                peer.associate([(DX, [EXPLICIT])], calling="ARCHIVE")
+                response = peer.store(content, sop_instance=ds.SOPInstanceUID)
+                assert (status_of(response) == 0) == (content == encode(ds))
+            scene.answers[f"C-STORE-RSP {len(scene.answers)}"] = b"\0".join(response.values())
+    finally:
+        receiver.terminate()
+        assert receiver.wait(60) == 0
+
+
+def secure(peer, context):
+    peer.socket = context.wrap_socket(peer.socket, server_hostname="127.0.0.1")
 
 
 def visit(scene, study, good):
@@ -428,7 +545,10 @@ def test_the_canary_is_where_it_belongs(scene):
     node = scene.node.settings.node
     for folder in (node.spool_dir, node.results_dir):
         assert leaks(files_below(folder)), folder
-    assert scene.kind.kept
+    with closing(scene.node.store()) as store:
+        kinds = {one.kind for each in store.status(1000) for one in each.objects if one.destination == "kind"}
+    assert kinds > {"structured report", "presentation state", "rejection note"}
+    assert leaks((name, encode(ds)) for name, ds in scene.kind.kept.items())
 
 
 def test_no_word_of_a_canary_study_is_outside_spool_and_results(scene):
@@ -519,7 +639,7 @@ def test_the_audit_trail_tells_the_whole_story(scene):
     # Nothing was ever transferred to the one that is away.
     assert {(line["destination"], line["success"]) for line in sent} == {("kind", True), ("rude", False)}
     assert "kind" in {line["destination"] for line in by_event["result settled"]}
-    assert {"query sent", "transfer begun", "operator"} <= by_event.keys()
+    assert {"query sent", "transfer begun", "operator", "study removed"} <= by_event.keys()
     assert {"user authentication", "patients listed", "study viewed", "user administration"} <= by_event.keys()
     assert {line["user"] for line in by_event["study viewed"]} == {"operator"}
     assert "" in {line["user"] for line in by_event["user authentication"]}  # not what was typed

@@ -1,4 +1,9 @@
-"""A file system that is really full: a small one in memory, which only the receiver and its processes see."""
+"""A file system that is really full: a small one in memory, which only the receiver and its processes see.
+
+It takes the right to mount: as root, or as anybody in a user namespace. In a container that has neither, such as
+Docker's by default, this is skipped; the same errors from each system call, and files that may not grow, are in
+`test_resources_disk.py`, which runs anywhere.
+"""
 
 import contextlib
 import shutil
@@ -17,16 +22,17 @@ from dicom_node.store import Store
 SIZE_MB, LEFT_MB = 16, 1.5
 REFUSALS = 12
 """How often the full disk is tried before there is room again."""
-WITHIN = ("unshare", "--map-root-user", "--mount", "sh", "-c")
+WAYS = (("unshare", "--map-root-user", "--mount", "sh", "-c"), ("unshare", "--mount", "sh", "-c"))
+"""In a user namespace, which some kernels allow nobody; without one, which root alone may."""
 MOUNT = f'mount -t tmpfs -o size={SIZE_MB}m,mode=700 tmpfs "$0" && exec "$@"'
 
 
 class FullDisk:
     """A receiver, without a watermark, whose data folder is a file system of its own; tests look in from outside."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, way):
         (folder / "var").mkdir()
-        self.receiver = ReceiverProcess(folder, minimum_free_mb=0, within=(*WITHIN, MOUNT, folder / "var"))
+        self.receiver = ReceiverProcess(folder, minimum_free_mb=0, within=(*way, MOUNT, folder / "var"))
         self.folder = Path(f"/proc/{self.receiver.process.pid}/root{folder}/var")
 
     def fill(self):
@@ -52,10 +58,13 @@ class FullDisk:
 
 @pytest.fixture
 def disk(tmp_path):
-    tried = subprocess.run([*WITHIN, MOUNT, tmp_path, "true"], capture_output=True, check=False)
-    if tried.returncode:
+    for way in WAYS:
+        tried = subprocess.run([*way, MOUNT, tmp_path, "true"], capture_output=True, check=False)
+        if not tried.returncode:
+            break
+    else:
         pytest.skip(f"no file system may be mounted: {tried.stderr.decode().strip()}")
-    disk = FullDisk(tmp_path)
+    disk = FullDisk(tmp_path, way)
     yield disk
     assert disk.receiver.stop() == 0
 

@@ -63,6 +63,7 @@ def deliver(store, uid, state=DeliveryState.DELIVERED, destination="archive"):
     sent = state if state in {DeliveryState.PENDING, DeliveryState.PARKED} else DeliveryState.SENT
     store.record_delivery(destination, uid, sent, "")
     if state is DeliveryState.DELIVERED:
+        store.record_verified(destination, uid)
         store.settle(destination, uid, state, "")
     store.finish_delivered()
 

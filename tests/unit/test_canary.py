@@ -1,12 +1,16 @@
 """The search for leaks finds what it is to find: otherwise a clean result would mean nothing."""
 
 import base64
+import os
 import pickle
 import sqlite3
+import tempfile
 
 import pytest
 from builders import build_dx, phantom, write_part10
 from canary import BIRTH_DATE, KEYWORDS, files_below, holds_word, leaks, make_canary, name_of, word
+from running import wait_for
+from temporary_watch import TemporaryWatch
 
 
 def spellings():
@@ -69,3 +73,14 @@ def test_every_kind_of_identity_is_a_word_of_the_canary(tmp_path):
         "word 9003",
         "word 9004",
     }
+
+
+@pytest.mark.parametrize("kind", [tempfile.NamedTemporaryFile, tempfile.TemporaryFile], ids=["named", "nameless"])
+def test_a_temporary_file_is_seen_although_it_is_gone_at_the_end(tmp_path, kind):
+    with TemporaryWatch([tmp_path], lambda: [os.getpid()]) as watch:
+        with kind(dir=tmp_path) as file:
+            file.write(word(1).encode())
+            file.flush()
+            wait_for("it is seen", lambda: leaks([*watch.seen.items()]), within_s=10)
+        assert list(tmp_path.iterdir()) == []
+    assert set().union(*leaks(watch.seen.items()).values()) == {KEYWORDS[1]}

@@ -239,6 +239,7 @@ def test_a_version_stays_valid_beside_a_later_one_that_lacks_its_images(store):
     store.add_results(study, first, [result("5.1")], [], ["a"])
     store.set_revision_state(study, first, RevisionState.DONE)
     store.record_delivery("a", "5.1", DeliveryState.SENT, "")
+    store.record_verified("a", "5.1")
     store.settle("a", "5.1", DeliveryState.DELIVERED, "")
     with store.removal(study, time.time() + 1) as paths:
         assert paths == (f"{STUDY}/1.1.dcm",)

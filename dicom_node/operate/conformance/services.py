@@ -47,7 +47,9 @@ def _describe_reception(settings: Settings) -> Section:
     excluding = [rule.name for rule in settings.rules if rule.action is Action.EXCLUDE]
     rules = f" Rules of this site leave studies out: {', '.join(excluding)}." if excluding else ""
     days = settings.retention.files_days
-    removed = f"{days:g} days after every destination provably has the results" if days else "by an operator alone"
+    removed = (
+        f"{days:g} days after every destination has proven that it has the results" if days else "by an operator alone"
+    )
     return Section(
         "Storage, as SCP",
         (

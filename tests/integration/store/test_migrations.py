@@ -144,6 +144,7 @@ def check_what_is_told(store):
     assert unproven.sent_at == 130.0
     assert [row.sop_instance_uid for row in store.pending_results(delivering, "d", "archive")] == [f"{delivering}.2"]
     assert [(alarm.destination, alarm.objects) for alarm in store.alarms()] == [("archive", 1)]
+    store.record_verified("archive", f"{delivered}.2")
     store.settle("archive", f"{delivered}.2", DeliveryState.DELIVERED, "")
     assert [row.study_instance_uid for row in store.removable_studies(time.time() + 1)] == [delivered]
 

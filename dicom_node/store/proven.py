@@ -1,0 +1,60 @@
+"""When a destination provably has what it was sent: the one place that says so.
+
+Proven is what the archive has vouched for (storage commitment) or what was found in it (C-FIND). Of a destination that
+is asked for neither, by the operator's own words (`commitment = "never"`, `verify = "never"`), its Success is believed.
+"""
+
+from collections.abc import Collection
+
+import sqlalchemy as sa
+
+from dicom_node.store.records import ENDED, DeliveryState, UnprovenFiles
+from dicom_node.store.rejection import is_note
+from dicom_node.store.schema import deliveries, instances, revisions
+
+
+def is_proven(study: sa.ColumnElement[str], believed: Collection[str]) -> sa.ColumnElement[bool]:
+    """Tell of a study whether every destination provably has every result; `believed` are names of destinations.
+
+    What a rule has excluded has none.
+    """
+    unfinished = sa.exists().where(revisions.c.study_instance_uid == study, revisions.c.state.not_in(ENDED))
+    lacking = sa.exists().where(deliveries.c.study_instance_uid == study, ~_is_delivery_proven(believed))
+    return sa.and_(~unfinished, ~lacking)
+
+
+def count_unproven(connection: sa.Connection, believed: Collection[str]) -> list[UnprovenFiles]:
+    """Count the studies whose files stay because a destination cannot prove that it has their results."""
+    has_files = sa.exists().where(
+        instances.c.study_instance_uid == deliveries.c.study_instance_uid, instances.c.removed_at.is_(None)
+    )
+    settled = (deliveries.c.state == DeliveryState.DELIVERED, ~is_note(deliveries.c.sop_instance_uid))
+    query = (
+        sa.select(deliveries.c.destination, sa.func.count(deliveries.c.study_instance_uid.distinct()).label("studies"))
+        .where(*settled, ~_has_proof(deliveries, believed), has_files)
+        .group_by(deliveries.c.destination)
+        .order_by(deliveries.c.destination)
+    )
+    return [UnprovenFiles(**row) for row in connection.execute(query).mappings()]
+
+
+def _is_delivery_proven(believed: Collection[str]) -> sa.ColumnElement[bool]:
+    """Tell of a row of `deliveries` whether there is proof of it, or of the answer in another form."""
+    other = deliveries.alias("other")
+    in_another_form = sa.exists().where(
+        *(other.c[name] == deliveries.c[name] for name in ("study_instance_uid", "digest", "destination")),
+        other.c.state == DeliveryState.DELIVERED,
+        _has_proof(other, believed),
+        ~is_note(other.c.sop_instance_uid),
+    )
+    # A rejection note holds no answer, and an archive that heeds it may hide it: its Success is enough.
+    proven = sa.or_(_has_proof(deliveries, believed), is_note(deliveries.c.sop_instance_uid))
+    return sa.or_(
+        sa.and_(deliveries.c.state == DeliveryState.DELIVERED, proven),
+        sa.and_(deliveries.c.state == DeliveryState.LEFT_OUT, in_another_form),
+    )
+
+
+def _has_proof(row: sa.FromClause, believed: Collection[str]) -> sa.ColumnElement[bool]:
+    proofs = (row.c.committed_at.is_not(None), row.c.verified_at.is_not(None))
+    return sa.or_(*proofs, row.c.destination.in_(believed))
