@@ -5,6 +5,7 @@ as associations; does the TLS handshake in its accept loop; and cannot shut down
 """
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -38,6 +39,8 @@ NOT_A_SENDER = (1, 1, 3)
 """Rejected permanently, by the user: calling AE title not recognised (PS3.8 Table 9-21: result, source, reason)."""
 TOO_MANY = (2, 3, 2)
 """Rejected for now, by the presentation service: local limit exceeded."""
+_SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What the system says that has no more descriptors, or memory, to give."""
 _TLS_HANDSHAKE_S = 5
 _WAITING_PER_ADDRESS = 64
 """Connections of one address that may be open without an association; the oldest makes room for the next."""
@@ -66,6 +69,10 @@ class AcceptedAssociation(Association):
         """Run until the association is over."""
         try:
             super().run_reactor()
+        except OSError as error:
+            if error.errno not in _SCARCE:
+                raise
+            _LOGGER.error("a connection is closed: %s", error.strerror)  # noqa: TRY400  # nothing in this program is wrong
         finally:
             self.disconnect()
             self._server.forget(self)

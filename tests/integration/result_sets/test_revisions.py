@@ -80,7 +80,7 @@ def test_a_version_without_the_images_that_retention_removed_leaves_the_earlier_
     mark_delivering(node)
     deliver(node, "archive")
     deliver(node, "second")
-    with node.store.removal(STUDY, time.time() + 1) as paths:
+    with node.store.removal(STUDY, time.time() + 1, believed=("archive", "second")) as paths:
         assert len(paths) == 1
         (node.settings.spool_dir / paths[0]).unlink()
     receive(node, 2)
