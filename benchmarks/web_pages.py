@@ -41,6 +41,7 @@ from dicom_node.store.schema import (
 )
 from dicom_node.web.application import build_app
 from dicom_node.web.roles import Role
+from dicom_node.web.server import spare_collector
 from dicom_node.web.sign_in import build_user
 
 _ADDRESS, _PASSWORD = "http://127.0.0.1:8080", "only for the benchmark"
@@ -73,6 +74,7 @@ def main() -> int:
             fill(settings, count)
             accounts.add_user(build_user("reader", _PASSWORD, Role.ADMINISTRATOR))
             app = build_app(settings, store, accounts)
+            spare_collector()
             browser = TestClient(app, base_url=_ADDRESS, headers={"Accept": "text/html", "Origin": _ADDRESS})
             browser.post("/login", data={"name": "reader", "password": _PASSWORD})
             took = ask(browser, count)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -28,9 +28,8 @@ class ImageCount:
     count: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class VersionTime:
-    """How long one version of a study took."""
+class VersionTime(NamedTuple):
+    """How long one version of a study took. A tuple, for there are tens of thousands."""
 
     week: int
     sender: str
