@@ -43,6 +43,13 @@ def build_phrase(template: str, values: Mapping[str, Any]) -> Phrase:
     return Phrase(template, **values)
 
 
+def take_apart(text: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return template and values: a phrase brings its own, where none are given."""
+    if isinstance(text, Phrase) and not values:
+        return text.template, dict(text.values)
+    return text, values
+
+
 def format_label(label: str) -> str:
     """Write a model's label of a region or type for a reader: `ANKLE_FOOT` becomes `Ankle foot`."""
     return label.replace("_", " ").strip().capitalize()

@@ -9,7 +9,7 @@ from string import Formatter
 from typing import Any, Literal, get_args
 
 from dicom_node.languages.recollection import Recollection
-from inference.phrases import Phrase
+from inference.phrases import Phrase, take_apart
 
 LanguageCode = Literal["en", "de", "fr", "es", "uk", "ja"]
 """ISO 639-1."""
@@ -34,10 +34,8 @@ class Language(Formatter):
         A `Phrase` brings its own template and values; a text that is none, such as one of a model's manifest, is looked
         up as it is.
         """
-        if isinstance(text, Phrase) and not values:
-            phrase = text
-            text, values = phrase.template, dict(phrase.values)
-        return self.fill(self.look_up(text), values)
+        template, values = take_apart(text, values)
+        return self.fill(self.look_up(template), values)
 
     def count(self, one: str, several: str, number: int, **values: Any) -> str:
         """Say a text of a number of things, `{number}` in it, in the plural form that goes with it."""

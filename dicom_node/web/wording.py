@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 from dicom_node.languages import LANGUAGES, Language, LanguageCode, load_language
 from dicom_node.web.site import get_site
-from inference.phrases import Phrase, format_label
+from inference.phrases import Phrase, format_label, take_apart
 
 
 class Wording:
@@ -19,10 +19,8 @@ class Wording:
 
     def say(self, text: str, /, **values: Any) -> Markup:
         """Say a text with its values, or a `Phrase`, which brings its own."""
-        if isinstance(text, Phrase) and not values:
-            phrase = text
-            text, values = phrase.template, dict(phrase.values)
-        return self._fill(self.language.look_up(text), values)
+        template, values = take_apart(text, values)
+        return self._fill(self.language.look_up(template), values)
 
     def count(self, one: str, several: str, number: int, **values: Any) -> Markup:
         """Say a text of a number of things."""
