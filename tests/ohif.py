@@ -9,19 +9,9 @@ from itertools import cycle
 
 import numpy as np
 import pytest
+from chromium_browser import running_chromium
 from PIL import Image
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SIZE = {"width": 1400, "height": 900}
 PATIENCE_MS = 120_000
 """A browser on a busy machine takes long to draw."""
@@ -174,11 +164,7 @@ def _is_green(red, green, blue):
 @contextmanager
 def running_browser() -> Iterator[Viewer]:
     """Start Chromium with an empty page, and end it with the block."""
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with running_chromium() as browser:
         page = browser.new_page(viewport=SIZE)
         page.add_init_script("localStorage.setItem('shownTours', '[\"basicViewerTour\"]')")
-        try:
-            yield Viewer(page)
-        finally:
-            browser.close()
+        yield Viewer(page)

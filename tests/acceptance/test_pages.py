@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import build_dx, write_part10
+from chromium_browser import running_chromium
 from PIL import Image
 from pydicom.uid import generate_uid
 from running import NODE, Node, dcmsend, wait_for
@@ -27,14 +28,6 @@ pytestmark = [pytest.mark.chromium, pytest.mark.dcmtk]
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE_MS = 60_000
 """A node and a browser on a busy machine take long."""
 HOSTILE = "<script>document.title='owned'</script>"
@@ -108,10 +101,8 @@ def node(tmp_path_factory, archive):
 
 @pytest.fixture(scope="module")
 def chromium():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+    with running_chromium() as browser:
         yield browser
-        browser.close()
 
 
 class Visit:
