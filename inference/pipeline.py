@@ -189,13 +189,12 @@ class Pipeline:
 def _add_heat(analysis: RadiographAnalysis, heatmap: Float32Array, objection: str) -> RadiographAnalysis:
     """Add heat map, boxes and peak, or the reason why they are withheld.
 
-    Where no fracture is found there is nothing to point at, so that a useless map is left blank without a word.
+    Where no fracture is found and nothing speaks for one, a map without heat is as it should be.
     """
-    if not objection:
-        rois = () if analysis.decision is Decision.NO_FRACTURE else find_rois(heatmap)
+    sound = analysis.decision is Decision.NO_FRACTURE
+    if not objection or (sound and not heatmap.any()):
+        rois = () if sound else find_rois(heatmap)
         return replace(analysis, heatmap=quantise(heatmap), rois=rois, heatmap_peak=find_peak(heatmap))
-    if analysis.decision is Decision.NO_FRACTURE:
-        return replace(analysis, heatmap=np.zeros(heatmap.shape, np.uint8))
     return replace(
         analysis, flags=(*analysis.flags, Phrase("The heat map is withheld: {objection}.", objection=objection))
     )

@@ -151,25 +151,31 @@ def script(folder: Path, logit: float, *views: Float32Array) -> Pipeline:
     return Pipeline(pipeline.region_model, (scripted,), pipeline._scope)  # noqa: SLF001 - all else stays
 
 
-@pytest.mark.parametrize(("logit", "decision"), [(4.0, Decision.FRACTURE), (0.0, Decision.UNCERTAIN)])
+@pytest.mark.parametrize(
+    ("logit", "decision"), [(4.0, Decision.FRACTURE), (0.0, Decision.UNCERTAIN), (-9.0, Decision.NO_FRACTURE)]
+)
 def test_a_withheld_map_is_said_and_the_prediction_stays(tmp_path: Path, logit: float, decision: Decision) -> None:
     good = script(tmp_path / "good", logit, place_heat(ON_LIMB), place_heat(ON_LIMB)).analyse(build_radiograph())
     bad = script(tmp_path / "bad", logit, place_heat((4, 8)), place_heat((15, 8))).analyse(build_radiograph())
     assert good.decision is bad.decision is decision
     assert good.heatmap is not None
-    assert good.rois
+    assert bool(good.rois) is (decision is not Decision.NO_FRACTURE)
     assert good.heatmap_peak is not None
     assert (bad.heatmap, bad.rois, bad.heatmap_peak) == (None, (), None)
     assert bad.flags == ("The heat map is withheld: that of the mirror image shows another place.",)
     assert bad == replace(good, heatmap=None, rois=(), heatmap_peak=None, flags=bad.flags)
 
 
-def test_where_no_fracture_is_found_a_useless_map_is_blank_without_a_word(tmp_path: Path) -> None:
-    analysis = script(tmp_path, -9.0, place_heat((4, 8)), place_heat((15, 8))).analyse(build_radiograph())
+def test_where_no_fracture_is_found_a_map_without_heat_is_as_it_should_be(tmp_path: Path) -> None:
+    cold = np.zeros_like(place_heat(ON_LIMB))
+    analysis = script(tmp_path / "sound", -9.0, cold, cold).analyse(build_radiograph())
     assert analysis.decision is Decision.NO_FRACTURE
     assert analysis.heatmap is not None
     assert not analysis.heatmap.any()
     assert (analysis.rois, analysis.heatmap_peak, analysis.flags) == ((), None, ())
+    doubtful = script(tmp_path / "doubtful", 0.0, cold, cold).analyse(build_radiograph())
+    assert (doubtful.decision, doubtful.heatmap) == (Decision.UNCERTAIN, None)
+    assert doubtful.flags == ("The heat map is withheld: no place in it stands out.",)
 
 
 def test_a_bundle_carries_its_own_limits(tmp_path: Path) -> None:
