@@ -13,6 +13,7 @@ from dicom_node.settings import Archive
 from dicom_node.tls import tls_args
 from dicom_node.upper_layer.connection import PDULimits
 from dicom_node.upper_layer.requestor import RequestedAssociation, RequestingSocket
+from inference.phrases import Phrase
 
 # Both would write data sets, and with them names, into the log.
 _config.LOG_REQUEST_IDENTIFIERS = False
@@ -59,7 +60,8 @@ def _build(archive: Archive, ae_title: str, contexts: Sequence[PresentationConte
         assoc.acceptor.address_info = AddressInformation.from_addr_port(archive.host, archive.port)
         assoc.set_socket(RequestingSocket(assoc, assoc.acceptor.address_info, tls))
     except OSError as error:  # a name that cannot be resolved
-        raise AssociationError(f"{archive.name}: {archive.host} cannot be reached: {error.strerror}") from error
+        why = Phrase("{host} cannot be reached: {why}", host=archive.host, why=error.strerror or "")
+        raise AssociationError(_told(archive, why)) from error
     assoc.acceptor.ae_title = archive.ae_title
     proposed = deepcopy(list(contexts))
     for number, context in enumerate(proposed):
@@ -72,27 +74,34 @@ def _request(assoc: RequestedAssociation, archive: Archive) -> None:
     try:
         assoc.request()
     except Exception as error:  # pynetdicom raises what it happens to stumble over in an answer
-        raise AssociationError(f"{archive.name}: its answer to the association request makes no sense") from error
+        why: str = Phrase("its answer to the association request makes no sense")
+        raise AssociationError(_told(archive, why)) from error
     if assoc.is_established:
         return
     answer = assoc.acceptor.primitive
     if assoc.is_rejected and answer is not None and answer.result == _PERMANENT:
-        raise RejectedError(f"{archive.name}: rejected the association for good: {answer.reason_str.lower()}")
+        reason = Phrase(answer.reason_str.lower())  # as dicom_node.languages.labels has them
+        raise RejectedError(_told(archive, Phrase("rejected the association for good: {reason}", reason=reason)))
     assoc.kill()
     # What goes wrong over TLS before a word of DICOM was heard has mostly to do with TLS.
-    is_doubtful = archive.tls is not None and not assoc.dul.has_heard
-    over_tls = ", over TLS (do both sides trust each other's certificate?)" if is_doubtful else ""
-    raise AssociationError(f"{archive.name}: {_why_not(assoc, archive)}{over_tls}")
+    why = _why_not(assoc, archive)
+    if archive.tls is not None and not assoc.dul.has_heard:
+        why = Phrase("{why}, over TLS (do both sides trust each other's certificate?)", why=why)
+    raise AssociationError(_told(archive, why))
+
+
+def _told(archive: Archive, why: str) -> str:
+    return Phrase("{name}: {why}", name=archive.name, why=why)
 
 
 def _why_not(assoc: RequestedAssociation, archive: Archive) -> str:
     answer = assoc.acceptor.primitive
     if assoc.is_rejected:
-        return "rejected the association for now"
+        return Phrase("rejected the association for now")
     if answer is not None and answer.result == _ACCEPTED:
-        return "accepts nothing of what is proposed to it"
+        return Phrase("accepts nothing of what is proposed to it")
     if assoc.dul.trouble:
         return assoc.dul.trouble
     if assoc.is_aborted:
-        return "aborted the association"
-    return f"did not answer the association request within {archive.response_timeout_s:g} s"
+        return Phrase("aborted the association")
+    return Phrase("did not answer the association request within {limit:g} s", limit=archive.response_timeout_s)

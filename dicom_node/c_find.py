@@ -8,6 +8,8 @@ from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom.association import Association
 
+from inference.phrases import Phrase
+
 STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 PATIENT_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.1.1")
 _PENDING = frozenset({0xFF00, 0xFF01})
@@ -51,7 +53,7 @@ def find(assoc: Association, model: UID, level: str, keys: Mapping[str, str]) ->
             elif answer.status in _PENDING:
                 answer.unreadable += 1
             if len(answer.matches) + answer.unreadable > _MOST_MATCHES:
-                raise _give_up(assoc, f"more than {_MOST_MATCHES} matches")
+                raise _give_up(assoc, Phrase("was answered with more than {number} matches", number=_MOST_MATCHES))
     except RuntimeError:  # pynetdicom's way to say that the association is gone
         answer.status = None
     return answer
@@ -75,10 +77,10 @@ def within_patience(
     end = time.monotonic() + _PATIENCE * (assoc.dimse_timeout or 0)
     for response in responses:
         if response[0].get("Status") in _PENDING and time.monotonic() > end:
-            raise _give_up(assoc, "no end")
+            raise _give_up(assoc, Phrase("was answered with no end"))
         yield response
 
 
-def _give_up(assoc: Association, found: str) -> EndlessAnswerError:
+def _give_up(assoc: Association, trouble: str) -> EndlessAnswerError:
     assoc.abort()
-    return EndlessAnswerError(f"was answered with {found}")
+    return EndlessAnswerError(trouble)

@@ -7,6 +7,7 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from dicom_node.header import items, number, texts
+from inference.phrases import Phrase
 
 PUSH_MODEL = UID("1.2.840.10008.1.20.1")
 """SOP class of the request and of the report."""
@@ -18,12 +19,12 @@ SUCCESSFUL, FAILURES_EXIST = 1, 2
 
 _PROCESSING_FAILURE = 0x0110
 FAILURE_REASONS = {
-    _PROCESSING_FAILURE: "processing failure",
-    0x0112: "it does not have the object",
-    0x0119: "it has another SOP class for the object",
-    0x0122: "it does not commit to this SOP class",
-    0x0131: "it has seen the transaction before",
-    0x0213: "it lacks resources",
+    _PROCESSING_FAILURE: Phrase("processing failure"),
+    0x0112: Phrase("it does not have the object"),
+    0x0119: Phrase("it has another SOP class for the object"),
+    0x0122: Phrase("it does not commit to this SOP class"),
+    0x0131: Phrase("it has seen the transaction before"),
+    0x0213: Phrase("it lacks resources"),
 }
 """Failure reasons (PS3.3 C.14.1.1)."""
 
@@ -71,5 +72,7 @@ def _uid(ds: Dataset, keyword: str) -> str:
 
 def _describe(reason: float | None) -> str:
     code = _PROCESSING_FAILURE if reason is None else int(reason)
-    known = f" ({FAILURE_REASONS[code]})" if code in FAILURE_REASONS else ""
-    return f"storage commitment failed: 0x{code:04X}{known}"
+    status, meaning = f"0x{code:04X}", FAILURE_REASONS.get(code)
+    if meaning is None:
+        return Phrase("storage commitment failed: {status}", status=status)
+    return Phrase("storage commitment failed: {status} ({meaning})", status=status, meaning=meaning)

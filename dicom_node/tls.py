@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dicom_node.errors import AssociationError, ConfigurationError
 from dicom_node.settings import Archive, TLSFiles
+from inference.phrases import Phrase
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def tls_args(archive: Archive) -> tuple[ssl.SSLContext, str] | None:
     try:
         return build_client_context(archive.tls), archive.tls_name or archive.host
     except ConfigurationError as error:
-        raise AssociationError(f"{archive.name}: {error}") from error
+        raise AssociationError(Phrase("{name}: {why}", name=archive.name, why=error.args[0])) from error
 
 
 def check_files_of(archives: Iterable[Archive]) -> None:
@@ -96,33 +97,35 @@ def _load(context: ssl.SSLContext, files: TLSFiles) -> ssl.SSLContext:
         # The password is never asked for: no terminal is there to answer.
         context.load_cert_chain(files.certificate, files.key, password="")
     except ssl.SSLError as error:
-        raise _wrong("certificate", files.certificate, f"and {files.key} are no pair of certificate and key") from error
+        what: str = Phrase("and {key} are no pair of certificate and key", key=str(files.key))
+        raise _wrong("certificate", files.certificate, what) from error
     try:
         context.load_verify_locations(files.ca)
     except ssl.SSLError as error:
-        raise _wrong("ca", files.ca, "holds no certificate in PEM") from error
+        raise _wrong("ca", files.ca, Phrase("holds no certificate in PEM")) from error
     return context
 
 
 def _check_key(path: Path) -> None:
     content = _read("key", path)
     if path.stat().st_mode & _NOT_FOR_OTHERS:
-        raise _wrong("key", path, f"can be read by others than its owner; chmod 600 {path}")
+        what: str = Phrase("can be read by others than its owner; chmod 600 {path}", path=str(path))
+        raise _wrong("key", path, what)
     if b"ENCRYPTED" in content:
-        raise _wrong(
-            "key", path, "is encrypted, so that the node could not start by itself; store it without a password"
-        )
+        what = Phrase("is encrypted, so that the node could not start by itself; store it without a password")
+        raise _wrong("key", path, what)
 
 
 def _read(key: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise _wrong(key, path, f"cannot be read: {error.strerror}") from error
+        raise _wrong(key, path, Phrase("cannot be read: {why}", why=error.strerror or "")) from error
 
 
 def _wrong(key: str, path: Path, what: str) -> ConfigurationError:
-    return ConfigurationError(f"table [tls], key {key!r}: {path} {what}")
+    said = Phrase("table [tls], key '{key}': {path} {what}", key=key, path=str(path), what=what)
+    return ConfigurationError(said)
 
 
 class ServerTLS:

@@ -143,7 +143,7 @@ class StudyWorkflow(DBOSConfiguredInstance):
     def _start_delivery(self, due: DueDelivery, now: float) -> None:
         destination = self._destinations.get(due.destination)
         if destination is None:
-            self._store.park_open(due, "the destination is no longer configured")
+            self._store.park_open(due, Phrase("the destination is no longer configured"))
             return
         begun = self._store.begin_try(due, now + retry_delay_s(destination, due.tries + 1))
         with SetWorkflowID(_delivery_id(begun)):

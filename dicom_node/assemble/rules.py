@@ -16,6 +16,7 @@ from dicom_node.header import items, texts
 from dicom_node.settings import Condition, Images, Operator, Rule
 from dicom_node.settings.rules import NUMERIC
 from dicom_node.values import Instance, Study
+from inference.phrases import Phrase
 
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 _AGE = re.compile(r"(\d{3})([DWMY])")
@@ -61,14 +62,14 @@ def judge_rules(rules: Sequence[Rule], study: Study, *, show_values: bool = True
         outcome = Outcome.TOO_LATE if _holds(rule, images) else Outcome.DOES_NOT_HOLD
         if rule is chosen:
             outcome = Outcome.DECIDES
-        because = "; ".join(_explain(rule, images, show_values=show_values))
+        because = _join(tuple(_explain(rule, images, show_values=show_values)), _and_then)
         judgements.append(Judgement(rule=rule, outcome=outcome, because=because))
     return tuple(judgements)
 
 
 def describe_condition(condition: Condition) -> str:
     """Write a condition as a sentence would have it."""
-    return " ".join(filter(None, (condition.keyword, condition.operator, " or ".join(condition.values))))
+    return _SENTENCES[condition.operator](condition.keyword, _join(condition.values, _or))
 
 
 def _looked_at(study: Study) -> tuple[Instance, ...]:
@@ -85,7 +86,7 @@ def _holds(rule: Rule, images: Sequence[Instance]) -> bool:
 def _explain(rule: Rule, images: Sequence[Instance], *, show_values: bool) -> Iterator[str]:
     """Say what is the case: for each image that counts, the condition that it does not meet, or all that it meets."""
     if not rule.when:
-        yield "it has no conditions, so it holds for every study"
+        yield Phrase("it has no conditions, so it holds for every study")
         return
     holds = _holds(rule, images)
     failed = [next((one for one in rule.when if not meets(image.header, one)), None) for image in images]
@@ -95,17 +96,41 @@ def _explain(rule: Rule, images: Sequence[Instance], *, show_values: bool) -> It
     for number in telling:
         condition = failed[number]
         told = rule.when if condition is None else (condition,)
-        said = ", ".join(_tell(images[number].header, one, met=holds, show_value=show_values) for one in told)
-        yield f"image {number + 1} of {len(images)}: {said}"
+        said = [_tell(images[number].header, one, met=holds, show_value=show_values) for one in told]
+        yield Phrase(
+            "image {number} of {images}: {conditions}",
+            number=number + 1,
+            images=len(images),
+            conditions=_join(said, _and_then),
+        )
 
 
 def _tell(header: Dataset, condition: Condition, *, met: bool, show_value: bool) -> str:
     found = read_values(header, condition.keyword)
-    shown = " and ".join(map(repr, found)) if show_value else "another value"
-    there = f"it has {shown}" if found else "it has no value"
+    said = describe_condition(condition)
+    if found and show_value:
+        return Phrase("{condition} (it has {values})", condition=said, values=", ".join(map(repr, found)))
     if met:
-        there = f"it has {shown}" if found and show_value else "met"
-    return f"{describe_condition(condition)} ({there})"
+        return Phrase("{condition} (met)", condition=said)
+    if found:
+        return Phrase("{condition} (it has another value)", condition=said)
+    return Phrase("{condition} (it has no value)", condition=said)
+
+
+def _join(parts: Sequence[str], join: Callable[[str, str], str]) -> str:
+    """Join texts by halves, so that what many of them make is not nested as deep as they are many."""
+    if len(parts) < 2:
+        return parts[0] if parts else ""
+    half = len(parts) // 2
+    return join(_join(parts[:half], join), _join(parts[half:], join))
+
+
+def _and_then(first: str, second: str) -> str:
+    return Phrase("{first}; {second}", first=first, second=second)
+
+
+def _or(first: str, second: str) -> str:
+    return Phrase("{first} or {second}", first=first, second=second)
 
 
 def meets(header: Dataset, condition: Condition) -> bool:
@@ -173,4 +198,16 @@ _CHECKS: dict[Operator, Callable[[Condition, Sequence[str]], bool]] = {
     Operator.ABOVE: _above,
     Operator.PRESENT: lambda _, found: bool(found),
     Operator.ABSENT: lambda _, found: not found,
+}
+_SENTENCES: dict[Operator, Callable[[str, str], str]] = {
+    Operator.IS: lambda keyword, values: Phrase("{keyword} is {values}", keyword=keyword, values=values),
+    Operator.IS_NOT: lambda keyword, values: Phrase("{keyword} is not {values}", keyword=keyword, values=values),
+    Operator.CONTAINS: lambda keyword, values: Phrase("{keyword} contains {values}", keyword=keyword, values=values),
+    Operator.STARTS_WITH: lambda keyword, values: Phrase(
+        "{keyword} starts with {values}", keyword=keyword, values=values
+    ),
+    Operator.BELOW: lambda keyword, values: Phrase("{keyword} below {values}", keyword=keyword, values=values),
+    Operator.ABOVE: lambda keyword, values: Phrase("{keyword} above {values}", keyword=keyword, values=values),
+    Operator.PRESENT: lambda keyword, _: Phrase("{keyword} present", keyword=keyword),
+    Operator.ABSENT: lambda keyword, _: Phrase("{keyword} absent", keyword=keyword),
 }

@@ -17,6 +17,7 @@ from dicom_node.storage_commitment import (
     read_report,
 )
 from dicom_node.store import UnprovenResult
+from inference.phrases import Phrase
 
 _POLLING_S = 0.05
 _PROCESSING_FAILURE = 0x0110
@@ -46,8 +47,9 @@ def request_commitment(
         status = Dataset()
     code = status.get("Status")
     if code is None:
-        return "no answer to the request for storage commitment"
-    return "" if code == 0x0000 else f"storage commitment: N-ACTION status 0x{code:04X}"
+        return Phrase("no answer to the request for storage commitment")
+    said = Phrase("storage commitment: N-ACTION status {status}", status=f"0x{code:04X}")
+    return "" if code == 0x0000 else said
 
 
 def wait_for_report(assoc: Association, is_open: Callable[[], bool], wait_s: float) -> None:

@@ -23,6 +23,7 @@ from dicom_node.header import identifier, tolerate
 from dicom_node.settings import Archive, Destination, NodeSettings, Proof
 from dicom_node.storage_commitment import PUSH_MODEL
 from dicom_node.store import DeliveryState, DueDelivery, Store, UnprovenResult
+from inference.phrases import Phrase
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -97,7 +98,8 @@ class Prover:
         for one in sent:
             noted = self._troubles.get(one.sop_instance_uid, "")
             if reason not in noted:
-                self._troubles[one.sop_instance_uid] = f"{noted}; {reason}" if noted else reason
+                both = Phrase("{first}; {second}", first=noted, second=reason)
+                self._troubles[one.sop_instance_uid] = both if noted else reason
 
     def _try_to_ask(self, archive: Archive, to_find: list[UnprovenResult], to_ask: list[UnprovenResult]) -> None:
         if not (to_find or to_ask):
@@ -105,7 +107,7 @@ class Prover:
         try:
             self._ask(archive, to_find, to_ask)
         except AssociationError as error:
-            self._note_trouble([*to_find, *to_ask], str(error))
+            self._note_trouble([*to_find, *to_ask], error.args[0])
 
     def _ask(self, archive: Archive, to_find: list[UnprovenResult], to_ask: list[UnprovenResult]) -> None:
         classes = ([STUDY_ROOT_FIND, PATIENT_ROOT_FIND] if to_find else []) + ([PUSH_MODEL] if to_ask else [])
@@ -134,7 +136,7 @@ class Prover:
         try:
             places = locate(assoc, self._due.study_instance_uid, sought)
         except FindError as error:
-            self._note_trouble(sent, str(error))
+            self._note_trouble(sent, error.args[0])
             for one in [one for one in sent if self._is_in_vain(one, error)]:
                 self._record(one.sop_instance_uid, DeliveryState.PARKED, str(error))
             return
@@ -146,11 +148,13 @@ class Prover:
         if place is Place.RIGHT:
             self._store.record_verified(name, uid)
         elif place is Place.WRONG:
-            self._record(uid, DeliveryState.PARKED, f"C-FIND finds it {place}")
+            said = Phrase("C-FIND finds it in this study, but not of this patient")
+            self._record(uid, DeliveryState.PARKED, said)
         elif self._is_overdue(sent):
-            self._store.record_loss(name, uid, "C-FIND does not find what C-STORE was answered with Success for")
+            said = Phrase("C-FIND does not find what C-STORE was answered with Success for")
+            self._store.record_loss(name, uid, said)
         else:
-            self._note_trouble([sent], "C-FIND does not find it yet")
+            self._note_trouble([sent], Phrase("C-FIND does not find it yet"))
 
     def _is_in_vain(self, sent: UnprovenResult, error: FindError) -> bool:
         if isinstance(error, SilenceError):

@@ -82,7 +82,8 @@ def verify_destination(destination: Destination, ae_title: str) -> None:
     with request_association(destination, ae_title, [build_context(Verification)]) as assoc:
         status = assoc.send_c_echo()
         if "Status" not in status or status.Status != 0x0000:
-            raise AssociationError(f"{destination.name}: C-ECHO was not answered with Success")
+            why = Phrase("C-ECHO was not answered with Success")
+            raise AssociationError(Phrase("{name}: {why}", name=destination.name, why=why))
 
 
 def find_accepted(destination: Destination, ae_title: str, sop_classes: Collection[UID]) -> frozenset[UID]:
@@ -134,5 +135,6 @@ def _send(assoc: RequestedAssociation, file: ResultFile, refusal: int | None) ->
         answer = None
     state, detail = classify_status(answer)
     if answer is None and assoc.dul.trouble:
-        detail = Phrase("{name}: {why}", name=detail, why=f"the destination {assoc.dul.trouble}")
+        trouble = Phrase("the destination {trouble}", trouble=assoc.dul.trouble)
+        detail = Phrase("{name}: {why}", name=detail, why=trouble)
     return Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail)

@@ -11,6 +11,7 @@ from pynetdicom.association import Association
 from dicom_node.c_find import PATIENT_ROOT_FIND, STUDY_ROOT_FIND, EndlessAnswerError, find
 from dicom_node.errors import DeliveryError
 from dicom_node.header import identifier, texts
+from inference.phrases import Phrase
 
 _PASSING = {0xFE00, 0x0110, 0x0213, *range(0xA700, 0xA800)}
 """Answers that may be others soon: cancelled, a failure in processing, resources that are lacking."""
@@ -48,7 +49,7 @@ class SilenceError(FindError):
     """The archive did not answer."""
 
     def __init__(self) -> None:
-        super().__init__("no answer to C-FIND (may this node query there?)")
+        super().__init__(Phrase("no answer to C-FIND (may this node query there?)"))
 
 
 def locate(assoc: Association, study_instance_uid: str, sought: Sequence[Sought]) -> dict[str, Place]:
@@ -100,9 +101,10 @@ def _find(assoc: Association, model: UID, level: str, keys: dict[str, str]) -> l
     try:
         answer = find(assoc, model, level, keys)
     except EndlessAnswerError as error:
-        raise FindError(f"C-FIND {error}") from error
+        raise FindError(Phrase("C-FIND {trouble}", trouble=error.args[0])) from error
     if answer.status is None:
         raise SilenceError
     if answer.status != 0x0000:
-        raise FindError(f"C-FIND status 0x{answer.status:04X}", may_pass=answer.status in _PASSING)
+        said = Phrase("C-FIND status {status}", status=f"0x{answer.status:04X}")
+        raise FindError(said, may_pass=answer.status in _PASSING)
     return answer.matches  # one that does not decode is none of ours, which all do

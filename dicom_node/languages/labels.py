@@ -38,5 +38,17 @@ STATES = (
 """How far studies and their results have come."""
 DECISIONS = (Phrase("fracture"), Phrase("no fracture"), Phrase("uncertain"), Phrase("not analysed"))
 ROLES = (Phrase("viewer"), Phrase("radiologist"), Phrase("operator"), Phrase("administrator"))
+REJECTIONS = (
+    Phrase("no reason given"),
+    Phrase("application context name not supported"),
+    Phrase("calling ae title not recognised"),
+    Phrase("called ae title not recognised"),
+    Phrase("protocol version not supported"),
+    Phrase("temporary congestion"),
+    Phrase("local limit exceeded"),
+    Phrase("reserved"),
+    Phrase("(no value available)"),
+)
+"""Reasons of an A-ASSOCIATE-RJ (PS3.8 Table 9-21), as pynetdicom names them."""
 OUTCOMES = (Phrase("decides"), Phrase("too late"), Phrase("does not hold"))
 """Of a rule for one study."""

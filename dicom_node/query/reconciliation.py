@@ -17,6 +17,7 @@ from dicom_node.query.session import QuerySession, note_query, open_session
 from dicom_node.settings import Archive, ReconcileSettings, Settings
 from dicom_node.store import Retrieval, Store
 from dicom_node.values import ListedImage
+from inference.phrases import Phrase
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -118,8 +119,11 @@ class Reconciliation:
         return self._reconcile.every_s * (2.0**tries - 0.5)
 
     def _give_up(self, known: Retrieval, missing: Sequence[ListedImage]) -> None:
-        told = (
-            f"{_count(missing)} never came in {known.tries} tries; {self._archive.name} must forward the study by hand"
+        told = Phrase(
+            "{images} never came in {tries} tries; {archive} must forward the study by hand",
+            images=_count(missing),
+            tries=known.tries,
+            archive=self._archive.name,
         )
         self._store.record_retrieval(replace(known, tries=known.tries + 1), event=told)
         _LOGGER.warning("study %s: %s", known.study_instance_uid, told)
@@ -137,15 +141,20 @@ class Reconciliation:
     def _fetch(self, session: QuerySession, known: Retrieval, missing: Sequence[ListedImage], now: float) -> _Outcome:
         next_try_at = now + self._wait_s(known.tries)
         begun = replace(known, is_whole=False, tries=known.tries + 1, next_try_at=next_try_at)
-        number = f"try {begun.tries} of {self._reconcile.tries}"
-        told = f"fetching {_count(missing)} that {self._archive.name} never sent, {number}"
+        told = Phrase(
+            "fetching {images} that {archive} never sent, try {number} of {tries}",
+            images=_count(missing),
+            archive=self._archive.name,
+            number=begun.tries,
+            tries=self._reconcile.tries,
+        )
         self._store.record_retrieval(begun, event=told)
         _LOGGER.info("study %s: %s", known.study_instance_uid, told)
         try:
             for series in dict.fromkeys(image.series_instance_uid for image in missing):
                 session.move_series(known.study_instance_uid, series)
         except QueryError as error:
-            told = f"could not be fetched: {error}"
+            told = Phrase("could not be fetched: {why}", why=error.args[0])
             self._store.record_retrieval(begun, event=told)
             _LOGGER.warning("study %s %s", known.study_instance_uid, told)
             return _Outcome.FAILED
@@ -153,4 +162,4 @@ class Reconciliation:
 
 
 def _count(images: Sequence[ListedImage]) -> str:
-    return f"{len(images)} image{'' if len(images) == 1 else 's'}"
+    return Phrase("1 image") if len(images) == 1 else Phrase("{number} images", number=len(images))

@@ -18,14 +18,15 @@ from dicom_node.errors import QueryError
 from dicom_node.identity import derive_uid
 from dicom_node.settings import Archive, NodeSettings
 from dicom_node.upper_layer.requestor import RequestedAssociation
+from inference.phrases import Phrase
 
 _SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 REFUSALS = {
-    0xA701: "out of resources to count the matches",
-    0xA702: "out of resources to send",
-    0xA801: "it does not know this node's AE title as a destination",
-    0xB000: "some images could not be sent",
-    0xFE00: "cancelled",
+    0xA701: Phrase("out of resources to count the matches"),
+    0xA702: Phrase("out of resources to send"),
+    0xA801: Phrase("it does not know this node's AE title as a destination"),
+    0xB000: Phrase("some images could not be sent"),
+    0xFE00: Phrase("cancelled"),
 }
 """What the failures of C-FIND and C-MOVE mean (PS3.4 Tables C.4-1 and C.4-2)."""
 
@@ -75,10 +76,10 @@ class QuerySession:
         try:
             answer = find(self._assoc, STUDY_ROOT_FIND, level, keys)
         except EndlessAnswerError as error:
-            raise self._error(f"C-FIND {error}") from error
+            raise self._error(Phrase("C-FIND {trouble}", trouble=error.args[0])) from error
         self._check(answer.status, "C-FIND")
         if answer.unreadable:  # it may be the image that is missing
-            raise self._error("C-FIND was answered with a match that cannot be read")
+            raise self._error(Phrase("C-FIND was answered with a match that cannot be read"))
         return answer.matches
 
     def move_series(self, study_instance_uid: str, series_instance_uid: str) -> None:
@@ -92,7 +93,7 @@ class QuerySession:
             for status, _ in within_patience(self._assoc, answers):
                 final = status.get("Status")
         except EndlessAnswerError as error:
-            raise self._error(f"C-MOVE {error}") from error
+            raise self._error(Phrase("C-MOVE {trouble}", trouble=error.args[0])) from error
         except RuntimeError:  # pynetdicom's way to say that the association is gone
             final = None
         self._check(final, "C-MOVE")
@@ -105,19 +106,19 @@ class QuerySession:
 
     def _require(self, sop_class: str, what: str) -> None:
         if sop_class not in {context.abstract_syntax for context in self._assoc.accepted_contexts}:
-            raise self._error(f"it does not offer {what} (Study Root) to this node")
+            raise self._error(Phrase("it does not offer {service} (Study Root) to this node", service=what))
 
     def _check(self, status: int | None, what: str) -> None:
         if status is None:
             trouble = self._assoc.dul.trouble
-            broke = f"the archive {trouble}" if trouble else "the association broke"
-            raise self._error(f"{what} was not answered in time, or {broke}")
+            broke = Phrase("the archive {trouble}", trouble=trouble) if trouble else Phrase("the association broke")
+            raise self._error(Phrase("{service} was not answered in time, or {broke}", service=what, broke=broke))
         if status != 0x0000:
-            meaning = f": {REFUSALS[status]}" if status in REFUSALS else ""
-            raise self._error(f"{what} was answered with status 0x{status:04X}{meaning}")
+            said = Phrase("{service} was answered with status {status}", service=what, status=f"0x{status:04X}")
+            raise self._error(Phrase("{name}: {why}", name=said, why=REFUSALS[status]) if status in REFUSALS else said)
 
     def _error(self, reason: str) -> QueryError:
-        return QueryError(f"{self._archive.name}: {reason}")
+        return QueryError(Phrase("{name}: {why}", name=self._archive.name, why=reason))
 
     @property
     def is_open(self) -> bool:

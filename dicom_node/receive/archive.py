@@ -13,6 +13,7 @@ from dicom_node.receive.presentation import RESULT_CLASSES
 from dicom_node.receive.registry import Registry
 from dicom_node.receive.spool import Spool
 from dicom_node.store import InstanceRole, ReceivedInstance, Store
+from inference.phrases import Phrase
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 
@@ -42,8 +43,12 @@ class Archive:
     def _tell_of_conflict(self, row: ReceivedInstance, *, is_new: bool) -> None:
         known = self.store.find_instance(row.sop_instance_uid)
         study = row.study_instance_uid if known is None else known.study_instance_uid
-        why = "other bytes" if known is None else _compare(row, known)
-        what = f"conflict, first one stays: SOP Instance {row.sop_instance_uid} from {row.calling_ae_title!r}: {why}"
+        what = Phrase(
+            "conflict, first one stays: SOP Instance {uid} from {sender}: {why}",
+            uid=row.sop_instance_uid,
+            sender=repr(row.calling_ae_title),
+            why=Phrase("other bytes") if known is None else _compare(row, known),
+        )
         _LOGGER.warning("%s: study %s", what, study)
         if is_new:  # once, however often the sender tries
             self.store.add_event(study, what)
@@ -52,10 +57,10 @@ class Archive:
 def _compare(row: ReceivedInstance, known: ReceivedInstance) -> str:
     """Say what makes an instance another one than the one that is kept under its SOP Instance UID."""
     if row.study_instance_uid != known.study_instance_uid:
-        return f"relational_mismatch: sent as of study {row.study_instance_uid}"
+        return Phrase("relational_mismatch: sent as of study {uid}", uid=row.study_instance_uid)
     if row.series_instance_uid != known.series_instance_uid:
-        return f"relational_mismatch: sent as of series {row.series_instance_uid}"
-    return "other bytes"
+        return Phrase("relational_mismatch: sent as of series {uid}", uid=row.series_instance_uid)
+    return Phrase("other bytes")
 
 
 def role_for(header: Header, store: Store) -> InstanceRole:

@@ -12,6 +12,8 @@ from pynetdicom.association import Association
 from pynetdicom.timer import Timer
 from pynetdicom.transport import AssociationSocket
 
+from inference.phrases import Phrase
+
 LONGEST_WAIT_S = 0.5
 """How long a thread waits before it looks around."""
 DATA_TRANSFER, AWAITING_CLOSE = "Sta6", "Sta13"
@@ -103,7 +105,7 @@ class BoundedSocket(AssociationSocket):
                 rest = rest[connection.send(rest) :]
         except OSError as error:
             late = isinstance(error, TimeoutError)
-            self._keeper.note("does not take what it is sent" if late else describe_break(error))
+            self._keeper.note(Phrase("does not take what it is sent") if late else describe_break(error))
             self.event_queue.put("Evt17")
 
     @property
@@ -164,7 +166,7 @@ def _allow_until(connection: socket.socket, deadline: float) -> None:
 def describe_break(error: OSError) -> str:
     """Say what ended a connection, as something that the peer did."""
     said = getattr(error, "reason", None) or error.strerror or type(error).__name__
-    return f"broke the connection: {said}"
+    return Phrase("broke the connection: {why}", why=said)
 
 
 class DataTransfer:

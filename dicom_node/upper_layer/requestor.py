@@ -15,6 +15,7 @@ from pynetdicom.transport import T_CONNECT, AddressInformation
 
 from dicom_node.upper_layer.connection import AWAITING_CLOSE, BoundedSocket, DataTransfer, PDULimits
 from dicom_node.upper_layer.service import BoundedUpperLayer
+from inference.phrases import Phrase
 
 LARGEST_MESSAGE = 16 * 1024 * 1024
 """Bytes of the longest message that is read: a match of C-FIND, a report of storage commitment."""
@@ -72,14 +73,15 @@ class RequestingSocket(BoundedSocket):
 def _describe_failure(error: OSError) -> str:
     """Say why there is no connection, as something that the peer did."""
     if isinstance(error, ConnectionRefusedError):
-        return "refused the connection: nothing listens there"
+        return Phrase("refused the connection: nothing listens there")
     if isinstance(error, TimeoutError):
-        return (
-            "did not complete the TLS handshake in time" if error.args == (_HANDSHAKE,) else "cannot be reached in time"
-        )
+        if error.args == (_HANDSHAKE,):
+            return Phrase("did not complete the TLS handshake in time")
+        return Phrase("cannot be reached in time")
     if isinstance(error, ssl.SSLError):
-        return f"failed the TLS handshake: {getattr(error, 'verify_message', '') or error.reason or 'it was cut off'}"
-    return f"cannot be reached: {error.strerror or type(error).__name__}"
+        why = getattr(error, "verify_message", "") or error.reason or Phrase("it was cut off")
+        return Phrase("failed the TLS handshake: {why}", why=why)
+    return Phrase("cannot be reached: {why}", why=error.strerror or type(error).__name__)
 
 
 class Responses(DIMSEServiceProvider):
@@ -123,14 +125,14 @@ class Responses(DIMSEServiceProvider):
         values = [(context_id, bytes(value)) for context_id, value in primitive.presentation_data_value_list]
         self._received += sum(len(value) for _, value in values)
         if self._received > LARGEST_MESSAGE:
-            self._refuse("sent a message without end")
+            self._refuse(Phrase("sent a message without end"))
             return
         data = P_DATA()
         data.presentation_data_value_list = [[*pair] for pair in values]  # type: ignore[misc]  # lists are asked for
         try:
             super().receive_primitive(data)
         except Exception:  # noqa: BLE001 - pynetdicom raises what it happens to stumble over
-            self._refuse("sent a message that makes no sense")
+            self._refuse(Phrase("sent a message that makes no sense"))
         if self.message is None:
             self._received = 0
 
@@ -185,7 +187,7 @@ class RequestedAssociation(Association):
         while self.dul.is_alive() and not self.dul.stop_dul():
             if time.monotonic() > end:
                 if self.dul.is_inside_pdu:
-                    self.dul.note("left a PDU incomplete")
+                    self.dul.note(Phrase("left a PDU incomplete"))
                 self.dul.break_off()
             time.sleep(0.01)
 

@@ -27,6 +27,7 @@ from dicom_node.upper_layer.connection import (
     PDULimits,
     describe_break,
 )
+from inference.phrases import Phrase
 
 UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER_VALUE = 1, 2, 6
 """Reasons of an A-ABORT by the service provider (PS3.8 Table 9-26)."""
@@ -36,6 +37,7 @@ LARGEST_NEGOTIATION = 256 * 1024
 So does every other PDU but P-DATA-TF: those have 4 bytes.
 """
 _P_DATA_TF = 4
+_SENSELESS = Phrase("sent a PDU that makes no sense")
 _HEADER = struct.Struct(">BxI")
 _SLACK = 1024
 """Some peers count headers differently and send a little more than they were offered."""
@@ -168,10 +170,11 @@ class BoundedUpperLayer(DULServiceProvider):
         except OSError as error:
             # A deadline that passed, or a connection that broke: nothing more can be read from it.
             late = isinstance(error, TimeoutError)
-            self.note(f"left a PDU incomplete for {self.limits.deadline_s:g} s" if late else describe_break(error))
+            stalled = Phrase("left a PDU incomplete for {limit:g} s", limit=self.limits.deadline_s)
+            self.note(stalled if late else describe_break(error))
             event = "Evt17"
         except _InvalidPDUError as error:
-            self.note(f"sent {error}")
+            self.note(error.args[0])
             self._abort_reason = error.reason
             event = "Evt19"
         if event is not None:
@@ -189,16 +192,17 @@ class BoundedUpperLayer(DULServiceProvider):
         deadline = time.monotonic() + self.limits.deadline_s
         self.is_inside_pdu = True
         if not connection.fill(self._header, deadline):
-            return self._lose("closed the connection")
+            return self._lose(Phrase("closed the connection"))
         self.has_heard = True
         pdu_type, length = _HEADER.unpack(self._header)
         if not 1 <= pdu_type <= 7:
-            raise _InvalidPDUError(UNRECOGNISED_PDU, f"a PDU of unknown type {pdu_type}")
+            raise _InvalidPDUError(UNRECOGNISED_PDU, Phrase("sent a PDU of unknown type {type}", type=pdu_type))
         if length > self._longest(pdu_type):
-            raise _InvalidPDUError(INVALID_PARAMETER_VALUE, f"a PDU of {length} bytes, which is too long")
+            trouble = Phrase("sent a PDU of {length} bytes, which is too long", length=length)
+            raise _InvalidPDUError(INVALID_PARAMETER_VALUE, trouble)
         body = self._make_room(length) if pdu_type == _P_DATA_TF else memoryview(bytearray(length))
         if not connection.fill(body, deadline):
-            return self._lose("closed the connection in the middle of a PDU")
+            return self._lose(Phrase("closed the connection in the middle of a PDU"))
         self.is_inside_pdu = False
         if pdu_type == _P_DATA_TF:
             return self._read_data(body)
@@ -222,7 +226,7 @@ class BoundedUpperLayer(DULServiceProvider):
         try:
             transfer = DataTransfer(body)
         except ValueError as error:
-            raise _InvalidPDUError(INVALID_PARAMETER_VALUE, "a PDU that makes no sense") from error
+            raise _InvalidPDUError(INVALID_PARAMETER_VALUE, _SENSELESS) from error
         return self.take_data(transfer)
 
     def take_data(self, transfer: DataTransfer) -> str | None:
@@ -242,7 +246,7 @@ class BoundedUpperLayer(DULServiceProvider):
                 if context.result == 0:
                     context.transfer_syntax[0]
         except Exception as error:  # pynetdicom raises what it happens to stumble over
-            raise _InvalidPDUError(INVALID_PARAMETER_VALUE, "a PDU that makes no sense") from error
+            raise _InvalidPDUError(INVALID_PARAMETER_VALUE, _SENSELESS) from error
         self._recv_pdu.put(pdu)
         return event
 
@@ -255,6 +259,6 @@ class BoundedUpperLayer(DULServiceProvider):
 
 
 class _InvalidPDUError(Exception):
-    def __init__(self, reason: int, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, reason: int, trouble: str) -> None:
+        super().__init__(trouble)
         self.reason = reason

@@ -3,6 +3,7 @@
 import ast
 import pickle
 import re
+import socket
 import tomllib
 from pathlib import Path
 from string import Formatter
@@ -11,12 +12,17 @@ import numpy as np
 import pytest
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node import languages
 from dicom_node.analyse.shared_memory import load_guarded
 from dicom_node.assemble.rules import Outcome
+from dicom_node.deliver import verify_destination
 from dicom_node.encode.report.typesetting import BOLD, SANS, split_runs
+from dicom_node.errors import AssociationError
 from dicom_node.languages import ENGLISH, LANGUAGES, load_language
+from dicom_node.settings import Destination
+from dicom_node.storage_commitment import FAILURE_REASONS
 from dicom_node.store import RECEIVING, DeliveryState, RevisionState
 from dicom_node.web.roles import Role
 from inference.phrases import Phrase, format_label
@@ -197,6 +203,30 @@ EMPTY = Phrase("It has no image.")
             ),
             second=Phrase("{archive} lists {number} images", archive="pacs", number=3),
         ),
+        Phrase(
+            "{name}: {why}",
+            name="pacs",
+            why=Phrase(
+                "{why}, over TLS (do both sides trust each other's certificate?)",
+                why=Phrase("failed the TLS handshake: {why}", why="CERTIFICATE_VERIFY_FAILED"),
+            ),
+        ),
+        Phrase("storage commitment failed: {status} ({meaning})", status="0x0112", meaning=FAILURE_REASONS[0x0112]),
+        Phrase(
+            "could not be fetched: {why}",
+            why=Phrase(
+                "{name}: {why}",
+                name="pacs",
+                why=Phrase(
+                    "{service} was not answered in time, or {broke}",
+                    service="C-MOVE",
+                    broke=Phrase(
+                        "the archive {trouble}",
+                        trouble=Phrase("left a PDU incomplete for {limit:g} s", limit=0.3),
+                    ),
+                ),
+            ),
+        ),
     ],
 )
 def test_a_stored_text_is_said_in_other_languages_as_the_phrase_that_it_was(phrase):
@@ -204,6 +234,25 @@ def test_a_stored_text_is_said_in_other_languages_as_the_phrase_that_it_was(phra
         language = load_language(code)
         assert language.recall(str(phrase)) == phrase
         assert language.say(language.recall(str(phrase))) == language.say(phrase) != phrase
+
+
+def test_why_an_archive_could_not_be_reached_is_said_in_other_languages():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        archive = Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=taken.getsockname()[1])
+        with pytest.raises(AssociationError, match="pacs: refused the connection: nothing listens there") as caught:
+            verify_destination(archive, "NODE")
+    for code in OTHERS:
+        language = load_language(code)
+        assert language.recall(str(caught.value)) == caught.value.args[0]
+        assert "refused" not in language.say(language.recall(str(caught.value)))
+
+
+def test_the_catalogues_have_every_reason_of_a_rejected_association():
+    answer = A_ASSOCIATE()
+    for answer.result_source in (1, 2, 3):
+        for answer.diagnostic in (1, 2, 3, 7):  # it takes no others
+            assert answer.reason_str.lower() in read("de")
 
 
 @pytest.mark.parametrize("text", ["", "Nobody ever wrote this.", "revision", "The image could not be decoded", "{why}"])

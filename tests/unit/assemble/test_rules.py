@@ -1,3 +1,4 @@
+import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from dicom_node.assemble.rules import Outcome, choose_rule, judge_rules
+from dicom_node.languages import load_language
 from dicom_node.settings import Condition, Operator, Rule
 from dicom_node.values import Instance, Study
 
@@ -131,6 +133,20 @@ def test_every_rule_is_judged_with_its_reason():
     assert first.because == "image 2 of 2: StationName is ER1 or ER2 (it has 'OR')"
     assert rest.because == "it has no conditions, so it holds for every study"
     assert last.because == "image 1 of 2: StationName is ER1 (it has 'ER1')"
+
+
+def test_a_reason_is_said_in_the_language_of_a_page_however_long_it_is():
+    """A site may list thousands of values, and an archive fill a study with as many images."""
+    many = [f"ER{number}" for number in range(3000)]
+    held = [rule("er", ("StationName", "is", *many), ("PatientAge", "above", "17"), images="any")]
+    headers = [image(StationName="OR", PatientAge="034Y")] + [image(StationName="OR")] * 3
+    (judged,) = judge_rules(held, study(*headers))
+    assert judged.because.startswith("image 1 of 4: StationName is ER0 or ER1 or ")
+    assert judged.because.endswith("image 4 of 4: StationName is {} (it has 'OR')".format(" or ".join(many)))
+    said = load_language("de").say(judged.because)
+    assert said.startswith("Bild 1 von 4: StationName ist ER0 oder ER1 oder ")
+    assert said.endswith("oder ER2999 (vorhanden: 'OR')")
+    assert pickle.loads(pickle.dumps(judged.because)).template == judged.because.template  # noqa: S301  # our own
 
 
 def test_the_reasons_quote_no_value_unless_they_may():

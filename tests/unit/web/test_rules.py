@@ -76,6 +76,16 @@ def test_a_file_is_told_which_rule_decides_and_why_as_the_command_tells_it(web, 
     assert "too late" in answer.text
 
 
+def test_conditions_and_reasons_are_in_the_language_of_the_browser(web):
+    german = {"accept-language": "de"}
+    assert "PatientAge unter 16" in web.reader.get("/rules", headers=german).text
+    files = {"file": ("a.dcm", encode(radiograph(StationName="OR", PatientAge="044Y")))}
+    data = {"form_token": form_token(web.reader, "/rules")}
+    page = web.reader.post("/rules", files=files, data=data, headers=german).text
+    assert "Bild 1 von 1: StationName beginnt mit ER (vorhanden: &#39;OR&#39;)" in page
+    assert "sie hat keine Bedingungen und trifft daher auf jede Studie zu" in page
+
+
 def test_files_of_two_studies_are_told_apart(web):
     files = [encode(radiograph(StudyInstanceUID=f"1.2.{number}", PatientAge="010Y")) for number in (1, 2)]
     page = ask(web, *files).text
