@@ -10,7 +10,8 @@ from running import Node
 from stored_rows import build_row
 from typer.testing import CliRunner
 
-from dicom_node.cli import FindingOption, State, app
+from dicom_node.cli import app
+from dicom_node.cli.options import FindingOption, State
 from dicom_node.operate.worklist import FINDINGS, STATES
 from dicom_node.store import Finding, RevisionState
 from dicom_node.values import ListedImage
