@@ -26,7 +26,6 @@ from dicom_node.store import (
     RevisionStatus,
     Store,
     UnprovenFiles,
-    WorklistEntry,
     describe_expectation,
 )
 from dicom_node.values import Expectation
@@ -109,7 +108,7 @@ def show_worklist(settings: Settings, chosen: Filter, *, patients: bool, as_json
         _show_entry(console, row)
     for condition in conditions:
         print_entry(console, "ALARM", describe_condition(condition), style="bold red", column=_COLUMN)
-    console.print(f"{_count(listed.total, 'study', 'studies')}, page {chosen.page} of {listed.pages}")
+    console.print(f"{count(listed.total, 'study', 'studies')}, page {chosen.page} of {listed.pages}")
 
 
 def _show_entry(console: Console, row: Row) -> None:
@@ -117,7 +116,7 @@ def _show_entry(console: Console, row: Row) -> None:
     version = f", version {entry.version}" if entry.version else ""
     lines = [entry.study_instance_uid, row.identity.says if row.identity else ""]
     results = "" if entry.result_s is None else f", results {format_duration(entry.result_s)} after the last image"
-    lines += [f"{describe_images(entry)}{version}", entry.reason]
+    lines += [f"{describe_images(count(entry.images, 'image'), entry.expectation)}{version}", entry.reason]
     lines += [f"arrived {_ago(entry.arrived_at)}{results}, last change {_ago(entry.changed_at)}"]
     lines += [describe_finding(finding) for finding in entry.findings]
     lines += [describe_destination(destination) for destination in entry.destinations]
@@ -132,7 +131,7 @@ def show_removable(settings: Settings) -> None:
     store.close()
     console = Console(highlight=False)
     for study in studies:
-        lines = [study.study_instance_uid, f"{_count(study.files, 'received file')}, {_write_size(study.size)}"]
+        lines = [study.study_instance_uid, f"{count(study.files, 'received file')}, {_write_size(study.size)}"]
         print_entry(console, "removable", lines, style="yellow", column=_COLUMN)
     days = settings.retention.files_days
     rule = (
@@ -142,7 +141,7 @@ def show_removable(settings: Settings) -> None:
     )
     _show_kept(console, settings, kept)
     size = _write_size(sum(study.size for study in studies))
-    console.print(f"{_count(len(studies), 'study', 'studies')}, {size}; files go {rule}", markup=False)
+    console.print(f"{count(len(studies), 'study', 'studies')}, {size}; files go {rule}", markup=False)
 
 
 def _retention(settings: Settings, store: Store) -> Retention:
@@ -168,7 +167,8 @@ def _describe_trail(trail: TrailStatus) -> list[str]:
     return [trail.folder, said + unreadable, trail.problem]
 
 
-def _count(number: int, what: str, many: str = "") -> str:
+def count(number: int, what: str, many: str = "") -> str:
+    """Write a number of things."""
     return f"{number} {what if number == 1 else many or what + 's'}"
 
 
@@ -178,32 +178,21 @@ def _write_size(size: float) -> str:
 
 
 def _show_revision(console: Console, settings: Settings, one: RevisionStatus) -> None:
-    images = "1 instance" if one.images == 1 else f"{one.images} instances"
-    lines = [one.study_instance_uid, f"version {one.version}, {images}, complete {_ago(one.created_at)}"]
-    lines += [_describe_images(one.expectation), one.reason]
+    images = describe_images(count(one.images, "instance"), one.expectation)
+    lines = [one.study_instance_uid, f"version {one.version}, {images}, complete {_ago(one.created_at)}", one.reason]
     lines += [describe_finding(finding) for finding in one.findings]
     lines += [describe_destination(destination) for destination in one.destinations]
     lines += list_not_proven(settings, one)
     print_entry(console, one.state, lines, style=COLOURS.get(one.state, "yellow"), column=_COLUMN)
 
 
-def describe_images(entry: WorklistEntry) -> str:
-    """Say how many images of a study have come, and of how many, where an archive was asked."""
-    listed = entry.expectation.listed if entry.expectation else None
-    if entry.expectation is None:
-        return _count(entry.images, "image")
-    number = _count(entry.images, "image") if listed is None else f"{entry.images} of {_count(listed, 'image')}"
-    return f"{number} ({describe_expectation(entry.expectation)})"
-
-
-def _describe_images(expectation: Expectation | None) -> str:
-    """Say how many of its images a version has; nothing where no archive was asked."""
+def describe_images(come: str, expectation: Expectation | None) -> str:
+    """Say of a study or a version how much has `come`; of how many images, where an archive has listed them."""
     if expectation is None:
-        return ""
-    said = describe_expectation(expectation)
-    if expectation.listed is None:
-        return said
-    return f"{expectation.listed - len(expectation.missing)} of {_count(expectation.listed, 'image')}: {said}"
+        return come
+    if expectation.listed is not None:
+        come = f"{expectation.listed - len(expectation.missing)} of {count(expectation.listed, 'image')}"
+    return f"{come} ({describe_expectation(expectation)})"
 
 
 def describe_finding(finding: Finding) -> str:

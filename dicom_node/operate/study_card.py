@@ -11,7 +11,7 @@ from dicom_node.audit import AuditEvent, PersonAction
 from dicom_node.errors import NodeError, StudyError
 from dicom_node.operate.identities import Identity
 from dicom_node.operate.pictures import Pictures, read_report
-from dicom_node.operate.status import COLOURS, describe_destination, describe_finding, describe_images
+from dicom_node.operate.status import COLOURS, count, describe_destination, describe_finding, describe_images
 from dicom_node.operate.study import ShownImage, ShownStudy, identify, look_at_study
 from dicom_node.operate.terminal import print_entry
 from dicom_node.operate.timeline import format_duration, format_time
@@ -136,7 +136,8 @@ def _note_view(settings: Settings, study: ShownStudy, action: PersonAction) -> N
 def _show_state(console: Console, study: ShownStudy) -> None:
     entry = study.entry
     version = f"version {entry.version}, " if entry.version else ""
-    lines = [entry.study_instance_uid, f"{version}{describe_images(entry)}", entry.reason]
+    images = describe_images(count(entry.images, "image"), entry.expectation)
+    lines = [entry.study_instance_uid, f"{version}{images}", entry.reason]
     print_entry(console, entry.state, lines, style=COLOURS.get(entry.state, "yellow"), column=_COLUMN)
 
 

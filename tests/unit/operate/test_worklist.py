@@ -124,7 +124,7 @@ def test_names_and_accession_numbers_are_shown_to_who_asks_for_them_and_that_is_
 def test_without_a_filter_a_closed_version_says_how_many_of_its_images_it_has(node, store):
     receive(node, store, "1.1", state=RevisionState.DONE, listed=3)
     said = run(node).stdout
-    assert "1 of 3 images: archive lists 3 images, 2 of them not here" in said
+    assert "version 1, 1 of 3 images (archive lists 3 images, 2 of them not here), complete" in said
     (revision,) = json.loads(run(node, "--json").stdout)["revisions"]
     assert revision["expectation"]["listed"] == 3
     assert len(revision["expectation"]["missing"]) == 2
