@@ -5,7 +5,7 @@ import os
 import pydicom
 import pytest
 
-from dicom_node.demo.archives import find_program
+from dicom_node.demo.archives import BuiltinArchive, find_program
 
 # A misspelt DICOM keyword in a test is an error, not a silent Python attribute.
 pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
@@ -27,6 +27,15 @@ OPTIONAL = (
 )
 """Reasons that are good ones even there: what neither Debian nor the development set-up installs, nor a kernel allows.
 """
+
+
+@pytest.fixture(scope="module")
+def builtin_archive():
+    """The archive of the demonstration; what it holds is asked for by study."""
+    archive = BuiltinArchive()
+    archive.start()
+    yield archive
+    archive.stop()
 
 
 def pytest_collection_modifyitems(items):

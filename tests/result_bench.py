@@ -92,6 +92,16 @@ def make_study(folder, pipeline, **attributes):
     return ds
 
 
+def receive_two_patients(folder, pipeline):
+    """Receive a study whose images name two patients, and analyse nothing of it; returns its UID."""
+    bench = Bench(folder, pipeline)
+    uid = generate_uid()
+    for name in ("Roe^Richard", "Doe^Jane"):
+        bench.receive(build_small_dx(StudyInstanceUID=uid, PatientName=name))
+    bench.store.close()
+    return uid
+
+
 def build_small_dx(**attributes):
     return build_dx(phantom(96, 72), **attributes)
 

@@ -16,7 +16,6 @@ from pydicom.uid import generate_uid
 from running import NODE, Node, dcmsend, wait_for
 from web_bench import PASSWORD
 
-from dicom_node.demo.archives import BuiltinArchive
 from dicom_node.languages import load_language
 from dicom_node.store import Accounts
 from dicom_node.store.web_schema import web_sessions
@@ -82,18 +81,10 @@ PAGES = ("Worklist", "Upload", "Statistics", "Rules", "Doctor", "Conformance", "
 
 
 @pytest.fixture(scope="module")
-def archive():
-    archive = BuiltinArchive()
-    archive.start()
-    yield archive
-    archive.stop()
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory, archive):
+def node(tmp_path_factory, builtin_archive):
     folder = tmp_path_factory.mktemp("node")
     bundles = build_tiny_bundles(folder / "bundles", region="LEG")
-    node = Node(folder, {"archive": archive.port}, quiet_s=3, more=f'[models]\nbundles = "{bundles}"')
+    node = Node(folder, {"archive": builtin_archive.port}, quiet_s=3, more=f'[models]\nbundles = "{bundles}"')
     node.start()
     yield node
     node.stop()
@@ -198,7 +189,7 @@ def _answers(visit):
     return True
 
 
-def test_a_study_is_followed_from_its_arrival_to_the_archive(administrator, node, archive, tmp_path):
+def test_a_study_is_followed_from_its_arrival_to_the_archive(administrator, node, builtin_archive, tmp_path):
     """Nobody reloads: the list follows by itself. The patient has a name that is a script."""
     page = administrator.page
     assert page.get_by_text("No study is like that").is_visible()
@@ -209,7 +200,7 @@ def test_a_study_is_followed_from_its_arrival_to_the_archive(administrator, node
     # This archive offers neither storage commitment nor C-FIND: its Success is believed.
     assert "3 sent / 0 committed / 0 verified of 3" in page.locator("tbody tr").inner_text()
     assert HOSTILE in page.locator("tbody tr").inner_text()
-    assert len(archive.instances_of(ds.StudyInstanceUID)) == 3
+    assert len(builtin_archive.instances_of(ds.StudyInstanceUID)) == 3
     administrator.check("worklist")
     page.get_by_label("Study UID or accession").fill("acc-77")
     page.keyboard.press("Enter")
@@ -315,17 +306,17 @@ def test_a_file_that_is_dropped_is_answered_without_a_click(visit, address, says
 
 
 @pytest.mark.usefixtures("administrator")
-def test_the_results_of_an_upload_are_sent_once_it_was_seen_and_asked_for(visit, archive, tmp_path):
+def test_the_results_of_an_upload_are_sent_once_it_was_seen_and_asked_for(visit, builtin_archive, tmp_path):
     ds = build_radiograph(StudyInstanceUID=generate_uid())
     visit.sign_in("anna").open("/upload")
     visit.page.get_by_label("Drop files here").set_input_files([write_part10(ds, tmp_path / "a.dcm")])
     visit.page.get_by_role("button", name="Analyse", exact=True).click()
     visit.page.locator("img.answer").wait_for()
-    assert archive.instances_of(ds.StudyInstanceUID) == []
+    assert builtin_archive.instances_of(ds.StudyInstanceUID) == []
     visit.page.get_by_label("Destination").select_option("archive")
     visit.page.get_by_role("button", name="Analyse and send the results").click()
     visit.page.get_by_text("archive has taken all 3 results").wait_for()
-    assert len(archive.instances_of(ds.StudyInstanceUID)) == 3
+    assert len(builtin_archive.instances_of(ds.StudyInstanceUID)) == 3
     visit.check("upload_sent")
     visit.open("/")
     assert ds.StudyInstanceUID not in visit.page.content()

@@ -13,23 +13,15 @@ from pydicom.uid import generate_uid
 from pypdf import PdfReader
 from running import NODE, Node, results_among, wait_for
 
-from dicom_node.demo.archives import BuiltinArchive, send_files
+from dicom_node.demo.archives import send_files
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_studies"
 PATIENT_S = 300
 
 
 @pytest.fixture
-def archive():
-    archive = BuiltinArchive()
-    archive.start()
-    yield archive
-    archive.stop()
-
-
-@pytest.fixture
-def node(tmp_path, archive):
-    node = Node(tmp_path / "node", {"archive": archive.port}).start()
+def node(tmp_path, builtin_archive):
+    node = Node(tmp_path / "node", {"archive": builtin_archive.port}).start()
     wait_for("the worker is ready", lambda: "worker ready" in node.log, within_s=PATIENT_S)
     yield node
     node.stop()
@@ -47,9 +39,9 @@ def tibia(study):
     return ds
 
 
-def wait_for_results(archive, study):
+def wait_for_results(builtin_archive, study):
     def ends_with_report():
-        captures, reports = results_among(archive.instances_of(study))
+        captures, reports = results_among(builtin_archive.instances_of(study))
         return (captures, reports) if reports else None
 
     captures, reports = wait_for("a report", ends_with_report, within_s=PATIENT_S)
@@ -67,14 +59,14 @@ def processes_below(pid):
 
 
 @pytest.mark.fault(39, 64)
-def test_hostile_images_and_killed_processes_cost_a_running_node_nothing_else(node, archive, tmp_path):
+def test_hostile_images_and_killed_processes_cost_a_running_node_nothing_else(node, builtin_archive, tmp_path):
     """An image that panics its decoder is said in its report; with decoder and models killed, the next is analysed."""
     study = generate_uid()
     sound, broken = tibia(study), build_panicking_rle()
     broken.StudyInstanceUID, broken.PatientID, broken.PatientName = study, sound.PatientID, sound.PatientName
     send(node, broken, tmp_path)
     send(node, sound, tmp_path)
-    captures, text = wait_for_results(archive, study)
+    captures, text = wait_for_results(builtin_archive, study)
     assert [ds.SourceImageSequence[0].ReferencedSOPInstanceUID for ds in captures] == [sound.SOPInstanceUID]
     assert "The image could not be decoded: the decoder failed (PanicException)." in text
 
@@ -86,6 +78,6 @@ def test_hostile_images_and_killed_processes_cost_a_running_node_nothing_else(no
         os.kill(pid, signal.SIGKILL)
     later = generate_uid()
     send(node, tibia(later), tmp_path)
-    captures, text = wait_for_results(archive, later)
+    captures, text = wait_for_results(builtin_archive, later)
     assert len(captures) == 1
     assert worker in processes_below(node.process.pid)

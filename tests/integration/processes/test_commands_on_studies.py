@@ -9,7 +9,7 @@ import pytest
 from result_bench import make_study
 from running import Node, wait_for
 
-from dicom_node.demo.archives import BuiltinArchive, find_free_port
+from dicom_node.demo.archives import find_free_port
 from dicom_node.operate.conformance import build_statement, write_html, write_markdown
 from inference.pipeline import Pipeline
 from inference.testing import build_tiny_bundles
@@ -32,16 +32,8 @@ priority = 1
 
 
 @pytest.fixture
-def second():
-    archive = BuiltinArchive()
-    archive.start()
-    yield archive
-    archive.stop()
-
-
-@pytest.fixture
-def node(tmp_path, second):
-    node = Node(tmp_path / "node", {"archive": find_free_port(), "second": second.port}, more=RULES)
+def node(tmp_path, builtin_archive):
+    node = Node(tmp_path / "node", {"archive": find_free_port(), "second": builtin_archive.port}, more=RULES)
     node.settings.node.data_dir.mkdir()
     yield node
     if node.process is not None:
@@ -59,15 +51,15 @@ def run(node, *words):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
-def test_results_are_sent_to_a_destination_that_was_not_to_get_them_by_the_node_that_runs(node, study, second):
+def test_results_are_sent_to_a_destination_that_was_not_to_get_them_by_the_node_that_runs(node, study, builtin_archive):
     node.start()
-    assert second.instances_of(study) == []
+    assert builtin_archive.instances_of(study) == []
     sent = run(node, "send", study, "second")
     assert sent.returncode == 0, sent.stderr
     assert sent.stdout == "3 result(s) will be sent to second\n"
-    kept = wait_for("the second archive has the results", lambda: len(second.instances_of(study)) == 3)
+    kept = wait_for("the second archive has the results", lambda: len(builtin_archive.instances_of(study)) == 3)
     assert kept
-    assert sorted(ds.Modality for ds in second.instances_of(study)) == ["DOC", "OT", "OT"]
+    assert sorted(ds.Modality for ds in builtin_archive.instances_of(study)) == ["DOC", "OT", "OT"]
     for words, said in (
         ((study, "second"), "has no results that second is not to get already"),
         (("1.2.3", "second"), "has no results"),

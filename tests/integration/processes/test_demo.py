@@ -14,7 +14,7 @@ from rich.console import Console
 from stored_rows import build_row
 
 from dicom_node.demo import archives, viewer
-from dicom_node.demo.archives import BuiltinArchive, find_free_port
+from dicom_node.demo.archives import find_free_port
 from dicom_node.demo.node import RunningNode, running_node
 from dicom_node.demo.run import prepare_viewer, run_demo, send_and_wait
 from dicom_node.demo.studies import SAMPLES, DemoStudy
@@ -29,24 +29,16 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def archive():
-    archive = BuiltinArchive()
-    archive.start()
-    yield archive
-    archive.stop()
-
-
-@pytest.fixture
 def study(tmp_path):
     ds = build_dx()
     path = write_part10(ds, tmp_path / "dx.dcm")
     return DemoStudy(label="wrist", study_instance_uid=str(ds.StudyInstanceUID), files=(path,))
 
 
-def node_beside(archive, store, tmp_path, command):
+def node_beside(builtin_archive, store, tmp_path, command):
     """What takes the associations is the archive; what counts is the process and what its state says."""
     process = subprocess.Popen(command)
-    return RunningNode(port=archive.port, process=process, log=tmp_path / "node.log", store=store)
+    return RunningNode(port=builtin_archive.port, process=process, log=tmp_path / "node.log", store=store)
 
 
 def fail(store, study_instance_uid):
@@ -57,12 +49,12 @@ def fail(store, study_instance_uid):
     store.set_revision_state(study_instance_uid, revision.digest, RevisionState.FAILED, reason="a model is broken")
 
 
-def test_a_study_that_has_failed_is_given_up_at_once_with_its_reason(archive, store, study, tmp_path):
+def test_a_study_that_has_failed_is_given_up_at_once_with_its_reason(builtin_archive, store, study, tmp_path):
     fail(store, study.study_instance_uid)
-    node = node_beside(archive, store, tmp_path, ["sleep", "60"])
+    node = node_beside(builtin_archive, store, tmp_path, ["sleep", "60"])
     before = time.monotonic()
     try:
-        answers, reasons = send_and_wait([study], archive, node, Console(quiet=True))
+        answers, reasons = send_and_wait([study], builtin_archive, node, Console(quiet=True))
     finally:
         node.process.kill()
         node.process.wait()
@@ -70,11 +62,11 @@ def test_a_study_that_has_failed_is_given_up_at_once_with_its_reason(archive, st
     assert (answers, reasons) == ([], {"wrist": "a model is broken"})
 
 
-def test_a_node_that_ends_ends_the_demonstration_and_its_log_is_named(archive, store, study, tmp_path):
-    node = node_beside(archive, store, tmp_path, [sys.executable, "-c", "raise SystemExit(2)"])
+def test_a_node_that_ends_ends_the_demonstration_and_its_log_is_named(builtin_archive, store, study, tmp_path):
+    node = node_beside(builtin_archive, store, tmp_path, [sys.executable, "-c", "raise SystemExit(2)"])
     node.process.wait()
     with pytest.raises(NodeError, match=r"ended with code 2; its log is .*node.log"):
-        send_and_wait([study], archive, node, Console(quiet=True))
+        send_and_wait([study], builtin_archive, node, Console(quiet=True))
 
 
 def test_a_node_that_does_not_start_is_an_error_that_names_its_log(tmp_path):

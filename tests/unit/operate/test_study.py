@@ -5,11 +5,9 @@ import re
 from io import BytesIO
 
 import pytest
-from builders import build_dx, phantom
 from PIL import Image
-from pydicom.uid import generate_uid
 from pypdf import PdfReader
-from result_bench import Bench, make_study
+from result_bench import make_study, receive_two_patients
 from running import Node
 from typer.testing import CliRunner
 from web_bench import Web
@@ -78,11 +76,7 @@ def test_whose_it_is_is_said_to_who_asks_for_it_and_that_is_noted(node, uid):
 
 
 def test_images_that_name_two_patients_are_said_to(node, pipeline):
-    bench = Bench(node.settings.node.data_dir, pipeline)
-    uid = generate_uid()
-    for name in ("Roe^Richard", "Doe^Jane"):
-        bench.receive(build_dx(phantom(96, 72), StudyInstanceUID=uid, PatientName=name))
-    bench.store.close()
+    uid = receive_two_patients(node.settings.node.data_dir, pipeline)
     said = run(node, uid, "--patient").stdout
     assert "do not name one and the same patient" in said
     assert "Roe Richard" in said

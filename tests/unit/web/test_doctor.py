@@ -7,7 +7,6 @@ import psutil
 import pytest
 from web_bench import Web, build_settings, form_token
 
-from dicom_node.demo.archives import BuiltinArchive
 from dicom_node.settings import Destination
 from dicom_node.web.roles import Role
 from inference.testing import build_tiny_bundles
@@ -36,20 +35,15 @@ def examine(browser):
     return browser.post("/doctor", data={"form_token": form_token(browser)})
 
 
-def test_every_check_is_told_with_what_to_do(tmp_path, bundles):
-    archive = BuiltinArchive()
-    archive.start()
-    settings = settings_for(tmp_path / "node", bundles, archive.port, dead := free_port())
-    try:
-        with Web(settings) as web:
-            browser = web.sign_in(Role.OPERATOR)
-            assert "Examine now" in browser.get("/doctor").text
-            page = examine(browser).text
-    finally:
-        archive.stop()
+def test_every_check_is_told_with_what_to_do(tmp_path, bundles, builtin_archive):
+    settings = settings_for(tmp_path / "node", bundles, builtin_archive.port, dead := free_port())
+    with Web(settings) as web:
+        browser = web.sign_in(Role.OPERATOR)
+        assert "Examine now" in browser.get("/doctor").text
+        page = examine(browser).text
     for subject in ("data folder", "model", "DICOM port", "web port", "destination archive0", "alerts"):
         assert f"<strong>{subject}</strong>" in page, subject
-    assert f"ARCHIVE at 127.0.0.1:{archive.port} answers C-ECHO" in page
+    assert f"ARCHIVE at 127.0.0.1:{builtin_archive.port} answers C-ECHO" in page
     assert f"ARCHIVE at 127.0.0.1:{dead}" in page
     assert "What to do: start it; let it know the modality FRACTUREAI" in page
     assert "All checks have ended." in page

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from web_bench import Web, build_settings, form_token
 
 from dicom_node.cli import app
-from dicom_node.demo.archives import BuiltinArchive, OrthancArchive
+from dicom_node.demo.archives import OrthancArchive
 from dicom_node.settings import Destination, Encoding, Rule
 from dicom_node.store import WorklistQuery
 from dicom_node.web.roles import Role
@@ -26,14 +26,6 @@ from inference.testing import build_tiny_bundles
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):
     return build_tiny_bundles(tmp_path_factory.mktemp("bundles"), region="LEG")
-
-
-@pytest.fixture(scope="module")
-def archive():
-    archive = BuiltinArchive()
-    archive.start()
-    yield archive
-    archive.stop()
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +65,8 @@ def open_web(folder, bundles, archive_port, elsewhere, *, rules=(), results=None
 
 
 @pytest.fixture(scope="module")
-def module_web(tmp_path_factory, bundles, archive, elsewhere):
-    with open_web(tmp_path_factory.mktemp("node"), bundles, archive.port, elsewhere) as web:
+def module_web(tmp_path_factory, bundles, builtin_archive, elsewhere):
+    with open_web(tmp_path_factory.mktemp("node"), bundles, builtin_archive.port, elsewhere) as web:
         yield web
 
 
@@ -85,9 +77,9 @@ def web(module_web, elsewhere):
 
 
 @pytest.fixture
-def open_node(bundles, archive, elsewhere):
+def open_node(bundles, builtin_archive, elsewhere):
     """Open a node of a test's own."""
-    yield lambda folder, **options: open_web(folder, bundles, archive.port, elsewhere, **options)
+    yield lambda folder, **options: open_web(folder, bundles, builtin_archive.port, elsewhere, **options)
     assert not was_asked(elsewhere)
 
 
@@ -138,12 +130,12 @@ def test_nothing_is_sent_unasked(tmp_path, bundles, elsewhere):
         assert was_asked(elsewhere)
 
 
-def test_the_archive_has_the_results_in_the_patients_study_and_not_the_image(web, archive):
+def test_the_archive_has_the_results_in_the_patients_study_and_not_the_image(web, builtin_archive):
     ds = radiograph(PatientName="Müller^Änne", PatientID="P-77", SpecificCharacterSet="ISO_IR 100")
     page = send(web, encode(ds)).text
     assert "archive has taken all 3 results of study" in page
     assert "What they say of the images: fracture</p>" in page
-    found = archive.instances_of(ds.StudyInstanceUID)
+    found = builtin_archive.instances_of(ds.StudyInstanceUID)
     assert sorted(one.SOPClassUID.name for one in found) == [
         "Encapsulated PDF Storage",
         "Secondary Capture Image Storage",
@@ -172,19 +164,19 @@ def test_the_audit_trail_says_who_has_sent_what_where(web):
     assert "Roe" not in trail
 
 
-def test_two_images_of_a_study_are_answered_by_one_report(web, archive):
+def test_two_images_of_a_study_are_answered_by_one_report(web, builtin_archive):
     study = generate_uid()
     files = [encode(radiograph(StudyInstanceUID=study, InstanceNumber=number)) for number in (1, 2)]
     assert "archive has taken all 4 results" in send(web, *files).text
-    kinds = [one.Modality for one in archive.instances_of(study)]
+    kinds = [one.Modality for one in builtin_archive.instances_of(study)]
     assert kinds.count("DOC") == 1
 
 
-def test_sent_twice_the_results_are_the_same_objects(web, archive):
+def test_sent_twice_the_results_are_the_same_objects(web, builtin_archive):
     content = encode(ds := radiograph())
     for _ in range(2):
         assert "archive has taken all 3 results" in send(web, content).text
-    assert len({one.SOPInstanceUID for one in archive.instances_of(ds.StudyInstanceUID)}) == 3
+    assert len({one.SOPInstanceUID for one in builtin_archive.instances_of(ds.StudyInstanceUID)}) == 3
 
 
 @pytest.mark.orthanc
@@ -207,10 +199,10 @@ def test_a_picture_is_refused_for_it_names_no_patient(web, kind):
     assert said.startswith("&lt;b&gt;0: it is no DICOM file: a picture names no patient")
 
 
-def test_with_a_picture_among_them_nothing_is_sent_at_all(web, archive):
+def test_with_a_picture_among_them_nothing_is_sent_at_all(web, builtin_archive):
     ds = radiograph()
     refusal(send(web, encode(ds), picture("PNG")))
-    assert archive.instances_of(ds.StudyInstanceUID) == []
+    assert builtin_archive.instances_of(ds.StudyInstanceUID) == []
 
 
 def of_class(sop_class):
@@ -256,12 +248,12 @@ def test_what_would_not_be_analysed_if_it_were_received_is_refused(web, build, r
     assert reason in refusal(send(web, encode(build())))
 
 
-def test_a_result_of_the_node_is_refused(web, archive):
+def test_a_result_of_the_node_is_refused(web, builtin_archive):
     ds = radiograph()
     send(web, encode(ds))
-    for result in archive.instances_of(ds.StudyInstanceUID):
+    for result in builtin_archive.instances_of(ds.StudyInstanceUID):
         assert "it is a result of this node" in refusal(send(web, encode(result)))
-    assert len(archive.instances_of(ds.StudyInstanceUID)) == 3
+    assert len(builtin_archive.instances_of(ds.StudyInstanceUID)) == 3
 
 
 def test_a_study_that_the_node_has_received_is_sent_from_its_own_page(tmp_path, open_node):
@@ -287,19 +279,19 @@ def test_files_that_are_not_one_study_of_one_patient_are_refused(web):
         ({"destinations": ["second"]}, "The rule &#39;x&#39; of this site sends its results to other destinations."),
     ],
 )
-def test_the_rules_decide_about_it_too(tmp_path, open_node, archive, rule, reason):
+def test_the_rules_decide_about_it_too(tmp_path, open_node, builtin_archive, rule, reason):
     ds = radiograph()
     with open_node(tmp_path, rules=[{"name": "x", **rule}]) as web:
         assert refusal(send(web, encode(ds))) == reason
-    assert archive.instances_of(ds.StudyInstanceUID) == []
+    assert builtin_archive.instances_of(ds.StudyInstanceUID) == []
 
 
-def test_a_destination_gets_the_forms_that_it_wants(tmp_path, open_node, archive):
+def test_a_destination_gets_the_forms_that_it_wants(tmp_path, open_node, builtin_archive):
     ds = radiograph()
     wanted = (Encoding.SECONDARY_CAPTURE, Encoding.STRUCTURED_REPORT)
     with open_node(tmp_path, results=wanted) as web:
         assert "archive has taken all 3 results" in send(web, encode(ds)).text
-    assert sorted(one.Modality for one in archive.instances_of(ds.StudyInstanceUID)) == ["OT", "OT", "SR"]
+    assert sorted(one.Modality for one in builtin_archive.instances_of(ds.StudyInstanceUID)) == ["OT", "OT", "SR"]
 
 
 def test_an_archive_that_is_away_is_said_to_be(tmp_path, bundles, elsewhere):
@@ -325,7 +317,7 @@ def test_a_hostile_image_costs_a_sentence_and_the_next_is_sent(web, build):
     assert "archive has taken all 3 results" in send(web, encode(radiograph())).text
 
 
-def test_only_an_operator_may_send_and_only_by_the_form_of_the_session(web, archive):
+def test_only_an_operator_may_send_and_only_by_the_form_of_the_session(web, builtin_archive):
     reader = web.sign_in(Role.RADIOLOGIST)
     ds = radiograph()
     assert send(web, encode(ds), browser=reader).status_code == 403
@@ -333,15 +325,15 @@ def test_only_an_operator_may_send_and_only_by_the_form_of_the_session(web, arch
     assert "/upload/send" in web.operator.get("/upload").text
     data = {"form_token": "0" * 64, "destination": "archive"}
     assert web.operator.post("/upload/send", files={"file": ("a", encode(ds))}, data=data).status_code == 403
-    assert archive.instances_of(ds.StudyInstanceUID) == []
+    assert builtin_archive.instances_of(ds.StudyInstanceUID) == []
 
 
-def test_the_command_does_the_same(tmp_path, bundles, archive, elsewhere):
+def test_the_command_does_the_same(tmp_path, bundles, builtin_archive, elsewhere):
     config = tmp_path / "node.toml"
     config.write_text(
         f'[node]\nae_title = "FRACTUREAI"\ndata_dir = "{tmp_path / "data"}"\n[models]\nbundles = "{bundles}"\n'
         '[[senders]]\nae_title = "A"\n'
-        f'[[destinations]]\nname = "archive"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\nport = {archive.port}\n'
+        f'[[destinations]]\nname = "archive"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\nport = {builtin_archive.port}\n'
     )
     ds = radiograph()
     (tmp_path / "a.dcm").write_bytes(encode(ds))
@@ -350,7 +342,7 @@ def test_the_command_does_the_same(tmp_path, bundles, archive, elsewhere):
     sent = run.invoke(app, ["send-files", "archive", str(tmp_path / "a.dcm"), "--config", str(config)])
     assert sent.exit_code == 0, sent.output
     assert "archive has taken all 3 results" in sent.output
-    assert len(archive.instances_of(ds.StudyInstanceUID)) == 3
+    assert len(builtin_archive.instances_of(ds.StudyInstanceUID)) == 3
     refused = run.invoke(app, ["send-files", "archive", str(tmp_path / "a.png"), "--config", str(config)])
     assert refused.exit_code == 1
     assert "a picture names no patient" in str(refused.exception)

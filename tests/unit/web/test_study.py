@@ -8,7 +8,7 @@ import pytest
 from builders import build_dx, phantom
 from PIL import Image
 from pydicom.uid import generate_uid
-from result_bench import Bench, make_study
+from result_bench import Bench, make_study, receive_two_patients
 from stored_rows import build_row
 from web_bench import Web, build_settings, form_token
 
@@ -112,11 +112,7 @@ def test_a_hostile_name_is_text(web, pipeline):
 
 
 def test_images_that_name_two_patients_are_said_to(web, pipeline):
-    bench = Bench(web.settings.node.data_dir, pipeline)
-    uid = generate_uid()
-    for name in ("Roe^Richard", "Doe^Jane"):
-        bench.receive(build_dx(phantom(96, 72), StudyInstanceUID=uid, PatientName=name))
-    bench.store.close()
+    uid = receive_two_patients(web.settings.node.data_dir, pipeline)
     page = web.sign_in(Role.RADIOLOGIST).get(f"/study/{uid}").text
     assert "do not name one and the same patient" in page
     assert "Roe Richard" in page
