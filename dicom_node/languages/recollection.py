@@ -38,13 +38,14 @@ class Recollection:
     def _recall(self, text: str) -> str:
         """Return the phrase that reads like this text, its values recalled as well; the text itself where none does.
 
-        Of several it is the one that leaves least of the text to values that are no phrases.
+        Of several it is the one that leaves least of the text to values that are no phrases, first of its letters, then
+        of all it consists of; of those, the one that is put together from fewest.
         """
         if text in self._plain:
             return Phrase(text)
         found = [phrase for template in self._templates if (phrase := self._match(template, text)) == text]
-        best = max(found, key=_count_known, default=None)
-        return text if best is None or _count_known(best) < _LEAST_LETTERS else best
+        best = max(found, key=_rank, default=None)
+        return text if best is None or _count_letters(_list_known(best)) < _LEAST_LETTERS else best
 
     def _match(self, template: _Template, text: str) -> Phrase | None:
         match = template.pattern.fullmatch(text)
@@ -60,17 +61,22 @@ class Recollection:
         return build_phrase(template.text, values)
 
 
-def _count_known(phrase: Phrase) -> int:
-    """Count the letters of a text that stand in templates."""
+def _rank(phrase: Phrase) -> tuple[int, int, int]:
+    known = _list_known(phrase)
+    return _count_letters(known), sum(map(len, known)), -len(known)
+
+
+def _list_known(phrase: Phrase) -> list[str]:
+    """List what of a text stands in templates, for each of them."""
     if not phrase.values:
-        return _count_letters(phrase.template)
-    literals = (literal for literal, *_ in Formatter().parse(phrase.template))
+        return [phrase.template]
+    own = "".join(literal for literal, *_ in Formatter().parse(phrase.template))
     inner = (value for value in phrase.values.values() if isinstance(value, Phrase))
-    return sum(map(_count_letters, literals)) + sum(map(_count_known, inner))
+    return [own, *(known for value in inner for known in _list_known(value))]
 
 
-def _count_letters(text: str) -> int:
-    return sum(character.isalpha() for character in text)
+def _count_letters(texts: Iterable[str]) -> int:
+    return sum(character.isalpha() for text in texts for character in text)
 
 
 def _compile(text: str) -> _Template:

@@ -196,6 +196,7 @@ EMPTY = Phrase("It has no image.")
         Phrase("The heat map is withheld: {objection}.", objection=OUTSIDE),
         Phrase("revision {digest}: {state}: {reason}", digest="0f3a", state=Phrase("failed"), reason=EMPTY),
         EMPTY,
+        Phrase("no fracture below {threshold:.2f}", threshold=0.25),
         Phrase(
             "{first}; {second}",
             first=Phrase(

@@ -70,6 +70,15 @@ def test_stored_reasons_are_said_in_the_language(web):
     assert load_language("de").say("completion forced by an operator") in page
 
 
+def test_what_an_archive_did_is_said_in_the_language_however_deep_it_stands_in_what_was_stored(web):
+    web.store.add_instances([build_row("1.2.1", "1.2")])
+    did = "pacs: rejected the association for good: called ae title not recognised"
+    web.store.add_event("1.2", f"pacs: SOP Instance 1.2.3 is parked: {did}")
+    page = web.sign_in(Role.VIEWER).get("/study/1.2", headers={"Accept-Language": "de"}).text
+    german = "pacs: lehnt die Association endgültig ab: AE-Titel des Angerufenen ist nicht bekannt"
+    assert f"pacs: SOP Instance 1.2.3 angehalten: {german}" in page
+
+
 def test_what_is_filled_in_and_what_translators_write_are_escaped_once():
     hostile = '<b>"&{x}'
     wording = Wording(load_language("en"))
