@@ -106,8 +106,9 @@ def keep_time(stop: threading.Event, schedulers: Sequence[BackgroundScheduler]) 
 class Tidying:
     """A rare tick of the scheduler: remove and forget what is no longer needed."""
 
-    def __init__(self, retention: Retention, store: Store, workflow: StudyWorkflow) -> None:
-        self._retention = retention
+    def __init__(self, settings: Settings, store: Store, workflow: StudyWorkflow) -> None:
+        self._believed = settings.believed_destinations
+        self._retention = Retention(settings.retention, settings.node, store, believed=self._believed)
         self._store = store
         self._workflow = workflow
 
@@ -115,6 +116,7 @@ class Tidying:
         """Tidy up. Idempotent."""
         now = time.time()
         try:
+            self._store.release_notes(believed=self._believed)  # first: what is open keeps its files
             self._retention.remove_files(now)
             if (before := self._retention.records_before(now)) is not None:
                 self._store.forget_records(before)
@@ -135,9 +137,7 @@ def schedule_line(settings: Settings, store: Store, results: ResultSets) -> Back
     scheduler.add_job(Sweep(settings, store, workflow), seconds=settings.completion.sweep_s, id=_SWEEP, **_EVERY_TICK)
     every_s = settings.retention.every_s
     soon = datetime.now(UTC) + timedelta(seconds=min(every_s, 60))
-    believed = settings.believed_destinations
-    tidying = Tidying(Retention(settings.retention, settings.node, store, believed=believed), store, workflow)
-    scheduler.add_job(tidying, seconds=every_s, next_run_time=soon, **_EVERY_TICK)
+    scheduler.add_job(Tidying(settings, store, workflow), seconds=every_s, next_run_time=soon, **_EVERY_TICK)
     return scheduler
 
 

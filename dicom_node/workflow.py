@@ -51,7 +51,7 @@ class StudyWorkflow(DBOSConfiguredInstance):
 
     def start_due(self, now: float) -> None:
         """Start what is to be done and not under way; `now` is Unix time in seconds. Idempotent."""
-        self._store.finish_delivered()
+        self._store.finish_delivered(believed=self._settings.believed_destinations)
         unmade, due = self._store.unmade_revisions(), self._store.due_deliveries(now)
         if not unmade and not due:
             return

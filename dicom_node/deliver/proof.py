@@ -69,7 +69,8 @@ class Prover:
     def _has_to_be_sent(self) -> bool:
         """Tell whether a result was not taken, or was lost: its next try waits for no report of others."""
         due = self._due
-        return bool(self._store.pending_results(due.study_instance_uid, due.digest, due.destination))
+        key = (due.study_instance_uid, due.digest, due.destination)
+        return bool(self._store.pending_results(*key, is_believed=self._destination.is_believed))
 
     def _unproven(self) -> tuple[UnprovenResult, ...]:
         due = self._due

@@ -36,7 +36,9 @@ def send_pending(destination: Destination, node: NodeSettings, store: Store, due
             path=node.results_dir / row.path,
             may_be_left_out=row.kind in FURTHER_FORMS,
         )
-        for row in store.pending_results(due.study_instance_uid, due.digest, due.destination)
+        for row in store.pending_results(
+            due.study_instance_uid, due.digest, due.destination, is_believed=destination.is_believed
+        )
     ]
     if not pending:
         return

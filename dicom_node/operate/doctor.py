@@ -148,15 +148,19 @@ def check_destinations(settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding(subject=f"destination {destination.name}", ok=True, says=f"{where} answers C-ECHO")
             yield forms
-            yield from _check_proofs(destination, proofs)
+            yield from _check_proofs(settings, destination, proofs)
 
 
-def _check_proofs(destination: Destination, offered: dict[str, bool]) -> Iterator[Finding]:
+def _check_proofs(settings: Settings, destination: Destination, offered: dict[str, bool]) -> Iterator[Finding]:
     subject = f"proof of delivery {destination.name}"
     names = {"commitment": "storage commitment", "verify": "C-FIND"}
     wanted = {"commitment": destination.commitment, "verify": destination.verify}
     there = [names[key] for key in names if offered[key] and wanted[key] is not Proof.NEVER]
-    none = "none wanted: Success is believed" if destination.is_believed else "none: files of its studies will be kept"
+    none = "none: files of its studies will be kept"
+    if settings.results.reject_superseded:
+        none += ", and superseded results not rejected"
+    if destination.is_believed:
+        none = "none wanted: Success is believed"
     says = f"by {' and '.join(there)}" if there else none
     for key, name in names.items():
         if wanted[key] is Proof.REQUIRED and not offered[key]:

@@ -1,7 +1,7 @@
 """Which destination lacks which results, and when it is next sent them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -101,14 +101,24 @@ def reopen_parked(
         where.append(deliveries.c.study_instance_uid == study_instance_uid)
     if destination is not None:
         where.append(deliveries.c.destination == destination)
+    return reopen(connection, where, {**UNSENT, "losses": 0})
+
+
+def reopen(
+    connection: sa.Connection,
+    where: Sequence[sa.ColumnElement[bool]],
+    values: Mapping[str, float | str | None],
+    state: DeliveryState = DeliveryState.PENDING,
+) -> set[tuple[str, str]]:
+    """Make deliveries open again, and due; return their revisions."""
     columns = (deliveries.c.study_instance_uid, deliveries.c.digest, deliveries.c.destination)
-    parked = connection.execute(sa.select(*columns).where(*where).distinct()).all()
-    connection.execute(deliveries.update().where(*where), {**UNSENT, "state": DeliveryState.PENDING, "losses": 0})
+    settled = connection.execute(sa.select(*columns).where(*where).distinct()).all()
+    connection.execute(deliveries.update().where(*where), {**values, "state": state})
     now = time.time()
-    for study, digest, name in parked:
+    for study, digest, name in settled:
         due = DueDelivery(study_instance_uid=study, digest=digest, destination=name, tries=0)
         connection.execute(dispatches.update().where(*_of_dispatch(due)), {"next_try_at": now})
-    return {(study, digest) for study, digest, _ in parked}
+    return {(study, digest) for study, digest, _ in settled}
 
 
 def to_destination_status(name: str, rows: Sequence[sa.RowMapping]) -> DestinationStatus:

@@ -20,8 +20,8 @@ from dicom_node.store.proofs import (
     take_report,
 )
 from dicom_node.store.records import Alarm, DeliveryState, DueDelivery, RevisionState, StoredResult, UnprovenResult
-from dicom_node.store.rejection import is_held, is_note, park_held_notes
-from dicom_node.store.rows import add_event, list_results, of_revision, set_state
+from dicom_node.store.rejection import is_held, release_notes, settle_held_notes
+from dicom_node.store.rows import add_event, is_note, list_results, of_revision, set_state
 from dicom_node.store.schema import deliveries, results, revisions
 from dicom_node.store.statistics_rows import note_delivered
 from dicom_node.values import ResultKind
@@ -47,8 +47,14 @@ class DeliveryStore(Database):
         with self._writing() as connection:
             return count_try(connection, due, next_try_at)
 
-    def pending_results(self, study_instance_uid: str, digest: str, destination: str) -> tuple[StoredResult, ...]:
-        """Return the result objects of a revision that are to be sent to a destination."""
+    def pending_results(
+        self, study_instance_uid: str, digest: str, destination: str, *, is_believed: bool = False
+    ) -> tuple[StoredResult, ...]:
+        """Return the result objects of a revision that are to be sent to a destination.
+
+        A rejection note is among them once the results of its revision are proven to be there; where the destination
+        `is_believed`, once it has answered Success.
+        """
         query = sa.select(deliveries.c.sop_instance_uid).where(
             *of_revision(deliveries, study_instance_uid, digest),
             deliveries.c.destination == destination,
@@ -57,7 +63,7 @@ class DeliveryStore(Database):
         with self._reading() as connection:
             pending = set(connection.execute(query).scalars())
             encoded = list_results(connection, study_instance_uid, digest)
-            held = is_held(connection, study_instance_uid, destination)
+            held = is_held(connection, study_instance_uid, digest, destination, is_believed=is_believed)
         return tuple(
             row
             for row in encoded
@@ -153,15 +159,23 @@ class DeliveryStore(Database):
             if row is not None and row["state"] == DeliveryState.SENT:
                 change_state(connection, row, state, detail)
 
-    def finish_delivered(self) -> None:
-        """Settle the revisions for which nothing is open any more: done, or failed where results are parked."""
+    def finish_delivered(self, *, believed: Collection[str] = ()) -> None:
+        """Settle the revisions for which nothing is open any more: done, or failed where results are parked.
+
+        `believed` are the names of the destinations whose Success is proof enough, for rejection notes.
+        """
         with self._writing() as connection:
-            park_held_notes(connection)
+            settle_held_notes(connection, believed)
             for study_instance_uid, digest, parked in list_settled(connection):
                 state, reason = (RevisionState.FAILED, PARKED) if parked else (RevisionState.DONE, "")
                 if not parked:
                     note_delivered(connection, study_instance_uid, digest)
                 set_state(connection, study_instance_uid, digest, state, reason)
+
+    def release_notes(self, *, believed: Collection[str] = ()) -> None:
+        """Let the rejection notes go that were left out for want of a proof that has come since."""
+        with self._writing() as connection:
+            release_notes(connection, believed)
 
     # Operate
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from dicom_node.store.records import ENDED, DeliveryState, UnprovenFiles
-from dicom_node.store.rejection import is_note
+from dicom_node.store.rows import is_note
 from dicom_node.store.schema import deliveries, instances, revisions
 
 
@@ -19,7 +19,7 @@ def is_proven(study: sa.ColumnElement[str], believed: Collection[str]) -> sa.Col
     What a rule has excluded has none.
     """
     unfinished = sa.exists().where(revisions.c.study_instance_uid == study, revisions.c.state.not_in(ENDED))
-    lacking = sa.exists().where(deliveries.c.study_instance_uid == study, ~_is_delivery_proven(believed))
+    lacking = sa.exists().where(deliveries.c.study_instance_uid == study, ~is_delivery_proven(deliveries, believed))
     return sa.and_(~unfinished, ~lacking)
 
 
@@ -38,20 +38,20 @@ def count_unproven(connection: sa.Connection, believed: Collection[str]) -> list
     return [UnprovenFiles(**row) for row in connection.execute(query).mappings()]
 
 
-def _is_delivery_proven(believed: Collection[str]) -> sa.ColumnElement[bool]:
+def is_delivery_proven(row: sa.FromClause, believed: Collection[str]) -> sa.ColumnElement[bool]:
     """Tell of a row of `deliveries` whether there is proof of it, or of the answer in another form."""
-    other = deliveries.alias("other")
+    form = deliveries.alias("form")
     in_another_form = sa.exists().where(
-        *(other.c[name] == deliveries.c[name] for name in ("study_instance_uid", "digest", "destination")),
-        other.c.state == DeliveryState.DELIVERED,
-        _has_proof(other, believed),
-        ~is_note(other.c.sop_instance_uid),
+        *(form.c[name] == row.c[name] for name in ("study_instance_uid", "digest", "destination")),
+        form.c.state == DeliveryState.DELIVERED,
+        _has_proof(form, believed),
+        ~is_note(form.c.sop_instance_uid),
     )
     # A rejection note holds no answer, and an archive that heeds it may hide it: its Success is enough.
-    proven = sa.or_(_has_proof(deliveries, believed), is_note(deliveries.c.sop_instance_uid))
+    proven = sa.or_(_has_proof(row, believed), is_note(row.c.sop_instance_uid))
     return sa.or_(
-        sa.and_(deliveries.c.state == DeliveryState.DELIVERED, proven),
-        sa.and_(deliveries.c.state == DeliveryState.LEFT_OUT, in_another_form),
+        sa.and_(row.c.state == DeliveryState.DELIVERED, proven),
+        sa.and_(row.c.state == DeliveryState.LEFT_OUT, in_another_form),
     )
 
 

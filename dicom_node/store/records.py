@@ -64,7 +64,10 @@ class DeliveryState(StrEnum):
     PARKED = "parked"
     """Nothing more is tried until an operator says so: a retry alone would not change the answer. Never deleted."""
     LEFT_OUT = "left out"
-    """The destination does not accept objects of this class, and has the answer in another form."""
+    """The destination does not accept objects of this class, and has the answer in another form.
+
+    Of a rejection note: the destination has not proven that it has the new results, so the old ones stay in sight.
+    """
 
 
 SETTLED = (DeliveryState.DELIVERED, DeliveryState.LEFT_OUT)

@@ -28,13 +28,20 @@ from dicom_node.store.schema import (
     revisions,
     studies,
 )
-from dicom_node.values import Expectation
+from dicom_node.values import Expectation, ResultKind
 from inference.phrases import Phrase
 
 
 def of_revision(table: sa.Table, study_instance_uid: str, digest: str) -> tuple[sa.ColumnElement[bool], ...]:
     """Choose the rows of a table that belong to a revision."""
     return table.c.study_instance_uid == study_instance_uid, table.c.digest == digest
+
+
+def is_note(sop_instance_uid: sa.ColumnElement[str] | str) -> sa.Exists:
+    """Tell whether a result is a rejection note."""
+    return sa.exists().where(
+        results.c.sop_instance_uid == sop_instance_uid, results.c.kind == ResultKind.REJECTION_NOTE
+    )
 
 
 def set_state(

@@ -7,7 +7,7 @@ from running import wait_for
 
 from dicom_node.deliver.verdict import MOST_ASKS
 from dicom_node.operate.doctor import check_destinations
-from dicom_node.settings import Archive, Sender, Settings
+from dicom_node.settings import Archive, ResultSettings, Sender, Settings
 from dicom_node.store import RevisionState
 
 pytestmark = pytest.mark.fault(63)
@@ -360,3 +360,6 @@ def test_the_doctor_says_which_proof_a_destination_offers(archive, bench, offers
     *_, proof = check_destinations(node)
     assert proof.says == says
     assert proof.ok == ("required" not in says) == (not proof.remedy)
+    rejecting = node.model_copy(update={"results": ResultSettings(reject_superseded=True)})
+    *_, proof = check_destinations(rejecting)
+    assert proof.says == says.replace("kept", "kept, and superseded results not rejected")

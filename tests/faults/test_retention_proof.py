@@ -23,8 +23,7 @@ MANY = 3000
 
 def removable(one):
     """List the studies of a bench that retention would remove in their time, by the settings of its destination."""
-    believed = [one.destination.name] if one.destination.is_believed else []
-    retention = Retention(RetentionSettings(files_days=30), one.node, one.store, believed=believed)
+    retention = Retention(RetentionSettings(files_days=30), one.node, one.store, believed=one.believed)
     return [study.study_instance_uid for study in retention.removable(time.time() + LATER)], retention.unproven()
 
 

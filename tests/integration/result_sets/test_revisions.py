@@ -48,6 +48,7 @@ def deliver(node, destination, digest=None, state=DeliveryState.DELIVERED):
         parked = state is DeliveryState.PARKED
         node.store.record_delivery(destination, row.sop_instance_uid, state if parked else DeliveryState.SENT, "")
         if state is DeliveryState.DELIVERED:
+            node.store.record_verified(destination, row.sop_instance_uid)
             node.store.settle(destination, row.sop_instance_uid, state, "")
     node.store.finish_delivered()
     return [str(row.kind) for row in rows]
@@ -111,6 +112,7 @@ def test_the_old_results_are_rejected_once_the_new_ones_are_proven_and_not_befor
     assert deliver(node, "archive", state=DeliveryState.SENT) == new
     assert deliver(node, "archive") == []
     for row in node.store.unproven_results(STUDY, digest_of(node), "archive"):
+        node.store.record_verified("archive", row.sop_instance_uid)
         node.store.settle("archive", row.sop_instance_uid, DeliveryState.DELIVERED, "")
     assert deliver(node, "archive", state=DeliveryState.SENT) == ["rejection note"]
     assert deliver(node, "archive") == []

@@ -27,9 +27,12 @@ def add_version(store, study, number):
 def test_a_version_waits_for_the_one_before_it_and_other_studies_do_not(store, monkeypatch):
     monkeypatch.setattr(DBOS, "list_workflows", lambda **_: [])
     started = []
-    workflow = cast(
-        "StudyWorkflow", SimpleNamespace(_store=store, _start_revision=lambda revision, _now: started.append(revision))
-    )
+    parts = {
+        "_store": store,
+        "_settings": SimpleNamespace(believed_destinations=frozenset()),
+        "_start_revision": lambda revision, _now: started.append(revision),
+    }
+    workflow = cast("StudyWorkflow", SimpleNamespace(**parts))
     first, second = add_version(store, "1.2", 1), add_version(store, "1.2", 2)
     other = add_version(store, "1.3", 3)
     StudyWorkflow.start_due(workflow, 200.0)
