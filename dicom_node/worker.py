@@ -21,6 +21,7 @@ from dicom_node.assemble.completeness import close_complete_studies
 from dicom_node.audit import AuditTrail, running_application
 from dicom_node.audit.forwarder import forwarding
 from dicom_node.clock import ClockWatch
+from dicom_node.deliver import LaterProof
 from dicom_node.durable import PRIVATE_FILE, remove_partial_files
 from dicom_node.encode.sop_classes import list_profiles
 from dicom_node.errors import describe_unforeseen
@@ -135,19 +136,26 @@ def schedule_line(settings: Settings, store: Store, results: ResultSets) -> Back
 
     workflow = StudyWorkflow(settings, store, results, wake=wake)
     scheduler.add_job(Sweep(settings, store, workflow), seconds=settings.completion.sweep_s, id=_SWEEP, **_EVERY_TICK)
+    scheduler.add_job(Tidying(settings, store, workflow), **_rarely(settings))
+    return scheduler
+
+
+def _rarely(settings: Settings) -> dict[str, Any]:
+    """Say when what is done now and then is done: not while the node starts, and not an hour after it either."""
     every_s = settings.retention.every_s
     soon = datetime.now(UTC) + timedelta(seconds=min(every_s, 60))
-    scheduler.add_job(Tidying(settings, store, workflow), seconds=every_s, next_run_time=soon, **_EVERY_TICK)
-    return scheduler
+    return {"seconds": every_s, "next_run_time": soon, **_EVERY_TICK}
 
 
 def schedule_questions(settings: Settings, store: Store) -> BackgroundScheduler:
     """Schedule what archives are asked, each by itself: a silent one delays neither the others nor the sweep."""
     archives = settings.archives_by_name
-    scheduler = BackgroundScheduler(timezone="UTC", executors={"default": ThreadPoolExecutor(2 * len(archives))})
+    scheduler = BackgroundScheduler(timezone="UTC", executors={"default": ThreadPoolExecutor(3 * len(archives))})
     for name in sorted(set(settings.archives_by_sender.values())):
         asking = Asking(settings, store, archives[name])
         scheduler.add_job(asking, seconds=settings.completion.sweep_s, **_EVERY_TICK)
+    for destination in settings.destinations:
+        scheduler.add_job(LaterProof(destination, settings.node.ae_title, store), **_rarely(settings))
     if (reconcile := settings.reconcile) is not None:
         for name in reconcile.archives:
             search = Reconciliation(settings, reconcile, store, archives[name])

@@ -116,6 +116,21 @@ class DeliveryBench:
         return start_receiver(settings.model_copy(update={"node": settings.node.model_copy(update={"port": 0})}))
 
 
+OFFERS = {
+    "store": [SecondaryCaptureImageStorage, EncapsulatedPDFStorage],
+    "forms": [
+        Comprehensive3DSRStorage,
+        GrayscaleSoftcopyPresentationStateStorage,
+        KeyObjectSelectionDocumentStorage,
+    ],
+    "capture": [SecondaryCaptureImageStorage],
+    "commitment": [StorageCommitmentPushModel],
+    "find": [StudyRootQueryRetrieveInformationModelFind, PatientRootQueryRetrieveInformationModelFind],
+    "study root find": [StudyRootQueryRetrieveInformationModelFind],
+}
+"""SOP classes by the word that stands for them."""
+
+
 class ScriptedArchive:
     """A Storage, Query and Storage Commitment SCP that answers as it is told."""
 
@@ -140,27 +155,14 @@ class ScriptedArchive:
         self.patient_id = options.pop("patient_id", None)
         """Under which identifier it files what it is sent, where that is another one."""
         assert not options
+        self.syntaxes = syntaxes
         self.kept = {}
         self.received = []
         self.asked = []
         self._threads = []
         ae = AE(ae_title=AE_TITLE)
         ae.add_supported_context(Verification)
-        classes = {
-            "store": [SecondaryCaptureImageStorage, EncapsulatedPDFStorage],
-            "forms": [
-                Comprehensive3DSRStorage,
-                GrayscaleSoftcopyPresentationStateStorage,
-                KeyObjectSelectionDocumentStorage,
-            ],
-            "capture": [SecondaryCaptureImageStorage],
-            "commitment": [StorageCommitmentPushModel],
-            "find": [StudyRootQueryRetrieveInformationModelFind, PatientRootQueryRetrieveInformationModelFind],
-            "study root find": [StudyRootQueryRetrieveInformationModelFind],
-        }
-        for offer in offers:
-            for sop_class in classes[offer]:
-                ae.add_supported_context(sop_class, *([syntaxes] if syntaxes and offer == "store" else []))
+        self._support(ae, offers)
         handlers = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_FIND, self._find),
@@ -168,6 +170,16 @@ class ScriptedArchive:
         ]
         self._server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
         self.port = self._server.server_address[1]
+
+    def _support(self, ae, offers):
+        for offer in offers:
+            for sop_class in OFFERS[offer]:
+                ae.add_supported_context(sop_class, *([self.syntaxes] if self.syntaxes and offer == "store" else []))
+
+    def offer(self, *more):
+        """Offer more, from the next association on."""
+        self._support(self._server.ae, more)
+        self._server.contexts = self._server.ae.supported_contexts
 
     def stop(self):
         for thread in self._threads:

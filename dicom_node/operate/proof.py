@@ -26,7 +26,7 @@ def describe_kept_files(settings: Settings, kept: UnprovenFiles) -> list[str]:
     says = f"{name}: the files of {studies} are kept: it has answered Success and not proven that it has the results"
     if name not in {one.name for one in settings.destinations}:
         return [says, f"it is no longer configured; to believe it, configure it again with {_NO_PROOF}"]
-    return [says, f"to have later results proven, let it answer C-FIND or storage commitment; to believe it, {_SET}"]
+    return [says, f"to have them proven, let it answer C-FIND or storage commitment, and wait; to believe it, {_SET}"]
 
 
 def _is_proven(each: ObjectStatus, *, is_believed: bool) -> bool:

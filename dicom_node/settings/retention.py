@@ -11,4 +11,4 @@ class RetentionSettings(Table):
     records_days: Days = 365
     """Events, storage commitment transactions, and the checkpoints of ended workflows."""
     every_s: Seconds = 3600
-    """How often the worker looks for what may go."""
+    """How often the worker looks for what may go, and asks again who could not prove to have the results."""

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from dicom_node.storage_commitment import CommitmentReport
 from dicom_node.store.database import Database
 from dicom_node.store.deliveries import OPEN, UNSENT, count_try, list_due, list_settled, put_off, reopen_parked
+from dicom_node.store.later_proof import has_unproven, reopen_unproven
 from dicom_node.store.proofs import (
     begin_transaction,
     change_state,
@@ -171,6 +172,16 @@ class DeliveryStore(Database):
                 if not parked:
                     note_delivered(connection, study_instance_uid, digest)
                 set_state(connection, study_instance_uid, digest, state, reason)
+
+    def has_unproven(self, destination: str) -> bool:
+        """Tell whether a destination took results that it could not prove, and whose files are kept for that."""
+        with self._reading() as connection:
+            return has_unproven(connection, destination)
+
+    def reopen_unproven(self, destination: str) -> int:
+        """Have some of those proven now, the newest first; return of how many revisions."""
+        with self._writing() as connection:
+            return reopen_unproven(connection, destination)
 
     def release_notes(self, *, believed: Collection[str] = ()) -> None:
         """Let the rejection notes go that were left out for want of a proof that has come since."""

@@ -12,7 +12,7 @@ from dicom_node.store.rows import add_event, of_revision
 from dicom_node.store.schema import deliveries, dispatches, results, transactions
 from inference.phrases import Phrase
 
-_MOST_LOSSES = 2
+MOST_LOSSES = 2
 """What an archive has lost is sent again; what it has lost so often is parked."""
 
 
@@ -99,7 +99,7 @@ def note_loss(connection: sa.Connection, row: sa.RowMapping, detail: str) -> Non
         )
         return
     losses = row["losses"] + 1
-    state = DeliveryState.PENDING if losses < _MOST_LOSSES else DeliveryState.PARKED
+    state = DeliveryState.PENDING if losses < MOST_LOSSES else DeliveryState.PARKED
     reset = UNSENT if state is DeliveryState.PENDING else {"transaction_uid": None}
     change_state(connection, row, state, detail, {**reset, "losses": losses})
     if state is DeliveryState.PENDING:

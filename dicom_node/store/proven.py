@@ -25,17 +25,22 @@ def is_proven(study: sa.ColumnElement[str], believed: Collection[str]) -> sa.Col
 
 def count_unproven(connection: sa.Connection, believed: Collection[str]) -> list[UnprovenFiles]:
     """Count the studies whose files stay because a destination cannot prove that it has their results."""
-    has_files = sa.exists().where(
-        instances.c.study_instance_uid == deliveries.c.study_instance_uid, instances.c.removed_at.is_(None)
-    )
-    settled = (deliveries.c.state == DeliveryState.DELIVERED, ~is_note(deliveries.c.sop_instance_uid))
     query = (
         sa.select(deliveries.c.destination, sa.func.count(deliveries.c.study_instance_uid.distinct()).label("studies"))
-        .where(*settled, ~_has_proof(deliveries, believed), has_files)
+        .where(*is_kept(believed))
         .group_by(deliveries.c.destination)
         .order_by(deliveries.c.destination)
     )
     return [UnprovenFiles(**row) for row in connection.execute(query).mappings()]
+
+
+def is_kept(believed: Collection[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    """Choose the rows of `deliveries` that were settled without proof, and whose study has its files for that."""
+    has_files = sa.exists().where(
+        instances.c.study_instance_uid == deliveries.c.study_instance_uid, instances.c.removed_at.is_(None)
+    )
+    settled = (deliveries.c.state == DeliveryState.DELIVERED, ~is_note(deliveries.c.sop_instance_uid))
+    return (*settled, ~_has_proof(deliveries, believed), has_files)
 
 
 def is_delivery_proven(row: sa.FromClause, believed: Collection[str]) -> sa.ColumnElement[bool]:

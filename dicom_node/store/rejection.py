@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from dicom_node.store.deliveries import reopen
 from dicom_node.store.proofs import change_state
 from dicom_node.store.proven import is_delivery_proven
-from dicom_node.store.records import SETTLED, DeliveryState, RevisionState
-from dicom_node.store.rows import find_revision, is_note, set_state
+from dicom_node.store.records import SETTLED, DeliveryState
+from dicom_node.store.rows import deliver_again, is_note
 from dicom_node.store.schema import deliveries
 from inference.phrases import Phrase
 
@@ -60,10 +60,7 @@ def settle_held_notes(connection: sa.Connection, believed: Collection[str]) -> N
 def release_notes(connection: sa.Connection, believed: Collection[str]) -> None:
     """Make the rejection notes due that were left out and whose results are proven by now, or believed."""
     left_out = (deliveries.c.state == DeliveryState.LEFT_OUT, is_note(deliveries.c.sop_instance_uid))
-    for study, digest in reopen(connection, [*left_out, ~_has_unproven_results(believed)], {"detail": ""}):
-        revision = find_revision(connection, study, digest)
-        if revision is not None and revision["state"] == RevisionState.DONE:
-            set_state(connection, study, digest, RevisionState.DELIVERING, "")
+    deliver_again(connection, reopen(connection, [*left_out, ~_has_unproven_results(believed)], {"detail": ""}))
 
 
 def _beside(other: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:

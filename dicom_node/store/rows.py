@@ -1,7 +1,7 @@
 """Rows read and written on a connection: what the store's methods are made of."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 import sqlalchemy as sa
@@ -54,6 +54,14 @@ def set_state(
     if reason:
         what = Phrase("revision {digest}: {state}: {reason}", digest=digest, state=state, reason=reason)
     add_event(connection, study_instance_uid, what)
+
+
+def deliver_again(connection: sa.Connection, revisions_of: Iterable[tuple[str, str]]) -> None:
+    """Note of revisions, (study, digest), that were done that something of them is open again."""
+    for study_instance_uid, digest in revisions_of:
+        row = find_revision(connection, study_instance_uid, digest)
+        if row is not None and row["state"] == RevisionState.DONE:
+            set_state(connection, study_instance_uid, digest, RevisionState.DELIVERING, "")
 
 
 def find_open_study(connection: sa.Connection, study_instance_uid: str) -> OpenStudy | None:
