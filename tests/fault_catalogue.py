@@ -161,7 +161,11 @@ RESOURCES = (
         "an input/output error at fsync; a read-only file system",
         "A700, the node says it is not ready; never Success",
     ),
-    Row(56, "out of file descriptors, threads, memory", "connections are rejected or closed; the listener survives"),
+    Row(
+        56,
+        "out of file descriptors, threads, memory",
+        "A-ASSOCIATE-RJ (2,3,1), transient; who says nothing is closed within a second; the listener survives",
+    ),
     Row(
         57,
         "SIGKILL at every transition",
@@ -225,8 +229,8 @@ REASONS: dict[int, str] = {}
 REMARKS: dict[int, str] = {
     36: "What cannot be told whose it is within the limits is not taken into custody: without a Study Instance UID it "
     "would belong nowhere. Private bytes, and a million items whose sequence has a length, are passed over",
-    56: "Closed, not answered with RJ (2,3,1 or 2): to read the request takes the thread and the descriptors that "
-    "are lacking. Senders try again after either",
+    56: "A spare descriptor is given up for the one connection more. Where no thread is to be had either, the listener "
+    "reads its request itself, for a second at most; over TLS it closes without a word, for a handshake takes longer",
     64: "No GPU can be absent: the models are run by ONNX Runtime on the processor, and by nothing else",
 }
 """Why an answer is the one it is, where another might be expected."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from dicom_node.errors import describe_unforeseen
 from dicom_node.receive.admission import comes_from_here
+from dicom_node.receive.scarcity import SpareDescriptor
 
 _LOGGER = logging.getLogger("dicom_node.receive")
 
@@ -61,6 +62,7 @@ class Dispatcher:
         self._failures = [0] * processes
         self._start_at: dict[int, float] = dict.fromkeys(range(processes), 0.0)
         self._is_announced = False
+        self._spare = SpareDescriptor()
 
     def run(self, stop: threading.Event, announce: Callable[[], None], grace_s: float) -> None:
         """Dispatch until `stop` is set, then let the children drain. `announce` is called once all are ready."""
@@ -93,7 +95,8 @@ class Dispatcher:
 
     def _accept(self) -> None:
         try:
-            connection, address = self._listening.accept()
+            with self._spare.lent():
+                connection, address = self._listening.accept()
         except BlockingIOError:
             return  # the peer has thought better of it
         except OSError as error:
@@ -139,6 +142,7 @@ class Dispatcher:
         try:
             self._selector.close()
             self._listening.close()
+            self._spare.close()
             for other in (ours, *(child.channel for child in self._children)):
                 other.close()
             self._serve(index, self._is_announced, theirs)

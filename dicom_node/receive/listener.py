@@ -28,6 +28,7 @@ from dicom_node.receive.archive import Archive
 from dicom_node.receive.dispatcher import ENDED
 from dicom_node.receive.messages import Messages
 from dicom_node.receive.presentation import choose_contexts
+from dicom_node.receive.scarcity import SCARCE, SpareDescriptor, turn_away
 from dicom_node.receive.upper_layer import UpperLayer
 from dicom_node.tls import PeerCertificate, ServerTLS, read_peer_certificate
 from dicom_node.upper_layer.connection import BoundedSocket, PDULimits
@@ -39,8 +40,6 @@ NOT_A_SENDER = (1, 1, 3)
 """Rejected permanently, by the user: calling AE title not recognised (PS3.8 Table 9-21: result, source, reason)."""
 TOO_MANY = (2, 3, 2)
 """Rejected for now, by the presentation service: local limit exceeded."""
-_SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""What the system says that has no more descriptors, or memory, to give."""
 _TLS_HANDSHAKE_S = 5
 _WAITING_PER_ADDRESS = 64
 """Connections of one address that may be open without an association; the oldest makes room for the next."""
@@ -65,17 +64,33 @@ class AcceptedAssociation(Association):
         # Once more, now that the timers they set are those of this upper layer.
         self.acse_timeout, self.network_timeout = ae.acse_timeout, ae.network_timeout
 
+    def start(self) -> None:
+        """Start the thread of the association; where there is none for it, reject it in the present one."""
+        try:
+            super().start()
+        except RuntimeError as error:  # there is no room for one more
+            self._turn_away(error)
+            self._server.forget(self)
+
     def run_reactor(self) -> None:
         """Run until the association is over."""
         try:
             super().run_reactor()
-        except OSError as error:
-            if error.errno not in _SCARCE:
+        except (OSError, RuntimeError) as error:
+            # Before its upper layer runs there is nothing in this program that could be wrong.
+            if self.dul.ident is not None or getattr(error, "errno", errno.ENOMEM) not in SCARCE:
                 raise
-            _LOGGER.error("a connection is closed: %s", error.strerror)  # noqa: TRY400  # nothing in this program is wrong
+            self._turn_away(error)
         finally:
             self.disconnect()
             self._server.forget(self)
+
+    def _turn_away(self, error: Exception) -> None:
+        """Reject the association request that comes, and close: there is nothing left to serve it with."""
+        connection = cast("BoundedSocket", self.dul.socket).socket
+        if connection is not None:
+            self._server.turn_away(connection, self.host, error)
+            self._server.shutdown_request(connection)
 
     def disconnect(self) -> None:
         """Break the connection; the threads that read from it find that out and end."""
@@ -138,6 +153,7 @@ class Listener(ThreadedAssociationServer):
         self._handshakes: Counter[str] = Counter()
         self._open: dict[AcceptedAssociation, bool] = {}
         self._lock = threading.Lock()
+        self._spare = SpareDescriptor()
         # pynetdicom takes a server off this list when it shuts down.
         ae._servers.append(self)  # noqa: SLF001 - AE.start_server would do it, and choose the class itself
         super().__init__(ae, address, ae.ae_title, ae.supported_contexts, request_handler=ConnectionHandler)
@@ -146,8 +162,35 @@ class Listener(ThreadedAssociationServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection, and nothing more: whatever else this thread did, every other sender would wait for."""
-        connection, address = cast("socket.socket", self.socket).accept()
+        with self._spare.lent():
+            connection, address = self._accept()
         return self._prepare(connection), address
+
+    def _accept(self) -> tuple[socket.socket, Any]:
+        return cast("socket.socket", self.socket).accept()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own; where there is none for it, turn it away in this one.
+
+        Over TLS it is closed without a word: the handshake would take this thread too long.
+        """
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError as error:
+            if self._tls is None:
+                self.turn_away(request, client_address[0], error)
+            self.shutdown_request(request)
+            self._note_end()
+
+    def turn_away(self, connection: socket.socket, host: str, error: Exception) -> None:
+        """Reject the association that a connection asks for, because there is nothing left to serve it with."""
+        what = "an association is rejected for now" if turn_away(connection) else "a connection is closed"
+        _LOGGER.error("%s, from %s: %s", what, host, getattr(error, "strerror", error))
+
+    def server_close(self) -> None:
+        """Stop listening."""
+        super().server_close()
+        self._spare.close()
 
     def _prepare(self, connection: socket.socket) -> socket.socket:
         connection.settimeout(self.limits.deadline_s)
@@ -173,7 +216,7 @@ class Listener(ThreadedAssociationServer):
         except ssl.SSLEOFError:  # somebody looked whether the port is open, and left
             self.shutdown_request(request)
             self._note_end()
-        except (OSError, RuntimeError) as error:  # a handshake that failed; a thread that could not be started
+        except (OSError, RuntimeError) as error:  # a handshake that failed
             _LOGGER.warning("connection from %s failed: %s", client_address[0], error)
             self.archive.trail.alert(AuditEvent.CONNECTION_REFUSED, host=client_address[0], reason=error)
             self.shutdown_request(request)
@@ -282,7 +325,7 @@ class HandedListener(Listener):
     def server_activate(self) -> None:
         """Say nothing yet: the channel is open already."""
 
-    def get_request(self) -> tuple[socket.socket, Any]:
+    def _accept(self) -> tuple[socket.socket, Any]:
         """Take the next connection; stop this process when the other end of the channel is gone."""
         said, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
         if said and not descriptors:
@@ -293,7 +336,7 @@ class HandedListener(Listener):
             time.sleep(0.1)  # the channel stays readable until this process has stopped
             raise ConnectionError("the dispatcher is gone")
         connection = socket.socket(fileno=descriptors[0])
-        return self._prepare(connection), connection.getpeername()
+        return connection, connection.getpeername()
 
     def _note_end(self) -> None:
         with contextlib.suppress(OSError):  # that process is gone

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import resource
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -13,16 +14,19 @@ import numpy as np
 import pytest
 from builders import build_dx
 from chaos_bench import say
-from raw_peer import COMMAND, LAST, RELEASE_RP, RawPeer, echo_command, status_of
+from raw_peer import ASSOCIATE_AC, ASSOCIATE_RJ, COMMAND, LAST, RELEASE_RP, RawPeer, echo_command, status_of
 from receiver_process import ReceiverProcess
 from receiving import encode, port_of
 from running import wait_for
+
+from dicom_node.receive.scarcity import PATIENCE_S, turn_away
 
 ASSOCIATIONS = int(os.environ.get("SOAK_ASSOCIATIONS", "200"))
 WARM_UP, MEASURES = 100, 4
 STEP_MB = 6
 """What an allocator may take at once: it hides a leak in a short run, not in a long one."""
 SELECT_LIMIT = 1024
+MANY = "maximum_associations = 256\nmaximum_associations_per_address = 256"
 PIXELS = np.zeros((16, 16), np.uint16)
 
 
@@ -65,38 +69,102 @@ def limit_addresses(pid, spare):
     resource.prlimit(pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
-def count_accepted(port, attempts):
-    """Ask for associations that all stay open; count those that are accepted."""
-    accepted = 0
+ACCEPTED, CONGESTION, CLOSED = "accepted", "rejected: temporary congestion", "closed"
+
+
+def ask(peer):
+    """Ask for an association; say what came of it."""
+    with contextlib.suppress(OSError):
+        kind, body = peer.request()
+        if kind == ASSOCIATE_RJ:
+            assert tuple(body[1:]) == (2, 3, 1), "result, source, reason"
+        return {ASSOCIATE_AC: ACCEPTED, ASSOCIATE_RJ: CONGESTION, 0: CLOSED}[kind]
+    return CLOSED
+
+
+@contextlib.contextmanager
+def asked_often(port, attempts):
+    """Ask for associations that all stay open; yield what came of each."""
     with contextlib.ExitStack() as stack:
-        for _ in range(attempts):
-            with contextlib.suppress(OSError, AssertionError):
-                stack.enter_context(RawPeer(port, timeout_s=0.3)).associate()
-                accepted += 1
-    return accepted
+        yield [ask(stack.enter_context(RawPeer(port, timeout_s=20))) for _ in range(attempts)]
+
+
+def make_scarce(receiver, limit=None, spare=6):
+    for child in receiver.children:
+        (limit or limit_descriptors)(child.pid, spare)
 
 
 @pytest.mark.fault(56)
 @pytest.mark.parametrize(
     ("limit", "spare", "lacks"),
     [
-        pytest.param(limit_descriptors, 8, "descriptor|Too many open files", id="descriptors"),
+        *(
+            pytest.param(limit_descriptors, spare, "Too many open files", id=f"{spare} descriptors")
+            for spare in (6, 7, 8)
+        ),
         # 8 MB of addresses are set aside for the stack of each thread, and each association has two. A thread that is
         # not to be had is the same to the process where `ulimit -u` is the reason, which does not hold for root.
         pytest.param(limit_addresses, 60_000_000, "can't start new thread", id="memory and threads"),
     ],
 )
 def test_a_receiver_without_resources_refuses_some_and_serves_again(launch, limit, spare, lacks):
-    """Out of descriptors, or of memory for threads: some connections are closed, and later ones are served."""
-    receiver = launch(limits="maximum_associations = 256\nmaximum_associations_per_address = 256")
+    """Out of descriptors, or of memory for threads: some are rejected, RJ (2,3,1), and later ones are served."""
+    receiver = launch(limits=MANY)
     assert store_one(receiver.port)
-    for child in receiver.children:
-        limit(child.pid, spare)
-    assert count_accepted(receiver.port, 40) < 40, "nothing was scarce"
+    make_scarce(receiver, limit, spare)
+    with asked_often(receiver.port, 40) as answers:
+        assert {*answers} == {ACCEPTED, CONGESTION}
     assert re.search(lacks, receiver.log)
     wait_for("it serves again", lambda: echoes(receiver.port), within_s=60)
     assert store_one(receiver.port)
     assert all(child.is_running() for child in receiver.children)
+
+
+@pytest.mark.fault(56)
+def test_who_says_nothing_does_not_keep_others_from_being_told(launch):
+    """Without a descriptor, a silent connection is closed within its second; those behind it are rejected as ever."""
+    receiver = launch(limits=MANY)
+    make_scarce(receiver)
+    with asked_often(receiver.port, 20) as answers, contextlib.ExitStack() as stack:
+        assert answers[-1] == CONGESTION
+        silent = [stack.enter_context(RawPeer(receiver.port)) for _ in range(4)]
+        begun = time.monotonic()
+        assert ask(stack.enter_context(RawPeer(receiver.port, timeout_s=20))) == CONGESTION
+        assert time.monotonic() - begun < 2 * len(silent) * PATIENCE_S
+        assert all(peer.wait_for_end() for peer in silent)
+    wait_for("it serves again", lambda: echoes(receiver.port), within_s=60)
+
+
+@pytest.mark.fault(56)
+def test_without_a_spare_descriptor_they_would_be_closed(launch, tmp_path):
+    """The negative control: what is held for the one connection more is not held."""
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "sitecustomize.py").write_text(NO_SPARE)
+    path = os.pathsep.join([str(tmp_path / "none"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    receiver = launch(limits=MANY, within=["env", f"PYTHONPATH={path}"])
+    make_scarce(receiver)
+    with asked_often(receiver.port, 20) as answers:
+        assert CLOSED in answers
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"\x01\x00\x00",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"\x01\x00\xff\xff\xff\xf0",
+        b"\x01\x00\x00\x00\x00\x44" + bytes(60),
+    ],
+    ids=["nothing", "half a header", "HTTP", "4 GB", "half a request"],
+)
+def test_only_a_whole_association_request_is_answered_and_waited_for_only_so_long(said):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(said)
+        begun = time.monotonic()
+        assert not turn_away(ours)
+        assert time.monotonic() - begun < PATIENCE_S + 1
 
 
 @pytest.fixture
@@ -119,10 +187,14 @@ def test_descriptors_beyond_those_of_select_are_served(receiver, stock):
 
 @pytest.mark.fault(56)
 def test_a_receiver_that_cannot_accept_does_so_when_it_can(launch):
-    """Without a descriptor for a connection, the process that accepts waits, and goes on when there is one."""
+    """Without a descriptor for a connection, the process that accepts uses its spare one; without that, it waits."""
     receiver = launch()
     limit_descriptors(receiver.process.pid, 0)
-    assert count_accepted(receiver.port, 3) == 0
+    with asked_often(receiver.port, 5) as answers:
+        assert {*answers} == {ACCEPTED}
+    resource.prlimit(receiver.process.pid, resource.RLIMIT_NOFILE, (3, 20_000))
+    with RawPeer(receiver.port, timeout_s=3) as peer:
+        assert ask(peer) == CLOSED, "not even a spare one"
     limit_descriptors(receiver.process.pid, 100)
     wait_for("it serves again", lambda: echoes(receiver.port), within_s=60)
     assert all(child.is_running() for child in receiver.children)
@@ -161,6 +233,11 @@ def test_many_associations_leave_nothing_behind(launch):
     assert len(list(receiver.settings.node.spool_dir.glob("*/*.dcm"))) == WARM_UP + ASSOCIATIONS // MEASURES * MEASURES
 
 
+NO_SPARE = """
+from dicom_node.receive import scarcity
+
+scarcity.SpareDescriptor._take = lambda spare: True
+"""
 LEAK = """
 import os, threading
 start, kept = threading.Thread.start, []
