@@ -1,5 +1,6 @@
 """Associations that this node requests."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -12,6 +13,7 @@ from dicom_node.errors import AssociationError, RejectedError
 from dicom_node.settings import Archive
 from dicom_node.tls import tls_args
 from dicom_node.upper_layer.connection import PDULimits
+from dicom_node.upper_layer.host_names import look_up
 from dicom_node.upper_layer.requestor import RequestedAssociation, RequestingSocket
 from inference.phrases import Phrase
 
@@ -49,19 +51,23 @@ def request_association(
 
 def _build(archive: Archive, ae_title: str, contexts: Sequence[PresentationContext]) -> RequestedAssociation:
     ae = AE(ae_title=ae_title)
-    ae.connection_timeout = archive.connection_timeout_s
     ae.acse_timeout = archive.response_timeout_s
     ae.dimse_timeout = archive.response_timeout_s
     ae.network_timeout = archive.response_timeout_s
     tls = tls_args(archive)
     limits = PDULimits(maximum_pdu_bytes=MAXIMUM_PDU_BYTES, deadline_s=archive.response_timeout_s)
     assoc = RequestedAssociation(ae, limits)
+    deadline = time.monotonic() + archive.connection_timeout_s
     try:
-        assoc.acceptor.address_info = AddressInformation.from_addr_port(archive.host, archive.port)
+        address = look_up(archive.host, archive.connection_timeout_s)
+        assoc.acceptor.address_info = AddressInformation.from_addr_port(address, archive.port)
         assoc.set_socket(RequestingSocket(assoc, assoc.acceptor.address_info, tls))
     except OSError as error:  # a name that cannot be resolved
-        why = Phrase("{host} cannot be reached: {why}", host=archive.host, why=error.strerror or "")
+        late = isinstance(error, TimeoutError)
+        reason: str = Phrase("its name is not resolved in time") if late else error.strerror or ""
+        why = Phrase("{host} cannot be reached: {why}", host=archive.host, why=reason)
         raise AssociationError(_told(archive, why)) from error
+    assoc.connection_timeout = max(deadline - time.monotonic(), 0.001)
     assoc.acceptor.ae_title = archive.ae_title
     proposed = deepcopy(list(contexts))
     for number, context in enumerate(proposed):

@@ -162,6 +162,7 @@ def test_an_archive_gets_results_over_tls_only_where_both_sides_trust_each_other
         {"tls": files.model_copy(update={"ca": other.certificate})},
         {"tls": files.model_copy(update={"certificate": stranger.certificate, "key": stranger.key})},
         {"tls_name": "another.example"},
+        {"host": "localhost"},  # the address that the certificate holds, by a name that it does not
     ):
         with pytest.raises(AssociationError, match="over TLS"):
             store(archive.model_copy(update={**wrong, "response_timeout_s": 5}))
