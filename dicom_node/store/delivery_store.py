@@ -25,6 +25,7 @@ from dicom_node.store.rejection import is_held, release_notes, settle_held_notes
 from dicom_node.store.rows import add_event, is_note, list_results, of_revision, set_state
 from dicom_node.store.schema import deliveries, results, revisions
 from dicom_node.store.statistics_rows import note_delivered
+from dicom_node.store.superseding import leave_out_superseded
 from dicom_node.values import ResultKind
 from inference.phrases import Phrase
 
@@ -163,9 +164,11 @@ class DeliveryStore(Database):
     def finish_delivered(self, *, believed: Collection[str] = ()) -> None:
         """Settle the revisions for which nothing is open any more: done, or failed where results are parked.
 
-        `believed` are the names of the destinations whose Success is proof enough, for rejection notes.
+        What a later version has taken the place of, and rejection notes, are settled first; `believed` are the names
+        of the destinations whose Success is proof enough for that.
         """
         with self._writing() as connection:
+            leave_out_superseded(connection, believed)
             settle_held_notes(connection, believed)
             for study_instance_uid, digest, parked in list_settled(connection):
                 state, reason = (RevisionState.FAILED, PARKED) if parked else (RevisionState.DONE, "")

@@ -45,7 +45,7 @@ class RevisionState(StrEnum):
     FAILED = "failed"
     """A step failed in a way that retries do not mend; an operator must look."""
     SUPERSEDED = "superseded"
-    """Never made: a later version that holds all its images was made before it, and is the one to go by."""
+    """A later version that holds all its images is the one to go by: this one was never made, or never delivered."""
 
 
 ENDED = (RevisionState.DONE, RevisionState.EXCLUDED, RevisionState.SUPERSEDED)
@@ -66,7 +66,8 @@ class DeliveryState(StrEnum):
     LEFT_OUT = "left out"
     """The destination does not accept objects of this class, and has the answer in another form.
 
-    Of a rejection note: the destination has not proven that it has the new results, so the old ones stay in sight.
+    Or it has a later version, which answers for the same images. Of a rejection note: the destination has not proven
+    that it has the new results, so the old ones stay in sight.
     """
 
 

@@ -39,15 +39,18 @@ def is_held(
 def settle_held_notes(connection: sa.Connection, believed: Collection[str]) -> None:
     """Settle the rejection notes that would wait for ever.
 
-    They are parked with results that are parked, so that an operator sees one thing to mend; and left out where all
-    results have settled without proof.
+    They are parked with results that are parked, so that an operator sees one thing to mend, and go on with it; and
+    left out where all results have settled without proof.
     """
     other = deliveries.alias("other")
     beside = _beside(other)
+    is_parked = sa.exists().where(*beside, other.c.state == DeliveryState.PARKED)
+    waiting = (deliveries.c.state == DeliveryState.PARKED, deliveries.c.detail == _WAITS)
+    deliver_again(connection, reopen(connection, [*waiting, ~is_parked], {"detail": ""}))
     pending = (deliveries.c.state == DeliveryState.PENDING, is_note(deliveries.c.sop_instance_uid))
     held = (
         *pending,
-        sa.exists().where(*beside, other.c.state == DeliveryState.PARKED),
+        is_parked,
         ~sa.exists().where(*beside, other.c.state.in_(_OPEN)),
     )
     connection.execute(deliveries.update().where(*held), {"state": DeliveryState.PARKED, "detail": _WAITS})

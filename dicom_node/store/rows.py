@@ -57,10 +57,10 @@ def set_state(
 
 
 def deliver_again(connection: sa.Connection, revisions_of: Iterable[tuple[str, str]]) -> None:
-    """Note of revisions, (study, digest), that were done that something of them is open again."""
+    """Note of revisions, (study, digest), that were done or had failed that something of them is open again."""
     for study_instance_uid, digest in revisions_of:
         row = find_revision(connection, study_instance_uid, digest)
-        if row is not None and row["state"] == RevisionState.DONE:
+        if row is not None and row["state"] in {RevisionState.DONE, RevisionState.FAILED}:
             set_state(connection, study_instance_uid, digest, RevisionState.DELIVERING, "")
 
 
@@ -147,7 +147,7 @@ def list_earlier(connection: sa.Connection, study_instance_uid: str, digest: str
     row = find_revision(connection, study_instance_uid, digest)
     if row is None:
         raise KeyError(digest)
-    images = _list_images(connection, study_instance_uid, digest)
+    images = list_images(connection, study_instance_uid, digest)
     query = (
         sa.select(revisions.c.digest, revisions.c.version)
         .where(revisions.c.study_instance_uid == study_instance_uid, revisions.c.version < row["version"])
@@ -157,7 +157,7 @@ def list_earlier(connection: sa.Connection, study_instance_uid: str, digest: str
     later: list[set[str]] = []
     for before, version in connection.execute(query).all():
         made = list_results(connection, study_instance_uid, before)
-        shown = _list_images(connection, study_instance_uid, before)
+        shown = list_images(connection, study_instance_uid, before)
         if made and not any(shown <= others for others in later):
             earlier.append(EarlierVersion(version=version, superseded=shown <= images, results=made))
             later.append(shown)
@@ -170,18 +170,18 @@ def find_superseding(connection: sa.Connection, study_instance_uid: str, digest:
         revisions.c.study_instance_uid == study_instance_uid
     )
     versions = {row.digest: row.version for row in connection.execute(of_study)}
-    images = _list_images(connection, study_instance_uid, digest)
+    images = list_images(connection, study_instance_uid, digest)
     later = (
         version
         for other, version in versions.items()
         if version > versions[digest]
         and list_results(connection, study_instance_uid, other)
-        and images <= _list_images(connection, study_instance_uid, other)
+        and images <= list_images(connection, study_instance_uid, other)
     )
     return max(later, default=None)
 
 
-def _list_images(connection: sa.Connection, study_instance_uid: str, digest: str) -> set[str]:
+def list_images(connection: sa.Connection, study_instance_uid: str, digest: str) -> set[str]:
     """Return the SOP Instance UIDs of a revision's images."""
     query = (
         sa.select(instances.c.sop_instance_uid)

@@ -11,6 +11,7 @@ from result_bench import build_small_dx
 from dicom_node.result_sets import ResultSets
 from dicom_node.settings import DEFAULT_ENCODINGS
 from dicom_node.store import DeliveryState, RevisionState
+from dicom_node.store.schema import instances
 
 STUDY = "1.2.3"
 
@@ -180,3 +181,99 @@ def test_a_third_version_rejects_the_second_and_not_its_note(rejecting):
     *_, note = node.make(STUDY)
     rejected = {item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in note.ContentSequence[1:]}
     assert rejected == {ds.SOPInstanceUID for ds in second[:-1]}
+
+
+@pytest.fixture
+def parked(rejecting):
+    """Version 1 is parked at the archive, and delivered to the second one."""
+    node = rejecting
+    receive(node, 1)
+    node.make(STUDY)
+    mark_delivering(node)
+    deliver(node, "archive", state=DeliveryState.PARKED)
+    deliver(node, "second")
+    return node
+
+
+def make_next(node):
+    receive(node, 2)
+    node.make(STUDY)
+    mark_delivering(node)
+
+
+def states(node):
+    return [str(one.state) for one in node.store.status(2)]
+
+
+def test_what_is_parked_of_a_version_is_no_alarm_once_its_destination_has_a_later_one(parked):
+    """Sent after a retry it would come after the answer that takes its place; the rejection note waits no longer."""
+    make_next(parked)
+    assert states(parked) == ["delivering", "failed"]
+    assert len(deliver(parked, "archive")) == 4
+    assert states(parked) == ["delivering", "superseded"]
+    _, old = parked.store.status(2)
+    assert old.reason == "version 2, which holds all its images, is delivered in its place"
+    (there,) = (one for one in old.destinations if one.destination == "archive")
+    assert (there.left_out, there.detail) == (3, "superseded by version 2, which the destination has")
+    assert parked.store.alarms() == ()
+    assert parked.store.retry(STUDY) == 0
+    assert deliver(parked, "archive") == ["rejection note"]
+    deliver(parked, "second")
+    deliver(parked, "second")
+    assert states(parked) == ["done", "superseded"]
+    assert [one.study_instance_uid for one in parked.store.removable_studies(time.time() + 1)] == [STUDY]
+
+
+def test_it_stays_an_alarm_while_the_later_version_is_not_proven_to_be_there(parked):
+    make_next(parked)
+    deliver(parked, "archive", state=DeliveryState.SENT)
+    for row in parked.store.unproven_results(STUDY, digest_of(parked), "archive"):
+        parked.store.settle("archive", row.sop_instance_uid, DeliveryState.DELIVERED, "")
+    parked.store.finish_delivered()
+    assert (states(parked)[1], len(parked.store.alarms())) == ("failed", 2), "the results, and the note that waits"
+    # The operator's word is enough, as for the files.
+    parked.store.finish_delivered(believed=["archive"])
+    assert (states(parked), parked.store.alarms()) == (["delivering", "superseded"], ())
+
+
+def test_it_stays_an_alarm_where_the_later_version_does_not_answer_for_its_images(parked):
+    with parked.store._writing() as connection:  # noqa: SLF001  # as retention removes files
+        connection.execute(instances.update().values(removed_at=time.time()))
+    make_next(parked)
+    assert len(deliver(parked, "archive")) == 3
+    assert (states(parked)[1], len(parked.store.alarms())) == ("failed", 1)
+
+
+def test_what_was_taken_and_is_parked_for_want_of_proof_stays_an_alarm(rejecting):
+    """It may lie under the wrong patient: a person must look."""
+    node = rejecting
+    receive(node, 1)
+    node.make(STUDY)
+    first = digest_of(node)
+    mark_delivering(node)
+    deliver(node, "archive", state=DeliveryState.SENT)
+    for row in node.store.unproven_results(STUDY, first, "archive"):
+        node.store.settle("archive", row.sop_instance_uid, DeliveryState.PARKED, "C-FIND finds it elsewhere")
+    deliver(node, "second")
+    make_next(node)
+    deliver(node, "archive")
+    assert states(node)[1] == "failed"
+    assert node.store.alarms()[0].detail == "C-FIND finds it elsewhere"
+
+
+def test_a_note_that_was_parked_with_an_old_result_goes_when_that_is_superseded(rejecting):
+    """Version 1 was still on its way elsewhere when version 2 came: the note is parked, and later goes by itself."""
+    node = rejecting
+    receive(node, 1)
+    node.make(STUDY)
+    first = digest_of(node)
+    mark_delivering(node)
+    deliver(node, "archive", state=DeliveryState.PARKED)
+    make_next(node)
+    deliver(node, "archive")
+    assert deliver(node, "archive") == []
+    assert sum(alarm.objects for alarm in node.store.alarms()) == 4
+    deliver(node, "second", first)
+    node.store.finish_delivered()
+    assert node.store.alarms() == ()
+    assert deliver(node, "archive") == ["rejection note"]
