@@ -183,6 +183,7 @@ def _fracture_tables(metrics: Mapping[str, Any]) -> str:
     lines.append(f"\nBrier score {_show(together['brier_score'])}, ")
     lines.append(f"expected calibration error {_show(together['expected_calibration_error'])}.\n")
     lines.append(_uncertainty(figures))
+    lines.append(_coverage(figures["conformal"]))
     lines.append(_routing(figures["regions"]))
     return "\n".join(lines)
 
@@ -202,6 +203,14 @@ The same radiographs zoomed, cropped, windowed, re-compressed and marked as they
 
 {withheld if outlined else "No fracture is outlined in this data set: where the heat maps point was not measured."}
 """
+
+
+def _coverage(conformal: Mapping[str, Any]) -> str:
+    lines = ["| region | keeps the true answer of fractures | of others | left open |", "|---|---|---|---|"]
+    for name, row in conformal.get("regions", {}).items():
+        shares = ["-" if row[key] is None else f"{row[key]:.3f}" for key in ("fracture", "no_fracture", "both")]
+        lines.append(f"| {name} | {' | '.join(shares)} |")
+    return "\n".join([*lines, ""])
 
 
 def _points(name: str, row: Mapping[str, Any], point: str) -> str:

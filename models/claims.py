@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from inference.types import Task
 from models.datasets import REGIONS, Dataset
-from models.fracture_outputs import list_groups
-from models.lessons import name_outputs, name_types
+from models.lessons import name_types
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -59,12 +58,10 @@ def _check_fractures(dataset: Dataset, fold: IntArray) -> None:
         raise NothingToClaimError(
             "this data set names no region, and a fracture bundle answers for regions: tell it with --region"
         )
-    for regions in list_groups(name_outputs(dataset)):
-        rows = usable & np.isin(region, regions)
-        if can_be_calibrated(fractured[rows], fold[rows]) and any(
-            (rows & fractured & (region == name)).sum() >= CLAIM_FROM for name in regions
-        ):
-            return
+    rows = usable & np.isin(region, REGIONS)
+    enough = any((rows & fractured & (region == name)).sum() >= CLAIM_FROM for name in REGIONS)
+    if enough and can_be_calibrated(fractured[rows], fold[rows]):
+        return
     raise NothingToClaimError(
         f"no region could be served: none has {CLAIM_FROM} fractures, and radiographs with and without in two folds"
     )

@@ -1,7 +1,7 @@
 """A fracture bundle: decide which region is answered how, calibrate, and say what it reaches, all out of fold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from inference.types import Float32Array, Task
 from models.bundle_writer import Made
-from models.calibration import OperatingPoints, Platt, choose_operating_points, fit_platt
 from models.claims import (
     CLAIM_AUC,
     CLAIM_FROM,
@@ -17,7 +16,6 @@ from models.claims import (
     can_be_calibrated,
     explain_figures,
 )
-from models.conformal import MISCOVERAGE, ConformalLimits, fit_conformal
 from models.datasets import REGIONS, Dataset
 from models.evaluation import area_under_curve, bootstrap
 from models.fracture_checks import find_peaks, judge_maps
@@ -27,19 +25,9 @@ from models.lessons import name_outputs
 from models.pool import name_images
 from models.predictions import FracturePredictions
 from models.protocol import SHIFTED, Answers, Trained, keep_outputs
+from models.region_calibration import RegionCalibration, calibrate_regions
 
 IntArray = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Regions that share an output, a calibration and operating points."""
-
-    output: str
-    regions: tuple[str, ...]
-    platt: Platt
-    points: OperatingPoints
-    limits: ConformalLimits
 
 
 def make(dataset: Dataset, trained: Trained) -> Made:
@@ -49,10 +37,15 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     logits = unseen.both
     table = _tabulate(dataset, trained)
     choice = {region: choose_output(table, logits, region, outputs) for region in REGIONS}
-    groups = form_groups(table, logits, choice, outputs)
-    for region in set(REGIONS).difference(*(group.regions for group in groups)):
-        choice[region] = {"output": "", "why": "too few fractures, or others, to calibrate on"}
-    predictions = predict(table, logits, groups, outputs)
+    for regions in list_groups({region: choice[region]["output"] for region in REGIONS}):
+        rows = table.usable & np.isin(table.region, regions)
+        if not can_be_calibrated(table.fractured[rows], table.fold[rows]):
+            choice |= {
+                region: {"output": "", "why": "too few fractures, or others, to calibrate on"} for region in regions
+            }
+    chosen = {region: choice[region]["output"] for region in REGIONS}
+    calibrations = calibrate(table, logits, chosen, outputs, table.usable)
+    predictions = predict(table, logits, chosen, outputs)
     predictions = _add_final(predictions, trained.seen[Task.FRACTURE].both, outputs)
     peaks = find_peaks(predictions, dataset.samples, unseen, outputs, size=trained.recipe.image_size)
     predictions = replace(predictions, peak_x=peaks[:, 0], peak_y=peaks[:, 1])
@@ -64,11 +57,11 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     boxes = dict(zip(predictions.image, (sample.boxes for sample in dataset.samples), strict=True))
     figures["grad_cam_peak_in_box"] = play_pointing_game(predictions, boxes)
     figures["heat_maps"] = judge_maps(predictions, dataset.samples, unseen, outputs)
-    figures["conformal"] = cross_coverage(predictions, [group.regions for group in groups])
-    figures["shifted"] = _figures_of_shifted(table, unseen, groups, outputs)
-    served = {region for region in REGIONS if figures["regions"][region]["served"]}
-    kept = sorted({outputs.index(group.output) for group in groups})
-    answers = [answer for answer in (_answer(group, served) for group in groups) if answer["regions"]]
+    figures["conformal"] = cross_coverage(predictions)
+    figures["shifted"] = _figures_of_shifted(table, unseen, chosen, outputs)
+    served = [region for region in REGIONS if figures["regions"][region]["served"]]
+    kept = sorted({outputs.index(output) for output in chosen.values() if output})
+    answers = [_answer(region, chosen[region], calibrations[region]) for region in served]
     if not answers:
         raise NothingToClaimError(explain_figures(figures["all"]))
     return Made(
@@ -119,51 +112,35 @@ def choose_output(
     return {"output": region if better else ANY, "why": "AUC of its own output less that of the shared one", **found}
 
 
-def form_groups(
+def calibrate(
     table: FracturePredictions,
     logits: Float32Array,
-    choice: Mapping[str, Mapping[str, Any]],
+    choice: Mapping[str, str],
     outputs: tuple[str, ...],
-) -> tuple[Group, ...]:
-    """Return a group for each region with enough fractures, and one for the rest together.
-
-    Regions of which the data set has not enough to calibrate on are in none.
-    """
-    groups = []
-    for regions in list_groups(outputs):
-        rows = np.flatnonzero(table.usable & np.isin(table.region, regions))
-        if not can_be_calibrated(table.fractured[rows], table.fold[rows]):
-            continue
-        output = choice[regions[0]]["output"]
-        platt, points = calibrate(logits[rows, outputs.index(output)], table.fractured[rows])
-        limits = fit_conformal(
-            platt.apply(logits[rows, outputs.index(output)]), table.fractured[rows], miscoverage=MISCOVERAGE
-        )
-        groups.append(Group(output=output, regions=regions, platt=platt, points=points, limits=limits))
-    return tuple(groups)
-
-
-def calibrate(logits: Float32Array, fractured: NDArray[np.bool_]) -> tuple[Platt, OperatingPoints]:
-    """Return Platt's calibration and the operating points on it."""
-    platt = fit_platt(logits, fractured)
-    return platt, choose_operating_points(platt.apply(logits), fractured)
+    rows: NDArray[np.bool_],
+) -> dict[str, RegionCalibration]:
+    """Calibrate all regions that an output answers by these rows; only what the same output says is shared."""
+    found: dict[str, RegionCalibration] = {}
+    for regions in list_groups(choice):
+        here = rows & np.isin(table.region, regions)
+        column = logits[here, outputs.index(choice[regions[0]])]
+        found |= calibrate_regions(column, table.fractured[here], table.region[here], regions)
+    return found
 
 
 def predict(
-    table: FracturePredictions, logits: Float32Array, groups: tuple[Group, ...], outputs: tuple[str, ...]
+    table: FracturePredictions, logits: Float32Array, choice: Mapping[str, str], outputs: tuple[str, ...]
 ) -> FracturePredictions:
-    """Fill in what each group answers, its calibration and operating points taken from the other folds."""
+    """Fill in what each region is answered, its calibration and operating points taken from the other folds."""
     columns = {name: getattr(table, name).copy() for name in ("logit", "probability", "sensitive", "specific")}
     output = table.output.astype(f"<U{max(map(len, outputs))}")
-    for group in groups:
-        here = np.isin(table.region, group.regions)
-        column = logits[:, outputs.index(group.output)]
-        output[here], columns["logit"][here] = group.output, column[here]
-        for fold in np.unique(table.fold):
-            others = here & table.usable & (table.fold != fold)
-            platt, points = calibrate(column[others], table.fractured[others])
-            mine = here & (table.fold == fold)
-            columns["probability"][mine] = platt.apply(column[mine])
+    for fold in np.unique(table.fold):
+        found = calibrate(table, logits, choice, outputs, table.usable & (table.fold != fold))
+        for region, (platt, points, _) in found.items():
+            mine = (table.region == region) & (table.fold == fold)
+            column = logits[mine, outputs.index(choice[region])]
+            output[mine], columns["logit"][mine] = choice[region], column
+            columns["probability"][mine] = platt.apply(column)
             columns["sensitive"][mine], columns["specific"][mine] = points
     return replace(table, output=output, **columns)
 
@@ -176,23 +153,16 @@ def _add_final(predictions: FracturePredictions, logits: Float32Array, outputs: 
 
 
 def _figures_of_shifted(
-    table: FracturePredictions, answers: Answers, groups: tuple[Group, ...], outputs: tuple[str, ...]
+    table: FracturePredictions, answers: Answers, choice: Mapping[str, str], outputs: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the figures for the same radiographs zoomed, cropped, windowed and marked as they might come elsewhere."""
-    shifted = predict(table, answers.logits[:, SHIFTED], groups, outputs)
+    shifted = predict(table, answers.logits[:, SHIFTED], choice, outputs)
     rows = shifted.select(shifted.usable & (shifted.output != ""))
     scores, fractured = rows.probability, rows.fractured
     auc = bootstrap(lambda at: area_under_curve(scores[at], fractured[at]), len(rows), clusters=rows.cluster)
     return {"auc": auc}
 
 
-def _answer(group: Group, served: set[str]) -> dict[str, Any]:
-    return {
-        "output": group.output,
-        "regions": [region for region in group.regions if region in served],
-        "slope": group.platt.slope,
-        "intercept": group.platt.intercept,
-        "sensitive": group.points.sensitive,
-        "specific": group.points.specific,
-        **group.limits._asdict(),
-    }
+def _answer(region: str, output: str, calibration: RegionCalibration) -> dict[str, Any]:
+    platt, points, limits = calibration
+    return {"output": output, "regions": [region], **platt._asdict(), **points._asdict(), **limits._asdict()}

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.calibration import brier_score, expected_calibration_error
-from models.conformal import MISCOVERAGE, Coverage, fit_conformal, measure_coverage
+from models.conformal import MISCOVERAGE, Coverage, measure_coverage
 from models.datasets import REGIONS
 from models.evaluation import (
     BoolArray,
@@ -20,6 +21,7 @@ from models.evaluation import (
     share,
 )
 from models.predictions import FracturePredictions
+from models.region_calibration import calibrate_regions
 
 Box = tuple[float, float, float, float]
 Figures = dict[str, Callable[[IntArray], float]]
@@ -110,26 +112,37 @@ def coverage_figures(uncertain: BoolArray, affirmed: BoolArray, fractured: BoolA
     }
 
 
-def cross_coverage(
-    predictions: FracturePredictions, groups: Sequence[Sequence[str]], *, miscoverage: float = MISCOVERAGE
-) -> dict[str, float]:
-    """Return how often conformal limits from the other folds keep the truth; `groups` of regions share limits."""
+def cross_coverage(predictions: FracturePredictions) -> dict[str, Any]:
+    """Return how often conformal limits from the other folds keep the truth or leave it open, of all and by region."""
     predictions = select_answered(predictions)
-    kept: list[tuple[int, Coverage, int]] = []
-    for regions in groups:
-        here = np.isin(predictions.region, regions)
+    found: list[tuple[str, NDArray[np.bool_], Coverage]] = []
+    for output in np.unique(predictions.output):
+        here = predictions.output == output
+        regions = np.unique(predictions.region[here]).tolist()
         for fold in np.unique(predictions.fold[here]):
-            others, mine = here & (predictions.fold != fold), here & (predictions.fold == fold)
-            limits = fit_conformal(
-                predictions.probability[others], predictions.fractured[others], miscoverage=miscoverage
-            )
-            fractured = predictions.fractured[mine]
-            found = measure_coverage(predictions.probability[mine], fractured, limits)
-            kept.append((int(fractured.sum()), found, int((~fractured).sum())))
-    weights = {"fracture": [n for n, _, _ in kept], "no_fracture": [n for _, _, n in kept]}
-    weights["both"] = weights["none"] = [with_ + without for with_, _, without in kept]
-    averages = {
-        name: float(np.average(np.nan_to_num([getattr(found, name) for _, found, _ in kept]), weights=weight))
-        for name, weight in weights.items()
-    }
-    return {"promised": 1 - miscoverage} | {name: round(value, 4) for name, value in averages.items()}
+            others = predictions.select(here & (predictions.fold != fold))
+            mine = predictions.select(here & (predictions.fold == fold))
+            calibrations = calibrate_regions(others.logit, others.fractured, others.region, regions)
+            for region in np.unique(mine.region).tolist():
+                rows = mine.select(mine.region == region)
+                platt, _, limits = calibrations[region]
+                covered = measure_coverage(platt.apply(rows.logit), rows.fractured, limits)
+                found.append((region, rows.fractured, covered))
+    names = [region for region in REGIONS if any(one[0] == region for one in found)]
+    by_region = {name: _average([one for one in found if one[0] == name]) for name in names}
+    return {"promised": 1 - MISCOVERAGE, **_average(found), "regions": by_region}
+
+
+def _average(found: Sequence[tuple[str, NDArray[np.bool_], Coverage]]) -> dict[str, float | None]:
+    fractures = [int(fractured.sum()) for _, fractured, _ in found]
+    sizes = [len(fractured) for _, fractured, _ in found]
+    weights = {"fracture": fractures, "no_fracture": [n - k for n, k in zip(sizes, fractures, strict=True)]}
+    weights |= {"both": sizes, "none": sizes}
+    return {name: _weigh([getattr(one, name) for _, _, one in found], weight) for name, weight in weights.items()}
+
+
+def _weigh(shares: Sequence[float], weights: Sequence[int]) -> float | None:
+    """Return the mean of the shares, each of so many radiographs; None of nothing."""
+    total = sum(weights)
+    found = sum(share * weight for share, weight in zip(shares, weights, strict=True) if weight)
+    return round(found / total, 4) if total else None

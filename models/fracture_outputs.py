@@ -1,13 +1,13 @@
-"""The outputs of a fracture model, and which regions share a calibration: decided by how many fractures there are."""
+"""The outputs of a fracture model, and which regions one output answers."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 
 from models.datasets import REGIONS
 
 ANY = "ANY"
 """The fracture output trained on every region."""
 OWN_FROM = 60
-"""Fractures in the pool from which on a region gets an output, a calibration and operating points of its own."""
+"""Fractures in the pool from which on a region gets an output of its own."""
 
 
 def list_outputs(regions_of_fractures: Iterable[str]) -> tuple[str, ...]:
@@ -16,8 +16,7 @@ def list_outputs(regions_of_fractures: Iterable[str]) -> tuple[str, ...]:
     return (ANY, *(region for region in REGIONS if listed.count(region) >= OWN_FROM))
 
 
-def list_groups(outputs: Collection[str]) -> tuple[tuple[str, ...], ...]:
-    """Return the regions that share a calibration: each with an output of its own alone, the rest together."""
-    alone = tuple((region,) for region in REGIONS if region in outputs)
-    rest = tuple(region for region in REGIONS if region not in outputs)
-    return (*alone, rest) if rest else alone
+def list_groups(choice: Mapping[str, str]) -> list[list[str]]:
+    """Return the regions that the same output answers, by what answers each region; empty where nothing does."""
+    outputs = sorted({output for output in choice.values() if output})
+    return [[region for region, chosen in choice.items() if chosen == output] for output in outputs]

@@ -12,7 +12,6 @@ from inference.types import Radiograph, Task
 from inference.uncertainty import share_out
 from models.datasets import Sample, read_unit_pixels
 from models.fracture_figures import Box, cross_coverage, fracture_figures, play_pointing_game
-from models.fracture_outputs import list_groups, list_outputs
 from models.label_figures import region_figures, scope_figures, type_figures
 from models.predictions import (
     TABLE,
@@ -79,8 +78,7 @@ def compute_figures(
 ) -> dict[str, Any]:
     """Return the figures as training computes them."""
     if isinstance(table, FracturePredictions):
-        outputs = list_outputs(table.region[table.fractured].tolist())
-        figures = {**fracture_figures(table), "conformal": cross_coverage(table, list_groups(outputs))}
+        figures = {**fracture_figures(table), "conformal": cross_coverage(table)}
         return figures if boxes is None else {**figures, "grad_cam_peak_in_box": play_pointing_game(table, boxes)}
     if isinstance(table, TypePredictions):
         return type_figures(table, bundle.manifest.labels)
