@@ -49,8 +49,8 @@ def _distributions() -> list[tuple[str, Distribution]]:
     return found
 
 
-def _draw(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    return rng.integers(0, 10, shape)
+def _draw(rng: np.random.Generator, reference: Distribution, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    return rng.integers(0, len(reference.shares), shape)
 
 
 def _estimate(rng: np.random.Generator, reference: Distribution) -> Distribution:
@@ -66,8 +66,8 @@ def _share_of_looks(
     raised = 0
     for _ in range(looks):
         then = _estimate(rng, reference)
-        bins = _draw(rng, (studies,))
-        bins = np.where(rng.random(studies) < moved, 9, bins)
+        bins = _draw(rng, reference, (studies,))
+        bins = np.where(rng.random(studies) < moved, len(reference.shares) - 1, bins)
         values = np.repeat(bins + 0.5, images)
         raised += compare(then, values, independent=studies).psi > THRESHOLD
     return raised / looks
@@ -79,7 +79,7 @@ def _share_of_years(rng: np.random.Generator, reference: Distribution, needed: i
     a_day = int(np.ceil(needed / WINDOW))
     for _ in range(YEARS):
         then = _estimate(rng, reference)
-        days = _draw(rng, (DAYS + WINDOW, a_day)) + 0.5
+        days = _draw(rng, reference, (DAYS + WINDOW, a_day)) + 0.5
         windows = (days[day : day + WINDOW].ravel() for day in range(DAYS))
         raised += any(compare(then, one, independent=one.size).has_drifted for one in windows)
     return raised / YEARS

@@ -22,6 +22,8 @@ FloatArray = NDArray[np.float64]
 
 THRESHOLD = 0.2
 BINS = 10
+FEW = 300
+"""Observations below which half as many bins are looked at: against fewer, chance alone moves ten too far."""
 _DEVIATE = 3.719
 """Of the standard normal distribution: exceeded once in ten thousand times."""
 
@@ -106,8 +108,9 @@ def load_reference(bundle: Bundle) -> Reference | None:
 
 
 def describe_distribution(values: Float32Array) -> Distribution:
-    """Return the distribution over ten bins with as many of the values each, fewer where many are the same."""
-    edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, BINS + 1)[1:-1]))
+    """Return the distribution over bins with as many of the values each, fewer where many are the same."""
+    bins = BINS if len(values) >= FEW else BINS // 2
+    edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, bins + 1)[1:-1]))
     counts = _count(values, edges)
     shares = tuple(float(share) for share in counts / counts.sum())
     return Distribution(edges=tuple(map(float, edges)), shares=shares, count=len(values))

@@ -96,6 +96,14 @@ def test_many_equal_values_make_fewer_bins():
     assert len(describe_distribution(np.zeros(100, np.float32)).edges) == 1
 
 
+def test_against_a_small_reference_half_as_many_bins_can_be_trusted_where_ten_cannot() -> None:
+    values = np.arange(178, dtype=np.float32)
+    small, large = describe_distribution(values), describe_distribution(np.arange(300, dtype=np.float32))
+    assert (len(small.shares), len(large.shares)) == (5, 10)
+    assert least_count(10, small.count) > 4000
+    assert compare(small, values, independent=400).is_trusted
+
+
 def test_names_are_compared_by_their_shares():
     then = {"HAND": 500, "KNEE": 500}
     assert compare_shares(then, {"HAND": 100, "KNEE": 100}, independent=200).psi < 0.01
