@@ -8,9 +8,15 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
-from dicom_node.store.records import ENDED, DeliveryState, RevisionState, UnprovenFiles
+from dicom_node.store.records import ENDED, DeliveryState, UnprovenFiles
 from dicom_node.store.rows import is_note
 from dicom_node.store.schema import deliveries, instances, revisions
+
+SUPERSEDED_BY = "superseded by version "
+"""How the detail begins of what was left out because its destination has a later version.
+
+The state of its revision does not say so: the same version may be delivered elsewhere, or be retried there.
+"""
 
 
 def is_proven(study: sa.ColumnElement[str], believed: Collection[str]) -> sa.ColumnElement[bool]:
@@ -46,22 +52,17 @@ def is_kept(believed: Collection[str]) -> tuple[sa.ColumnElement[bool], ...]:
 def is_delivery_proven(row: sa.FromClause, believed: Collection[str]) -> sa.ColumnElement[bool]:
     """Tell of a row of `deliveries` whether there is proof of it, of the answer in another form, or of a later one."""
     form = deliveries.alias("form")
-    in_another_form = sa.exists().where(
-        *(form.c[name] == row.c[name] for name in ("study_instance_uid", "digest", "destination")),
-        form.c.state == DeliveryState.DELIVERED,
-        _has_proof(form, believed),
-        ~is_note(form.c.sop_instance_uid),
+    same = (form.c[name] == row.c[name] for name in ("study_instance_uid", "digest", "destination"))
+    answered = sa.or_(
+        sa.and_(form.c.state == DeliveryState.DELIVERED, _has_proof(form, believed)),
+        sa.and_(form.c.state == DeliveryState.LEFT_OUT, form.c.detail.startswith(SUPERSEDED_BY)),
     )
-    superseded = sa.exists().where(
-        revisions.c.study_instance_uid == row.c.study_instance_uid,
-        revisions.c.digest == row.c.digest,
-        revisions.c.state == RevisionState.SUPERSEDED,
-    )
+    otherwise = sa.exists().where(*same, ~is_note(form.c.sop_instance_uid), answered)
     # A rejection note holds no answer, and an archive that heeds it may hide it: its Success is enough.
     proven = sa.or_(_has_proof(row, believed), is_note(row.c.sop_instance_uid))
     return sa.or_(
         sa.and_(row.c.state == DeliveryState.DELIVERED, proven),
-        sa.and_(row.c.state == DeliveryState.LEFT_OUT, sa.or_(in_another_form, superseded)),
+        sa.and_(row.c.state == DeliveryState.LEFT_OUT, otherwise),
     )
 
 

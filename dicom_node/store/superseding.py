@@ -7,29 +7,45 @@ import sqlalchemy as sa
 from dicom_node.store.proofs import change_state
 from dicom_node.store.proven import is_delivery_proven
 from dicom_node.store.records import DeliveryState, RevisionState
-from dicom_node.store.rows import is_note, list_images, of_revision, set_state
+from dicom_node.store.rows import is_note, list_images, list_results, of_revision, set_state
 from dicom_node.store.schema import deliveries, revisions
 from inference.phrases import Phrase
+
+_IS_RESULT = ~is_note(deliveries.c.sop_instance_uid)
 
 
 def leave_out_superseded(connection: sa.Connection, believed: Collection[str]) -> None:
     """Settle results that are parked, were never taken, and whose destination provably has a later version.
 
     Nobody needs them any more: sent after a retry, they would be an old answer that comes after the new one. What was
-    taken and is parked for want of proof stays an alarm: it may lie under the wrong patient.
+    taken and is parked for want of proof stays an alarm: it may lie under the wrong patient. So does an answer to an
+    image that the later version could not analyse: nobody else has one. Rejection notes go on: what they reject is of
+    yet another version.
     """
     ended: dict[tuple[str, str], int] = {}
     for row in connection.execute(_select_answered(believed)).mappings().all():
         study, digest = row["study_instance_uid"], row["digest"]
-        if list_images(connection, study, digest) <= list_images(connection, study, row["later_digest"]):
+        if _answers_for(connection, study, digest, row["later_digest"]):
             said = Phrase("superseded by version {version}, which the destination has", version=row["later_version"])
             change_state(connection, row, DeliveryState.LEFT_OUT, said)
             ended[study, digest] = row["later_version"]
     for (study, digest), version in ended.items():
-        parked = (*of_revision(deliveries, study, digest), deliveries.c.state == DeliveryState.PARKED)
+        parked = (*of_revision(deliveries, study, digest), deliveries.c.state == DeliveryState.PARKED, _IS_RESULT)
         if connection.execute(sa.select(deliveries.c.sop_instance_uid).where(*parked)).first() is None:
             why = Phrase("version {version}, which holds all its images, is delivered in its place", version=version)
             set_state(connection, study, digest, RevisionState.SUPERSEDED, why)
+
+
+def _answers_for(connection: sa.Connection, study: str, digest: str, later_digest: str) -> bool:
+    """Tell whether a later version holds all images of an earlier one, and answers each image that that one does."""
+    held, held_later = (list_images(connection, study, one) for one in (digest, later_digest))
+    answered, answered_later = (_list_answered_images(connection, study, one) for one in (digest, later_digest))
+    return held <= held_later and answered <= answered_later
+
+
+def _list_answered_images(connection: sa.Connection, study: str, digest: str) -> set[str]:
+    made = list_results(connection, study, digest)
+    return {row.source_sop_instance_uid for row in made if row.source_sop_instance_uid}
 
 
 def _select_answered(believed: Collection[str]) -> sa.Select[tuple[object, ...]]:
@@ -47,7 +63,7 @@ def _select_answered(believed: Collection[str]) -> sa.Select[tuple[object, ...]]
         sa.select(deliveries, later.c.version.label("later_version"), later.c.digest.label("later_digest"))
         .join(mine, same)
         .join(later, after)
-        .where(deliveries.c.state == DeliveryState.PARKED, deliveries.c.sent_at.is_(None))
+        .where(deliveries.c.state == DeliveryState.PARKED, deliveries.c.sent_at.is_(None), _IS_RESULT)
         .where(mine.c.state == RevisionState.FAILED, sa.exists().where(*of_later))
         .where(~sa.exists().where(*of_later, ~is_delivery_proven(new, believed)))
         .order_by(later.c.version)

@@ -277,3 +277,60 @@ def test_a_note_that_was_parked_with_an_old_result_goes_when_that_is_superseded(
     node.store.finish_delivered()
     assert node.store.alarms() == ()
     assert deliver(node, "archive") == ["rejection note"]
+
+
+def test_it_stays_an_alarm_where_the_later_version_could_not_analyse_its_image(parked):
+    """The parked answer is the only one that there is."""
+    receive(parked, 2)
+    parked.make(STUDY, cautious=True)
+    mark_delivering(parked)
+    assert deliver(parked, "archive") == ["summary", "encapsulated pdf"]
+    assert (states(parked)[1], parked.store.alarms()[0].objects) == ("failed", 3)
+    parked.store.retry(STUDY, "archive")
+    first = parked.store.status(2)[1].digest
+    assert deliver(parked, "archive", first) == ["summary", "secondary capture", "encapsulated pdf"]
+
+
+def test_what_was_left_out_stays_so_when_its_version_is_retried_elsewhere(rejecting):
+    """Parked at both; one has the later version, and the other takes the old one after a retry: nothing is lacking."""
+    node = rejecting
+    receive(node, 1)
+    node.make(STUDY)
+    first = digest_of(node)
+    mark_delivering(node)
+    for destination in ("archive", "second"):
+        deliver(node, destination, state=DeliveryState.PARKED)
+    make_next(node)
+    deliver(node, "archive")
+    node.store.retry(STUDY, "second")
+    for digest in (first, digest_of(node)):
+        deliver(node, "second", digest)
+    assert deliver(node, "archive") == deliver(node, "second") == ["rejection note"]
+    assert states(node) == ["done", "done"]
+    assert [one.study_instance_uid for one in node.store.removable_studies(time.time() + 1)] == [STUDY]
+
+
+def test_the_note_of_a_version_that_is_left_out_goes_for_it_alone_rejects_the_one_before(rejecting):
+    """Version 1 is there, version 2 is parked: the note of version 3 rejects what version 2 had, and nothing else."""
+    node = rejecting
+    receive(node, 1)
+    (old, *_) = node.make(STUDY)
+    mark_delivering(node)
+    deliver(node, "archive")
+    deliver(node, "second")
+    receive(node, 2)
+    *_, note = node.make(STUDY)
+    second = digest_of(node)
+    mark_delivering(node)
+    deliver(node, "archive", state=DeliveryState.PARKED)
+    deliver(node, "second")
+    deliver(node, "second")
+    assert sum(alarm.objects for alarm in node.store.alarms()) == 5, "the results, and the note that waits"
+    receive(node, 3)
+    node.make(STUDY)
+    mark_delivering(node)
+    deliver(node, "archive")
+    assert [str(one.state) for one in node.store.status(2)] == ["delivering", "superseded"]
+    assert node.store.alarms() == ()
+    assert old.SOPInstanceUID in str(note.ContentSequence)
+    assert deliver(node, "archive", second) == deliver(node, "archive") == ["rejection note"]
