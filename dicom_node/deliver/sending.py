@@ -35,6 +35,7 @@ def send_pending(destination: Destination, node: NodeSettings, store: Store, due
             sop_class_uid=row.sop_class_uid,
             path=node.results_dir / row.path,
             may_be_left_out=row.kind in FURTHER_FORMS,
+            is_rejection_note=row.kind == ResultKind.REJECTION_NOTE,
         )
         for row in store.pending_results(
             due.study_instance_uid, due.digest, due.destination, is_believed=destination.is_believed

@@ -16,6 +16,12 @@ from dicom_node.store import DeliveryState
 from dicom_node.upper_layer.requestor import RequestedAssociation
 from inference.phrases import Phrase
 
+_NOTE_KNOWN, _NOTE_REFUSED = 0xA770, range(0xA770, 0xA780)
+"""What dcm4chee answers a rejection note, A770 to A77F: it would say the same for ever, about what the note names.
+
+The first of them says that it has the note already: the answer to an earlier attempt was lost.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResultFile:
@@ -26,6 +32,7 @@ class ResultFile:
     path: Path
     may_be_left_out: bool = False
     """Whether it is a further form of an answer that the destination has otherwise."""
+    is_rejection_note: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +106,13 @@ def find_accepted(destination: Destination, ae_title: str, sop_classes: Collecti
     return frozenset(uid for uid in sop_classes if uid in accepted)
 
 
-def classify_status(status: int | None) -> tuple[DeliveryState, str]:
+def classify_status(status: int | None, *, of_rejection_note: bool = False) -> tuple[DeliveryState, str]:
     """Tell what an answer to C-STORE asks for (PS3.4 Table B.2-1, PS3.7 Annex C); None: there was no answer."""
     if status is None:
         return DeliveryState.PENDING, Phrase("no answer to C-STORE")
     said = Phrase("C-STORE status {status}", status=f"0x{status:04X}")
+    if of_rejection_note and status in _NOTE_REFUSED:
+        return DeliveryState.SENT if status == _NOTE_KNOWN else DeliveryState.PARKED, said
     if status in {0x0000, 0x0111} or status & 0xF000 == 0xB000 or status == 0x0001:
         # 0x0111, Duplicate SOP Instance: an earlier attempt arrived and only its answer was lost.
         return DeliveryState.SENT, "" if status == 0x0000 else said
@@ -133,7 +142,7 @@ def _send(assoc: RequestedAssociation, file: ResultFile, refusal: int | None) ->
         answer = assoc.send_c_store(dcmread(file.path)).get("Status")
     except RuntimeError:  # pynetdicom's way to say that the association is gone
         answer = None
-    state, detail = classify_status(answer)
+    state, detail = classify_status(answer, of_rejection_note=file.is_rejection_note)
     if answer is None and assoc.dul.trouble:
         trouble = Phrase("the destination {trouble}", trouble=assoc.dul.trouble)
         detail = Phrase("{name}: {why}", name=detail, why=trouble)

@@ -76,3 +76,19 @@ def test_a_note_that_was_left_out_goes_when_the_operator_believes_the_archive(ar
     assert one.state is RevisionState.DONE
     assert one.now.left_out == 0
     assert "not rejected" not in one.now.detail
+
+
+@pytest.mark.parametrize(("status", "parked"), [(0xA770, 0), (0xA772, 1), (0xA774, 1)])
+def test_a_note_that_dcm4chee_refuses_is_not_tried_for_ever(archive, bench, status, parked):
+    """It has the note already (A770): delivered. It lacks what the note names (A772): parked, with an alarm."""
+    taking = archive(offers=("store", "find"), store=(0x0000, status))
+    one = bench(taking.port, kinds=("result", ResultKind.REJECTION_NOTE))
+    one.attempt()
+    assert (one.attempt().parked, one.now.pending) == (parked, 0)
+    assert f"C-STORE status 0x{status:04X}" in one.now.detail
+    assert one.state is (RevisionState.FAILED if parked else RevisionState.DONE)
+
+
+def test_the_same_answer_to_a_result_says_that_the_archive_is_full(archive, bench):
+    one = bench(archive(store=(0xA772,)).port)
+    assert one.attempt().pending == 2
