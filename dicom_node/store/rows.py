@@ -154,13 +154,13 @@ def list_earlier(connection: sa.Connection, study_instance_uid: str, digest: str
         .order_by(revisions.c.version.desc())
     )
     earlier: list[EarlierVersion] = []
-    later: list[set[str]] = []
+    later: list[tuple[set[str], set[str]]] = []
     for before, version in connection.execute(query).all():
         made = list_results(connection, study_instance_uid, before)
-        shown = list_images(connection, study_instance_uid, before)
-        if made and not any(shown <= others for others in later):
+        shown, answered = list_images(connection, study_instance_uid, before), list_answered(made)
+        if made and not any(shown <= others and answered <= answers for others, answers in later):
             earlier.append(EarlierVersion(version=version, superseded=shown <= images, results=made))
-            later.append(shown)
+            later.append((shown, answered))
     return tuple(earlier)
 
 
@@ -179,6 +179,11 @@ def find_superseding(connection: sa.Connection, study_instance_uid: str, digest:
         and images <= list_images(connection, study_instance_uid, other)
     )
     return max(later, default=None)
+
+
+def list_answered(made: Iterable[StoredResult]) -> set[str]:
+    """Return the SOP Instance UIDs of the images that results answer, each with a picture of its own."""
+    return {row.source_sop_instance_uid for row in made if row.source_sop_instance_uid}
 
 
 def list_images(connection: sa.Connection, study_instance_uid: str, digest: str) -> set[str]:

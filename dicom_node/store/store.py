@@ -202,7 +202,8 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore,
     def earlier_versions(self, study_instance_uid: str, digest: str) -> tuple[EarlierVersion, ...]:
         """List the versions before a revision that have results and that none in between has superseded, newest first.
 
-        A version with an image that the revision lacks, since retention removed its file, stays valid beside it.
+        One in between that could not analyse what another had answered has left it in sight, and so has not superseded
+        it. A version with an image that the revision lacks, since retention removed its file, stays valid beside it.
         """
         with self._reading() as connection:
             return list_earlier(connection, study_instance_uid, digest)

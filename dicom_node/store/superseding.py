@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from dicom_node.store.proofs import change_state
 from dicom_node.store.proven import is_delivery_proven
 from dicom_node.store.records import DeliveryState, RevisionState
-from dicom_node.store.rows import is_note, list_images, list_results, of_revision, set_state
+from dicom_node.store.rows import is_note, list_answered, list_images, list_results, of_revision, set_state
 from dicom_node.store.schema import deliveries, revisions
 from inference.phrases import Phrase
 
@@ -39,13 +39,8 @@ def leave_out_superseded(connection: sa.Connection, believed: Collection[str]) -
 def _answers_for(connection: sa.Connection, study: str, digest: str, later_digest: str) -> bool:
     """Tell whether a later version holds all images of an earlier one, and answers each image that that one does."""
     held, held_later = (list_images(connection, study, one) for one in (digest, later_digest))
-    answered, answered_later = (_list_answered_images(connection, study, one) for one in (digest, later_digest))
+    answered, answered_later = (list_answered(list_results(connection, study, one)) for one in (digest, later_digest))
     return held <= held_later and answered <= answered_later
-
-
-def _list_answered_images(connection: sa.Connection, study: str, digest: str) -> set[str]:
-    made = list_results(connection, study, digest)
-    return {row.source_sop_instance_uid for row in made if row.source_sop_instance_uid}
 
 
 def _select_answered(believed: Collection[str]) -> sa.Select[tuple[object, ...]]:

@@ -183,6 +183,21 @@ def test_a_third_version_rejects_the_second_and_not_its_note(rejecting):
     assert rejected == {ds.SOPInstanceUID for ds in second[:-1]}
 
 
+def test_an_answer_that_the_version_after_it_could_not_give_is_rejected_by_the_one_that_can(rejecting):
+    """Version 2 says "not analysed" and leaves version 1 in sight: version 3 takes the place of both."""
+    node = rejecting
+    receive(node, 1)
+    first = node.make(STUDY)
+    receive(node, 2)
+    second = node.make(STUDY, cautious=True)
+    assert [ds.Modality for ds in second] == ["OT", "DOC"]
+    receive(node, 3)
+    *_, report, note = node.make(STUDY)
+    rejected = {item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in note.ContentSequence[1:]}
+    assert rejected == {ds.SOPInstanceUID for ds in (*first, *second)}
+    assert "Version 3, supersedes versions 1 and 2" in read_report(report)
+
+
 @pytest.fixture
 def parked(rejecting):
     """Version 1 is parked at the archive, and delivered to the second one."""
