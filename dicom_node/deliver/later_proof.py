@@ -4,7 +4,7 @@ import logging
 
 from dicom_node.deliver.proof import find_offered_proofs
 from dicom_node.errors import AssociationError, describe_unforeseen
-from dicom_node.settings import Destination, Proof
+from dicom_node.settings import Destination
 from dicom_node.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -42,8 +42,6 @@ class LaterProof:
         destination = self._destination
         if destination.is_believed or not self._store.has_unproven(destination.name):
             return 0
-        offered = find_offered_proofs(destination, self._ae_title)
-        wanted = {"commitment": destination.commitment, "verify": destination.verify}
-        if not any(offered[key] for key in wanted if wanted[key] is not Proof.NEVER):
+        if not any(find_offered_proofs(destination, self._ae_title).values()):
             return 0
         return self._store.reopen_unproven(destination.name)

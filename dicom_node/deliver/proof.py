@@ -191,16 +191,20 @@ def propose_proofs(
 
 
 def find_offered_proofs(destination: Destination, ae_title: str) -> dict[str, bool]:
-    """Ask a destination which proofs it offers; by the key of its settings.
+    """Ask a destination which proofs it offers; by the key of its settings. What is not wanted is not asked for.
 
     Raises
     ------
     AssociationError
         No association could be had.
     """
+    questions = {
+        "commitment": (destination.commitment, destination.commitment_archive, PUSH_MODEL),
+        "verify": (destination.verify, destination.verify_archive, STUDY_ROOT_FIND),
+    }
     return {
-        "commitment": _is_offered(destination.commitment_archive, ae_title, PUSH_MODEL),
-        "verify": _is_offered(destination.verify_archive, ae_title, STUDY_ROOT_FIND),
+        key: wanted is not Proof.NEVER and _is_offered(archive, ae_title, sop_class)
+        for key, (wanted, archive, sop_class) in questions.items()
     }
 
 

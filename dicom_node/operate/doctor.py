@@ -155,7 +155,7 @@ def _check_proofs(settings: Settings, destination: Destination, offered: dict[st
     subject = f"proof of delivery {destination.name}"
     names = {"commitment": "storage commitment", "verify": "C-FIND"}
     wanted = {"commitment": destination.commitment, "verify": destination.verify}
-    there = [names[key] for key in names if offered[key] and wanted[key] is not Proof.NEVER]
+    there = [names[key] for key in names if offered[key]]
     none = "none: files of its studies will be kept"
     if settings.results.reject_superseded:
         none += ", and superseded results not rejected"

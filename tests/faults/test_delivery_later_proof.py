@@ -14,7 +14,7 @@ from dicom_node.cli import app
 from dicom_node.deliver import LaterProof
 from dicom_node.demo.archives import find_free_port
 from dicom_node.errors import AssociationError
-from dicom_node.settings import Proof
+from dicom_node.settings import Archive, Proof
 from dicom_node.store import RevisionState, Store, UnprovenFiles
 from dicom_node.store.later_proof import MOST_AT_ONCE
 from dicom_node.store.schema import deliveries
@@ -84,6 +84,15 @@ def test_a_proof_that_is_not_wanted_is_not_asked_for(archive, bench, wanted):
     taking.offer("find")
     one.destination = one.destination.model_copy(update=wanted)
     assert ask(one) == 0
+
+
+def test_who_would_give_a_proof_that_is_not_wanted_may_be_away(archive, bench):
+    """Nobody answers where storage commitment would be asked for, which is not wanted: C-FIND proves it."""
+    nobody = Archive(name="nobody", ae_title="NOBODY", host="127.0.0.1", port=find_free_port())
+    taking, one = deliver(archive, bench, commitment=Proof.NEVER, commitment_at=nobody)
+    taking.offer("find")
+    assert ask(one) == 1
+    assert (one.attempt().verified, one.state) == (2, RevisionState.DONE)
 
 
 def test_what_an_archive_no_longer_has_is_parked_and_not_sent_by_itself(archive, bench):
