@@ -205,6 +205,7 @@ class Listener(ThreadedAssociationServer):
             return True
         _LOGGER.warning("connection from %s closed: no sender has this address", client_address[0])
         self.archive.trail.alert(AuditEvent.CONNECTION_REFUSED, host=host, reason="no sender has this address")
+        self._note_end()
         return False
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -336,7 +337,12 @@ class HandedListener(Listener):
             time.sleep(0.1)  # the channel stays readable until this process has stopped
             raise ConnectionError("the dispatcher is gone")
         connection = socket.socket(fileno=descriptors[0])
-        return connection, connection.getpeername()
+        try:
+            return connection, connection.getpeername()
+        except OSError:  # the peer is gone
+            connection.close()
+            self._note_end()
+            raise
 
     def _note_end(self) -> None:
         with contextlib.suppress(OSError):  # that process is gone

@@ -1,15 +1,17 @@
 """The receiver as it runs: processes of its own behind one port."""
 
 import contextlib
+import ipaddress
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -31,8 +33,10 @@ from raw_peer import (
 from receiving import encode
 from running import wait_for
 
+from dicom_node.receive.dispatcher import CONNECTION, ENDED
 from dicom_node.receive.part10 import encode_file_meta
-from dicom_node.settings import Settings, load_settings
+from dicom_node.receive.storage_scp import start_receiver
+from dicom_node.settings import Sender, Settings, load_settings
 from dicom_node.store import Store
 
 CONFIGURATION = """
@@ -114,6 +118,31 @@ def running(tmp_path: Path) -> Iterator[Running]:
 def echoes(peer: RawPeer) -> bool:
     peer.send_values((3, COMMAND | LAST, echo_command()))
     return status_of(peer.read_response()) == 0
+
+
+@pytest.mark.parametrize(
+    "fate", ["it comes to its end", "it was reset before it was taken", "no sender has its address"]
+)
+def test_a_process_says_of_every_connection_that_it_is_over(build_settings: Callable[..., Settings], fate: str) -> None:
+    """Else the one that accepts would think that process busier with each, and hand all to one that was restarted."""
+    ours, theirs = socket.socketpair()
+    elsewhere = (Sender(ae_title="ORTHANC", networks=(ipaddress.ip_network("192.0.2.0/24"),)),)
+    ours.settimeout(20)
+    # Whoever comes from the address that it connects to is of this machine, and let in.
+    source = "127.0.0.2" if fate == "no sender has its address" else "127.0.0.1"
+    with ours, start_receiver(build_settings(senders=elsewhere), channel=theirs):
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            peer = socket.create_connection(listening.getsockname(), source_address=(source, 0))
+            if fate == "it was reset before it was taken":
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.close()
+            connection, _ = listening.accept()
+        with peer, connection:
+            socket.send_fds(ours, [CONNECTION], [connection.fileno()])
+            connection.close()
+            if fate == "it comes to its end":
+                peer.close()
+            assert ours.recv(2) == ENDED
 
 
 def test_it_names_host_and_port_when_it_is_ready_and_stops_with_0(running: Running) -> None:
