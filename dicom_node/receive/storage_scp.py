@@ -15,11 +15,13 @@ from pynetdicom import AE, _config
 from dicom_node.audit import AuditEvent, AuditTrail
 from dicom_node.errors import ConfigurationError
 from dicom_node.processes import install_stop_signals
+from dicom_node.receive.accepted import AcceptedAssociation
 from dicom_node.receive.admission import AssociationLimit, DiskWatermark, SenderList
 from dicom_node.receive.archive import Archive
 from dicom_node.receive.commitment import Reporters
 from dicom_node.receive.dispatcher import READY, Dispatcher
-from dicom_node.receive.listener import BACKLOG, AcceptedAssociation, HandedListener, Listener
+from dicom_node.receive.handed import HandedListener
+from dicom_node.receive.listener import BACKLOG, Listener
 from dicom_node.receive.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.receive.presentation import build_contexts
 from dicom_node.receive.recovery import rebuild_rows
