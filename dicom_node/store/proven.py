@@ -2,6 +2,7 @@
 
 Proven is what the archive has vouched for (storage commitment) or what was found in it (C-FIND). Of a destination that
 is asked for neither, by the operator's own words (`commitment = "never"`, `verify = "never"`), its Success is believed.
+What a rejection note has told it to hide is not asked for any more.
 """
 
 from collections.abc import Collection
@@ -67,5 +68,18 @@ def is_delivery_proven(row: sa.FromClause, believed: Collection[str]) -> sa.Colu
 
 
 def _has_proof(row: sa.FromClause, believed: Collection[str]) -> sa.ColumnElement[bool]:
+    """Tell whether there is proof of a result, or none is needed any more: its destination was told to reject it.
+
+    The new results are proven there then, and who heeds the note hides the old ones from whoever would look for them.
+    """
+    note, mine, later = deliveries.alias("note"), revisions.alias("mine"), revisions.alias("later")
+    rejected = sa.exists().where(
+        *(note.c[name] == row.c[name] for name in ("study_instance_uid", "destination")),
+        note.c.state == DeliveryState.DELIVERED,
+        is_note(note.c.sop_instance_uid),
+        *(mine.c[name] == row.c[name] for name in ("study_instance_uid", "digest")),
+        *(later.c[name] == note.c[name] for name in ("study_instance_uid", "digest")),
+        later.c.version > mine.c.version,
+    )
     proofs = (row.c.committed_at.is_not(None), row.c.verified_at.is_not(None))
-    return sa.or_(*proofs, row.c.destination.in_(believed))
+    return sa.or_(*proofs, row.c.destination.in_(believed), rejected)

@@ -349,3 +349,26 @@ def test_the_note_of_a_version_that_is_left_out_goes_for_it_alone_rejects_the_on
     assert node.store.alarms() == ()
     assert old.SOPInstanceUID in str(note.ContentSequence)
     assert deliver(node, "archive", second) == deliver(node, "archive") == ["rejection note"]
+
+
+def test_what_was_rejected_is_not_asked_for_again(rejecting):
+    """An archive that heeds the note hides it: looked for, it would seem lost, and come back after a retry."""
+    node = rejecting
+    receive(node, 1)
+    node.make(STUDY)
+    first = digest_of(node)
+    mark_delivering(node)
+    for destination in ("archive", "second"):
+        deliver(node, destination, state=DeliveryState.SENT)
+        for row in node.store.unproven_results(STUDY, first, destination):
+            node.store.settle(destination, row.sop_instance_uid, DeliveryState.DELIVERED, "nothing proves it")
+    make_next(node)
+    for destination in ("archive", "second"):
+        deliver(node, destination)
+    assert node.store.has_unproven("archive")
+    assert deliver(node, "archive") == ["rejection note"]
+    assert not node.store.has_unproven("archive")
+    assert node.store.reopen_unproven("archive") == 0
+    assert node.store.removable_studies(time.time() + 1) == [], "the second has not been told yet"
+    assert deliver(node, "second") == ["rejection note"]
+    assert [one.study_instance_uid for one in node.store.removable_studies(time.time() + 1)] == [STUDY]
