@@ -80,14 +80,19 @@ def _of_dispatch(due: DueDelivery) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def list_settled(connection: sa.Connection) -> list[tuple[str, str, bool]]:
-    """List the revisions in delivery for which nothing is open: (study, digest, whether anything is parked)."""
+    """List the revisions in delivery for which nothing is open: (study, digest, whether anything is parked).
+
+    So is one that failed with results of which nothing is parked any more: it was retried just while it failed, or its
+    last crash came after its results.
+    """
     mine = sa.and_(
         deliveries.c.study_instance_uid == revisions.c.study_instance_uid, deliveries.c.digest == revisions.c.digest
     )
     is_open = sa.exists().where(mine, deliveries.c.state.in_(OPEN))
     parked = sa.exists().where(mine, deliveries.c.state == DeliveryState.PARKED)
+    delivered = sa.and_(revisions.c.state == RevisionState.FAILED, sa.exists().where(mine), ~parked)
     query = sa.select(revisions.c.study_instance_uid, revisions.c.digest, parked).where(
-        revisions.c.state == RevisionState.DELIVERING, ~is_open
+        sa.or_(revisions.c.state == RevisionState.DELIVERING, delivered), ~is_open
     )
     return [(row[0], row[1], bool(row[2])) for row in connection.execute(query)]
 

@@ -146,6 +146,23 @@ def test_a_parked_result_fails_the_revision_and_a_retry_sets_it_back(store):
     assert store.retry(study) == 0
 
 
+def test_a_revision_that_failed_is_done_when_all_of_it_is_delivered_in_the_end(store):
+    """A sweep on PostgreSQL may call it failed just after a retry; its results go out all the same."""
+    store.add_instances([row("1.1")])
+    ((study, digest, _),) = close(store)
+    store.add_results(study, digest, [result("5.1")], [], ["a"])
+    store.set_revision_state(study, digest, RevisionState.FAILED)
+    store.finish_delivered()
+    assert store.revision(study, digest).state is RevisionState.FAILED
+    store.record_delivery("a", "5.1", DeliveryState.PARKED, "C-STORE status 0xA900")
+    store.finish_delivered()
+    assert store.revision(study, digest).state is RevisionState.FAILED
+    store.record_delivery("a", "5.1", DeliveryState.SENT, "")
+    store.settle("a", "5.1", DeliveryState.DELIVERED, "")
+    store.finish_delivered()
+    assert store.revision(study, digest).state is RevisionState.DONE
+
+
 def test_a_revision_without_results_is_retried_from_its_beginning(store):
     store.add_instances([row("1.1")])
     ((study, digest, _),) = close(store)
