@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
@@ -126,7 +127,10 @@ class Prover:
     # C-FIND
 
     def _look_for(self, assoc: Association, sent: Collection[UnprovenResult]) -> None:
-        sought = [read_sought(self._node.results_dir / one.path, one) for one in sent]
+        sought = {one.sop_instance_uid: self._try_to_read(one) for one in sent}
+        sent = [one for one in sent if sought[one.sop_instance_uid] is not None]
+        if not sent:
+            return
         self._note(
             AuditEvent.QUERY_SENT,
             peer_ae_title=self._destination.verify_archive.ae_title,
@@ -135,7 +139,7 @@ class Prover:
             keys={"QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": self._due.study_instance_uid},
         )
         try:
-            places = locate(assoc, self._due.study_instance_uid, sought)
+            places = locate(assoc, self._due.study_instance_uid, [*filter(None, sought.values())])
         except FindError as error:
             self._note_trouble(sent, error.args[0])
             for one in [one for one in sent if self._is_in_vain(one, error)]:
@@ -143,6 +147,18 @@ class Prover:
             return
         for one in sent:
             self._take_place(one, places[one.sop_instance_uid])
+
+    def _try_to_read(self, sent: UnprovenResult) -> Sought | None:
+        """Read what a result is to be found by; None where its file is gone, which keeps no proof from the others."""
+        try:
+            return read_sought(self._node.results_dir / sent.path, sent)
+        except (FileNotFoundError, InvalidDicomError):
+            said = Phrase("The stored file is missing or cannot be read.")
+            if self._is_overdue(sent):
+                self._record(sent.sop_instance_uid, DeliveryState.PARKED, said)
+            else:
+                self._note_trouble([sent], said)
+            return None
 
     def _take_place(self, sent: UnprovenResult, place: Place) -> None:
         name, uid = self._due.destination, sent.sop_instance_uid

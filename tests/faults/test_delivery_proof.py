@@ -286,6 +286,22 @@ def test_an_archive_that_goes_away_before_the_proof_is_asked_when_it_is_back(arc
     assert counts(one.attempt()) == (2, 0, 2, 0, 0)
 
 
+@pytest.mark.parametrize("content", [None, b"no DICOM"], ids=["gone", "damaged"])
+def test_a_result_whose_file_is_gone_keeps_no_proof_from_the_others(archive, bench, content):
+    """Whose it is, only its file says: it is parked with an alarm once it should have been found."""
+    one = bench(archive().port, commitment="never")
+    one.send()
+    file = one.node.results_dir / one.results[0].path
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    assert counts(one.attempt()) == (2, 0, 1, 0, 0)
+    assert one.now.detail == "The stored file is missing or cannot be read."
+    one.destination = one.destination.model_copy(update={"verify_deadline_s": 0.001})
+    assert one.attempt().parked == 1
+    assert (one.state, len(one.store.alarms())) == (RevisionState.FAILED, 1)
+
+
 # Another address for the questions
 
 
