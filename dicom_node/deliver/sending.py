@@ -3,13 +3,17 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+
+from pydicom import dcmread
 
 from dicom_node.audit import AuditEvent, AuditTrail
+from dicom_node.deliver.rejection import fit_note
 from dicom_node.deliver.storage_scu import Delivery, ResultFile, send_results
 from dicom_node.errors import AssociationError, RejectedError, describe_unforeseen
+from dicom_node.header import tolerate
 from dicom_node.settings import Destination, NodeSettings
-from dicom_node.store import DeliveryState, DueDelivery, Store
+from dicom_node.store import NOTHING_TO_REJECT, DeliveryState, DueDelivery, Store, StoredResult
 from dicom_node.values import ResultKind
 from inference.phrases import Phrase
 
@@ -29,20 +33,13 @@ FILE_MISSING = Phrase("could not be sent: its file is missing in the results fol
 
 def send_pending(destination: Destination, node: NodeSettings, store: Store, due: DueDelivery) -> None:
     """Send what is pending, and record what came of each object."""
-    pending = [
-        ResultFile(
-            sop_instance_uid=row.sop_instance_uid,
-            sop_class_uid=row.sop_class_uid,
-            path=node.results_dir / row.path,
-            may_be_left_out=row.kind in FURTHER_FORMS,
-            is_rejection_note=row.kind == ResultKind.REJECTION_NOTE,
-        )
-        for row in store.pending_results(
-            due.study_instance_uid, due.digest, due.destination, is_believed=destination.is_believed
-        )
-    ]
+    key = (due.study_instance_uid, due.digest, due.destination)
+    rows = store.pending_results(*key, is_believed=destination.is_believed)
+    prepared = {row.sop_instance_uid: _prepare(row, node, store, due) for row in rows}
+    pending = [file for file in prepared.values() if file is not None]
     if not pending:
         return
+    made_of = {file.sop_instance_uid: uid for uid, file in prepared.items() if file is not None}
     noted = _Noted(destination, node, due.study_instance_uid, pending)
     there = [file for file in pending if file.path.is_file()]
     deliveries = _try_to_send(destination, node.ae_title, there, noted.begin) if there else []
@@ -53,9 +50,33 @@ def send_pending(destination: Destination, node: NodeSettings, store: Store, due
         if file not in there
     ]
     for delivery in deliveries:
-        store.record_delivery(destination.name, delivery.sop_instance_uid, delivery.state, delivery.detail)
+        uid = made_of[delivery.sop_instance_uid]
+        store.record_delivery(destination.name, uid, delivery.state, delivery.detail)
         _LOGGER.info("%s: %s %s %s", destination.name, delivery.sop_instance_uid, delivery.state, delivery.detail)
     noted.end(deliveries)
+
+
+def _prepare(row: StoredResult, node: NodeSettings, store: Store, due: DueDelivery) -> ResultFile | None:
+    """Say what is sent of a result; None, and recorded, where nothing is."""
+    file = ResultFile(
+        sop_instance_uid=row.sop_instance_uid,
+        sop_class_uid=row.sop_class_uid,
+        path=node.results_dir / row.path,
+        may_be_left_out=row.kind in FURTHER_FORMS,
+        is_rejection_note=row.kind == ResultKind.REJECTION_NOTE,
+    )
+    if not file.is_rejection_note or not file.path.is_file():
+        return file
+    try:
+        with tolerate():
+            note = dcmread(file.path)
+            if fit_note(note, store.taken_results(due.study_instance_uid, due.destination)):
+                return replace(file, sop_instance_uid=str(note.SOPInstanceUID), ds=note)
+        state, detail = DeliveryState.LEFT_OUT, NOTHING_TO_REJECT
+    except Exception as error:  # noqa: BLE001  # the edge of a step: whatever it was, it is tried again and seen
+        state, detail = DeliveryState.PENDING, _describe_fault(due.destination, error)
+    store.record_delivery(due.destination, row.sop_instance_uid, state, detail)
+    return None
 
 
 def send_now(
@@ -119,6 +140,10 @@ def _try_to_send(
     except AssociationError as error:
         detail = str(error)
     except Exception as error:  # noqa: BLE001  # the edge of a step: whatever it was, it is tried again and seen
-        _LOGGER.error("%s: %s", destination.name, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
-        detail = Phrase("could not be sent ({kind}); see the log", kind=type(error).__name__)
+        detail = _describe_fault(destination.name, error)
     return [Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail) for file in files]
+
+
+def _describe_fault(destination: str, error: Exception) -> Phrase:
+    _LOGGER.error("%s: %s", destination, describe_unforeseen(error))  # no texts of exceptions in logs
+    return Phrase("could not be sent ({kind}); see the log", kind=type(error).__name__)

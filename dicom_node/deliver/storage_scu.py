@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
@@ -33,6 +33,8 @@ class ResultFile:
     may_be_left_out: bool = False
     """Whether it is a further form of an answer that the destination has otherwise."""
     is_rejection_note: bool = False
+    ds: Dataset | None = None
+    """What is sent in place of the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +141,7 @@ def _send(assoc: RequestedAssociation, file: ResultFile, refusal: int | None) ->
             detail = Phrase("{name}: {why}", name=UID(file.sop_class_uid).name, why=detail)
         return Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail)
     try:
-        answer = assoc.send_c_store(dcmread(file.path)).get("Status")
+        answer = assoc.send_c_store(dcmread(file.path) if file.ds is None else file.ds).get("Status")
     except RuntimeError:  # pynetdicom's way to say that the association is gone
         answer = None
     state, detail = classify_status(answer, of_rejection_note=file.is_rejection_note)

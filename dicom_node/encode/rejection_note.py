@@ -23,7 +23,7 @@ _KIND = ResultKind.REJECTION_NOTE
 
 
 def encode_rejection_note(origin: Origin) -> Dataset:
-    """Encode the rejection of everything that the origin's study supersedes."""
+    """Encode the rejection of everything that the origin's study supersedes; each destination gets its part of it."""
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

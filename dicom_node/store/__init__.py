@@ -34,6 +34,7 @@ from dicom_node.store.records import (
     UnprovenFiles,
     UnprovenResult,
 )
+from dicom_node.store.rejection import NOTHING_TO_REJECT
 from dicom_node.store.statistics_store import WEEK_S, ImageCount, VersionTime
 from dicom_node.store.store import Store, revision_digest
 from dicom_node.store.worklist import Event, WorklistEntry
@@ -41,6 +42,7 @@ from dicom_node.store.worklist_query import RECEIVING, WorklistQuery
 
 __all__ = [
     "ENDED",
+    "NOTHING_TO_REJECT",
     "RECEIVING",
     "WEEK_S",
     "Accounts",

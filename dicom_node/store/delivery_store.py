@@ -72,6 +72,16 @@ class DeliveryStore(Database):
             if row.sop_instance_uid in pending and not (held and row.kind == ResultKind.REJECTION_NOTE)
         )
 
+    def taken_results(self, study_instance_uid: str, destination: str) -> frozenset[str]:
+        """Return the SOP Instance UIDs of what a destination has taken of a study, of all its versions."""
+        query = sa.select(deliveries.c.sop_instance_uid).where(
+            deliveries.c.study_instance_uid == study_instance_uid,
+            deliveries.c.destination == destination,
+            deliveries.c.sent_at.is_not(None),
+        )
+        with self._reading() as connection:
+            return frozenset(connection.execute(query).scalars())
+
     def record_delivery(self, destination: str, sop_instance_uid: str, state: DeliveryState, detail: str) -> None:
         """Record one attempt to send one object and what came of it; the detail of a success is a warning.
 

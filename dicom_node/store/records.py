@@ -67,7 +67,7 @@ class DeliveryState(StrEnum):
     """The destination does not accept objects of this class, and has the answer in another form.
 
     Or it has a later version, which answers for the same images. Of a rejection note: the destination has not proven
-    that it has the new results, so the old ones stay in sight.
+    that it has the new results, so the old ones stay in sight; or it has none of the old ones.
     """
 
 

@@ -20,6 +20,8 @@ from inference.phrases import Phrase
 _OPEN = (DeliveryState.PENDING, DeliveryState.SENT)
 _WAITS = "waits for other results of the study, which are parked"
 _UNPROVEN = Phrase("the old results are not rejected: the destination has not proven that it has the new ones")
+NOTHING_TO_REJECT = Phrase("the destination has none of the old results")
+"""Why a rejection note is left out for good."""
 
 
 def is_held(
@@ -62,7 +64,11 @@ def settle_held_notes(connection: sa.Connection, believed: Collection[str]) -> N
 
 def release_notes(connection: sa.Connection, believed: Collection[str]) -> None:
     """Make the rejection notes due that were left out and whose results are proven by now, or believed."""
-    left_out = (deliveries.c.state == DeliveryState.LEFT_OUT, is_note(deliveries.c.sop_instance_uid))
+    left_out = (
+        deliveries.c.state == DeliveryState.LEFT_OUT,
+        is_note(deliveries.c.sop_instance_uid),
+        deliveries.c.detail != str(NOTHING_TO_REJECT),
+    )
     deliver_again(connection, reopen(connection, [*left_out, ~_has_unproven_results(believed)], {"detail": ""}))
 
 
