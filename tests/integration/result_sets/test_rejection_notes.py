@@ -1,5 +1,6 @@
 """Two archives of different languages, one without PDF, that refuse a note for one instance that they do not have."""
 
+import json
 import time
 from types import SimpleNamespace
 
@@ -126,6 +127,17 @@ def test_with_notes_that_name_everything_both_archives_go_on_showing_the_old_res
     assert alarm_here.detail == alarm_there.detail == "C-STORE status 0xA772"
 
 
+def test_a_note_that_was_refused_as_a_whole_is_taken_after_a_retry(line, monkeypatch):
+    """One that an earlier release of this software sent."""
+    with monkeypatch.context() as patched:
+        patched.setattr(sending, "fit_note", lambda *_: True)
+        old = supersede(line)
+    assert line.store.retry(STUDY) == 1
+    attempt(line, line.store.status(1)[0].digest)
+    assert [set(named_in(line.archives[name].notes[-1])) for name in old] == [*old.values()]
+    assert (states(line), line.store.alarms()) == (["done", "done"], ())
+
+
 def test_a_note_that_names_less_is_another_object_and_known_as_the_nodes_own(line):
     supersede(line)
     here, there = (line.archives[name].notes[0] for name in ("here", "there"))
@@ -140,6 +152,15 @@ def test_a_note_that_names_less_is_another_object_and_known_as_the_nodes_own(lin
         assert line.store.is_result(note.SOPInstanceUID, note.SeriesInstanceUID)
         changed = {elem.keyword for elem in whole if elem != note[elem.tag]}
         assert changed == {"SOPInstanceUID", "ContentSequence", "CurrentRequestedProcedureEvidenceSequence"}
+
+
+def test_the_audit_trail_names_the_note_that_was_sent(line):
+    supersede(line)
+    (file,) = line.node.settings.audit_dir.glob("*.jsonl")
+    events = [json.loads(written) for written in file.read_text().splitlines()]
+    for name, one in line.archives.items():
+        sent = [event for event in events if event.get("destination") == name and "results" in event]
+        assert [result["sop_instance_uid"] for result in sent[-1]["results"]] == [one.notes[0].SOPInstanceUID]
 
 
 def test_a_note_whose_answer_was_lost_comes_again_as_the_same_object(line):
