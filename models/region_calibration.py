@@ -38,9 +38,10 @@ class RegionCalibration(NamedTuple):
 
 
 class _Limit(NamedTuple):
-    """A limit on the logit: what conformal prediction promises by, infinite where nothing can be, and the nearest."""
+    """Limits on what rises with the probability."""
 
     promised: float
+    """What conformal prediction promises by; infinite where nothing can be promised."""
     nearest: float
 
 
@@ -60,17 +61,24 @@ def calibrate_regions(
     platts = _fit_platts(logits, fractured, region, regions)
     fractures = _pool(fractured, region, regions, own_from=OWN_FRACTURES)
     others = _pool(~fractured, region, regions, own_from=OWN_SOUND)
-    broken = _fit_limits(logits, fractured, region, fractures, miscoverage=miscoverage, slack=np.inf)
-    sound = _fit_limits(-logits, ~fractured, region, others, miscoverage=miscoverage, slack=_SLACK)
+    # Of a model that has learned nothing a higher logit may mean a lower probability; the promises hold all the same.
+    signs = {name: float(np.sign(platt.slope)) for name, platt in platts.items()}
+    rising = logits * np.array([signs.get(name, 0.0) for name in region.tolist()])
+    broken = _fit_limits(rising, fractured, region, fractures, miscoverage=miscoverage, slack=np.inf)
+    sound = _fit_limits(-rising, ~fractured, region, others, miscoverage=miscoverage, slack=_SLACK)
     return {name: _combine(platts[name], broken[name], sound[name], miscoverage) for name in regions}
 
 
 def _combine(platt: Platt, broken: _Limit, sound: _Limit, miscoverage: float) -> RegionCalibration:
     """State the limits as probabilities; where the two points cross, both promises hold at either one."""
-    sensitive, at_least = platt.apply(np.array([broken.nearest, broken.promised]))
-    specific, at_most = platt.apply(-np.array([sound.nearest, sound.promised]))
+    rising = Platt(slope=abs(platt.slope), intercept=platt.intercept)
+    sensitive, specific = rising.apply(np.array([broken.nearest, -sound.nearest]))
     low, high = sorted([float(sensitive), float(np.nextafter(specific, 1.0))])
-    limits = ConformalLimits(1 - miscoverage, fracture_at_least=float(at_least), no_fracture_at_most=float(at_most))
+    limits = ConformalLimits(
+        1 - miscoverage,
+        fracture_at_least=float(rising.apply(np.array(broken.promised))) if np.isfinite(broken.promised) else 0.0,
+        no_fracture_at_most=float(rising.apply(np.array(-sound.promised))) if np.isfinite(sound.promised) else 1.0,
+    )
     return RegionCalibration(platt, OperatingPoints(sensitive=low, specific=high), limits)
 
 

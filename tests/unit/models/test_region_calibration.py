@@ -80,6 +80,21 @@ def test_probabilities_are_calibrated_across_regions(found):
     assert found[2] < 0.02
 
 
+@pytest.mark.parametrize("worth", [-1.0, 0.0])
+def test_the_promises_hold_of_a_model_that_is_wrong_or_says_always_the_same(worth):
+    logits, fractured, region = draw(np.random.default_rng(1))
+    calibrations = calibrate_regions(worth * logits, fractured, region, REGIONS, miscoverage=0.05)
+    for name in (FREQUENT, RARE, ODD, TINY):
+        platt, points, limits = calibrations[name]
+        here = region == name
+        probability = platt.apply(worth * logits[here])
+        broken, sound = fractured[here], ~fractured[here]
+        assert np.isfinite([*points, *limits]).all()
+        assert (probability[broken] >= limits.fracture_at_least).mean() > 0.8
+        assert (probability[sound] <= limits.no_fracture_at_most).mean() > 0.8
+        assert points.sensitive <= points.specific
+
+
 def test_every_region_has_an_answer_even_without_a_radiograph():
     logits, fractured, region = draw(np.random.default_rng(1))
     calibrations = calibrate_regions(logits, fractured, region, REGIONS, miscoverage=0.05)
