@@ -38,11 +38,11 @@ class RegionCalibration(NamedTuple):
 
 
 class _Limit(NamedTuple):
-    """Limits on what rises with the probability."""
+    """A limit on what rises with the probability."""
 
-    promised: float
-    """What conformal prediction promises by; infinite where nothing can be promised."""
-    nearest: float
+    at: float
+    is_promised: bool
+    """Whether there are enough for conformal prediction to promise by it; where not, it is only the nearest."""
 
 
 def calibrate_regions(
@@ -72,12 +72,12 @@ def calibrate_regions(
 def _combine(platt: Platt, broken: _Limit, sound: _Limit, miscoverage: float) -> RegionCalibration:
     """State the limits as probabilities; where the two points cross, both promises hold at either one."""
     rising = Platt(slope=abs(platt.slope), intercept=platt.intercept)
-    sensitive, specific = rising.apply(np.array([broken.nearest, -sound.nearest]))
-    low, high = sorted([float(sensitive), float(np.nextafter(specific, 1.0))])
+    sensitive, specific = rising.apply(np.array([broken.at, -sound.at])).tolist()
+    low, high = sorted([sensitive, float(np.nextafter(specific, 1.0))])
     limits = ConformalLimits(
         1 - miscoverage,
-        fracture_at_least=float(rising.apply(np.array(broken.promised))) if np.isfinite(broken.promised) else 0.0,
-        no_fracture_at_most=float(rising.apply(np.array(-sound.promised))) if np.isfinite(sound.promised) else 1.0,
+        fracture_at_least=sensitive if broken.is_promised else 0.0,
+        no_fracture_at_most=specific if sound.is_promised else 1.0,
     )
     return RegionCalibration(platt, OperatingPoints(sensitive=low, specific=high), limits)
 
@@ -99,7 +99,7 @@ def _fit_platts(
 def _fit_shared(logits: FloatArray, fractured: BoolArray, region: TextArray, names: Sequence[str]) -> dict[str, Platt]:
     """Fit one slope, and intercepts that differ only as far as the radiographs of a region insist."""
     if not _has_both(fractured):
-        # Nothing tells what a logit is worth here: it is taken as it is, less how rare or frequent fractures are.
+        # Nothing tells what a logit is worth here: it is taken as it is.
         return dict.fromkeys(names, Platt(slope=1.0, intercept=0.0))
     table = np.column_stack([_FREE * np.asarray(logits, np.float64), *(region == name for name in names)])
     model = LogisticRegression(C=1.0, max_iter=1000).fit(table, fractured)
@@ -130,10 +130,8 @@ def _fit_limits(
         values = np.sort(fit[here] - np.array([moved.get(name, 0.0) for name in region[here].tolist()]))
         # The product of decimal fractions may fall just short of the whole number it stands for.
         beyond = int(np.floor(miscoverage * (values.size + 1) + 1e-9))
-        for name in names:
-            at = moved.get(name, 0.0)
-            nearest = float(values[max(beyond, 1) - 1]) + at
-            found[name] = _Limit(promised=nearest if beyond else -np.inf, nearest=nearest)
+        nearest = float(values[max(beyond, 1) - 1])
+        found |= {name: _Limit(at=nearest + moved.get(name, 0.0), is_promised=beyond > 0) for name in names}
     return found
 
 

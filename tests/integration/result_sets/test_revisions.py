@@ -42,6 +42,14 @@ def mark_delivering(node):
     node.store.set_revision_state(STUDY, digest_of(node), RevisionState.DELIVERING)
 
 
+def make_version(node, number):
+    """Receive an image, and make the results of what has come so far; they are to be delivered."""
+    receive(node, number)
+    made = node.make(STUDY)
+    mark_delivering(node)
+    return made
+
+
 def deliver(node, destination, digest=None, state=DeliveryState.DELIVERED):
     """Send what is pending there, prove it where told to, and return its kinds."""
     rows = node.store.pending_results(STUDY, digest or digest_of(node), destination)
@@ -77,9 +85,7 @@ def test_a_late_image_supersedes_picture_by_picture(node):
 
 def test_a_version_without_the_images_that_retention_removed_leaves_the_earlier_one_standing(rejecting):
     node = rejecting
-    receive(node, 1)
-    node.make(STUDY)
-    mark_delivering(node)
+    make_version(node, 1)
     deliver(node, "archive")
     deliver(node, "second")
     with node.store.removal(STUDY, time.time() + 1, believed=("archive", "second")) as paths:
@@ -97,14 +103,10 @@ def test_a_version_without_the_images_that_retention_removed_leaves_the_earlier_
 
 def test_the_old_results_are_rejected_once_the_new_ones_are_proven_and_not_before(rejecting):
     node = rejecting
-    receive(node, 1)
-    old = node.make(STUDY)
+    old = make_version(node, 1)
     first = digest_of(node)
-    mark_delivering(node)
     assert deliver(node, "archive") == ["summary", "secondary capture", "encapsulated pdf"]
-    receive(node, 2)
-    *_, note = node.make(STUDY)
-    mark_delivering(node)
+    *_, note = make_version(node, 2)
     assert note.SOPClassUID == KeyObjectSelectionDocumentStorage
     rejected = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in note.ContentSequence[1:]]
     assert rejected == [ds.SOPInstanceUID for ds in old]
@@ -128,14 +130,10 @@ def test_the_old_results_are_rejected_once_the_new_ones_are_proven_and_not_befor
 
 def test_a_note_whose_new_results_are_parked_is_parked_with_them_and_goes_after_a_retry(rejecting):
     node = rejecting
-    receive(node, 1)
-    node.make(STUDY)
+    make_version(node, 1)
     first = digest_of(node)
-    mark_delivering(node)
-    receive(node, 2)
-    node.make(STUDY)
-    mark_delivering(node)
-    for destination in dict.fromkeys(("archive", "second"), DEFAULT_ENCODINGS):
+    make_version(node, 2)
+    for destination in ("archive", "second"):
         deliver(node, destination, first)
     deliver(node, "second")
     deliver(node, "second")
@@ -151,14 +149,10 @@ def test_a_note_whose_new_results_are_parked_is_parked_with_them_and_goes_after_
 
 def test_a_note_waits_for_an_old_result_that_is_parked_which_would_stay_in_sight_if_it_came_after(rejecting):
     node = rejecting
-    receive(node, 1)
-    node.make(STUDY)
+    make_version(node, 1)
     first = digest_of(node)
-    mark_delivering(node)
     deliver(node, "archive", state=DeliveryState.PARKED)
-    receive(node, 2)
-    node.make(STUDY)
-    mark_delivering(node)
+    make_version(node, 2)
     assert "rejection note" not in deliver(node, "archive")
     assert deliver(node, "archive") == []
     (status, _) = node.store.status(2)
@@ -202,18 +196,10 @@ def test_an_answer_that_the_version_after_it_could_not_give_is_rejected_by_the_o
 def parked(rejecting):
     """Version 1 is parked at the archive, and delivered to the second one."""
     node = rejecting
-    receive(node, 1)
-    node.make(STUDY)
-    mark_delivering(node)
+    make_version(node, 1)
     deliver(node, "archive", state=DeliveryState.PARKED)
     deliver(node, "second")
     return node
-
-
-def make_next(node):
-    receive(node, 2)
-    node.make(STUDY)
-    mark_delivering(node)
 
 
 def states(node):
@@ -222,7 +208,7 @@ def states(node):
 
 def test_what_is_parked_of_a_version_is_no_alarm_once_its_destination_has_a_later_one(parked):
     """Sent after a retry it would come after the answer that takes its place; the rejection note waits no longer."""
-    make_next(parked)
+    make_version(parked, 2)
     assert states(parked) == ["delivering", "failed"]
     assert len(deliver(parked, "archive")) == 4
     assert states(parked) == ["delivering", "superseded"]
@@ -240,7 +226,7 @@ def test_what_is_parked_of_a_version_is_no_alarm_once_its_destination_has_a_late
 
 
 def test_it_stays_an_alarm_while_the_later_version_is_not_proven_to_be_there(parked):
-    make_next(parked)
+    make_version(parked, 2)
     deliver(parked, "archive", state=DeliveryState.SENT)
     for row in parked.store.unproven_results(STUDY, digest_of(parked), "archive"):
         parked.store.settle("archive", row.sop_instance_uid, DeliveryState.DELIVERED, "")
@@ -254,7 +240,7 @@ def test_it_stays_an_alarm_while_the_later_version_is_not_proven_to_be_there(par
 def test_it_stays_an_alarm_where_the_later_version_does_not_answer_for_its_images(parked):
     with parked.store._writing() as connection:  # noqa: SLF001  # as retention removes files
         connection.execute(instances.update().values(removed_at=time.time()))
-    make_next(parked)
+    make_version(parked, 2)
     assert len(deliver(parked, "archive")) == 3
     assert (states(parked)[1], len(parked.store.alarms())) == ("failed", 1)
 
@@ -262,15 +248,13 @@ def test_it_stays_an_alarm_where_the_later_version_does_not_answer_for_its_image
 def test_what_was_taken_and_is_parked_for_want_of_proof_stays_an_alarm(rejecting):
     """It may lie under the wrong patient: a person must look."""
     node = rejecting
-    receive(node, 1)
-    node.make(STUDY)
+    make_version(node, 1)
     first = digest_of(node)
-    mark_delivering(node)
     deliver(node, "archive", state=DeliveryState.SENT)
     for row in node.store.unproven_results(STUDY, first, "archive"):
         node.store.settle("archive", row.sop_instance_uid, DeliveryState.PARKED, "C-FIND finds it elsewhere")
     deliver(node, "second")
-    make_next(node)
+    make_version(node, 2)
     deliver(node, "archive")
     assert states(node)[1] == "failed"
     assert node.store.alarms()[0].detail == "C-FIND finds it elsewhere"
@@ -279,12 +263,10 @@ def test_what_was_taken_and_is_parked_for_want_of_proof_stays_an_alarm(rejecting
 def test_a_note_that_was_parked_with_an_old_result_goes_when_that_is_superseded(rejecting):
     """Version 1 was still on its way elsewhere when version 2 came: the note is parked, and later goes by itself."""
     node = rejecting
-    receive(node, 1)
-    node.make(STUDY)
+    make_version(node, 1)
     first = digest_of(node)
-    mark_delivering(node)
     deliver(node, "archive", state=DeliveryState.PARKED)
-    make_next(node)
+    make_version(node, 2)
     deliver(node, "archive")
     assert deliver(node, "archive") == []
     assert sum(alarm.objects for alarm in node.store.alarms()) == 4
@@ -309,13 +291,11 @@ def test_it_stays_an_alarm_where_the_later_version_could_not_analyse_its_image(p
 def test_what_was_left_out_stays_so_when_its_version_is_retried_elsewhere(rejecting):
     """Parked at both; one has the later version, and the other takes the old one after a retry: nothing is lacking."""
     node = rejecting
-    receive(node, 1)
-    node.make(STUDY)
+    make_version(node, 1)
     first = digest_of(node)
-    mark_delivering(node)
     for destination in ("archive", "second"):
         deliver(node, destination, state=DeliveryState.PARKED)
-    make_next(node)
+    make_version(node, 2)
     deliver(node, "archive")
     node.store.retry(STUDY, "second")
     for digest in (first, digest_of(node)):
@@ -328,22 +308,16 @@ def test_what_was_left_out_stays_so_when_its_version_is_retried_elsewhere(reject
 def test_the_note_of_a_version_that_is_left_out_goes_for_it_alone_rejects_the_one_before(rejecting):
     """Version 1 is there, version 2 is parked: the note of version 3 rejects what version 2 had, and nothing else."""
     node = rejecting
-    receive(node, 1)
-    (old, *_) = node.make(STUDY)
-    mark_delivering(node)
+    (old, *_) = make_version(node, 1)
     deliver(node, "archive")
     deliver(node, "second")
-    receive(node, 2)
-    *_, note = node.make(STUDY)
+    *_, note = make_version(node, 2)
     second = digest_of(node)
-    mark_delivering(node)
     deliver(node, "archive", state=DeliveryState.PARKED)
     deliver(node, "second")
     deliver(node, "second")
     assert sum(alarm.objects for alarm in node.store.alarms()) == 5, "the results, and the note that waits"
-    receive(node, 3)
-    node.make(STUDY)
-    mark_delivering(node)
+    make_version(node, 3)
     deliver(node, "archive")
     assert [str(one.state) for one in node.store.status(2)] == ["delivering", "superseded"]
     assert node.store.alarms() == ()
@@ -354,15 +328,13 @@ def test_the_note_of_a_version_that_is_left_out_goes_for_it_alone_rejects_the_on
 def test_what_was_rejected_is_not_asked_for_again(rejecting):
     """An archive that heeds the note hides it: looked for, it would seem lost, and come back after a retry."""
     node = rejecting
-    receive(node, 1)
-    node.make(STUDY)
+    make_version(node, 1)
     first = digest_of(node)
-    mark_delivering(node)
     for destination in ("archive", "second"):
         deliver(node, destination, state=DeliveryState.SENT)
         for row in node.store.unproven_results(STUDY, first, destination):
             node.store.settle(destination, row.sop_instance_uid, DeliveryState.DELIVERED, "nothing proves it")
-    make_next(node)
+    make_version(node, 2)
     for destination in ("archive", "second"):
         deliver(node, destination)
     assert node.store.has_unproven("archive")
