@@ -12,12 +12,15 @@ import sqlalchemy as sa
 from dicom_node.store.records import ENDED, DeliveryState, UnprovenFiles
 from dicom_node.store.rows import is_note
 from dicom_node.store.schema import deliveries, instances, revisions
+from inference.phrases import Phrase
 
-SUPERSEDED_BY = "superseded by version "
-"""How the detail begins of what was left out because its destination has a later version.
 
-The state of its revision does not say so: the same version may be delivered elsewhere, or be retried there.
-"""
+def say_superseded(version: int | str) -> Phrase:
+    """Say of what was left out that its destination has a later version; `%` stands for any of them in a query.
+
+    The state of its revision does not say so: the same version may be delivered elsewhere, or be retried there.
+    """
+    return Phrase("superseded by version {version}, which the destination has", version=version)
 
 
 def is_proven(study: sa.ColumnElement[str], believed: Collection[str]) -> sa.ColumnElement[bool]:
@@ -56,7 +59,7 @@ def is_delivery_proven(row: sa.FromClause, believed: Collection[str]) -> sa.Colu
     same = (form.c[name] == row.c[name] for name in ("study_instance_uid", "digest", "destination"))
     answered = sa.or_(
         sa.and_(form.c.state == DeliveryState.DELIVERED, _has_proof(form, believed)),
-        sa.and_(form.c.state == DeliveryState.LEFT_OUT, form.c.detail.startswith(SUPERSEDED_BY)),
+        sa.and_(form.c.state == DeliveryState.LEFT_OUT, form.c.detail.like(str(say_superseded("%")))),
     )
     otherwise = sa.exists().where(*same, ~is_note(form.c.sop_instance_uid), answered)
     # A rejection note holds no answer, and an archive that heeds it may hide it: its Success is enough.

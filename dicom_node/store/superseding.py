@@ -5,7 +5,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from dicom_node.store.proofs import change_state
-from dicom_node.store.proven import is_delivery_proven
+from dicom_node.store.proven import is_delivery_proven, say_superseded
 from dicom_node.store.records import DeliveryState, RevisionState
 from dicom_node.store.rows import is_note, list_answered, list_images, list_results, of_revision, set_state
 from dicom_node.store.schema import deliveries, revisions
@@ -26,8 +26,7 @@ def leave_out_superseded(connection: sa.Connection, believed: Collection[str]) -
     for row in connection.execute(_select_answered(believed)).mappings().all():
         study, digest = row["study_instance_uid"], row["digest"]
         if _answers_for(connection, study, digest, row["later_digest"]):
-            said = Phrase("superseded by version {version}, which the destination has", version=row["later_version"])
-            change_state(connection, row, DeliveryState.LEFT_OUT, said)
+            change_state(connection, row, DeliveryState.LEFT_OUT, say_superseded(row["later_version"]))
             ended[study, digest] = row["later_version"]
     for (study, digest), version in ended.items():
         parked = (*of_revision(deliveries, study, digest), deliveries.c.state == DeliveryState.PARKED, _IS_RESULT)
