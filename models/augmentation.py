@@ -36,6 +36,12 @@ class Strength:
     """Largest shift, as a fraction of the square."""
     gamma: tuple[float, float] = (0.5, 2.0)
     inverted: float = 0.05
+    blurred: float = 0.2
+    """Probability of an unsharp picture, by its focus or by movement."""
+    noise: float = 0.35
+    """Probability of noise: of a low dose, or of whatever amplifies it."""
+    grid: float = 0.1
+    """Probability of the lines of an anti-scatter grid that stood still."""
     marks: float = 0.3
     """Probability of printed marks: letters, arrows, lines, boxes."""
 
@@ -107,17 +113,53 @@ def vary_exposure(square: Float32Array, rng: np.random.Generator, strength: Stre
     if rng.random() < 0.2:
         varied = _equalise(varied, limit=rng.uniform(1.0, 4.0))
     sharpness = rng.random()
-    if sharpness < 0.2:
-        varied = np.asarray(cv2.GaussianBlur(varied, (0, 0), rng.uniform(0.3, 1.0)), np.float32)
-    elif sharpness < 0.35:
+    if sharpness < strength.blurred:
+        varied = _blur(varied, rng)
+    elif sharpness < strength.blurred + 0.15:
         varied = np.clip(varied + rng.uniform(0.5, 1.5) * (varied - cv2.GaussianBlur(varied, (0, 0), 1.5)), 0, 1)
-    if rng.random() < 0.25:
-        varied = np.clip(varied + rng.normal(0, rng.uniform(0.005, 0.03), varied.shape), 0, 1)
+    if rng.random() < strength.grid:
+        varied = add_grid(varied, rng)
+    if rng.random() < strength.noise:
+        varied = add_noise(varied, rng)
     if rng.random() < strength.inverted:
         varied = 1 - varied
     if rng.random() < 0.25:
         varied = _compress(varied, quality=int(rng.integers(40, 90)))
     return np.asarray(varied, np.float32)
+
+
+def _blur(square: Float32Array, rng: np.random.Generator) -> Float32Array:
+    """Blur as an extended focus does, or along the way that the limb moved."""
+    if rng.random() < 0.7:
+        return np.asarray(cv2.GaussianBlur(square, (0, 0), rng.uniform(0.3, 1.0)), np.float32)
+    way = np.zeros((7, 7), np.float32)
+    reach, angle = rng.uniform(1.0, 3.0), rng.uniform(0, np.pi)
+    to_x, to_y = 3 + reach * np.cos(angle), 3 + reach * np.sin(angle)
+    start = (round(6 - to_x), round(6 - to_y))
+    cv2.line(way, start, (round(to_x), round(to_y)), 1.0)
+    return np.asarray(cv2.filter2D(square, -1, way / way.sum()), np.float32)
+
+
+def add_noise(square: Float32Array, rng: np.random.Generator) -> Float32Array:
+    """Return the square with the noise of few quanta, which is stronger where it is bright, or with an even one."""
+    if rng.random() < 0.5:
+        quanta = np.exp(rng.uniform(np.log(30), np.log(500)))
+        noise = rng.poisson(np.clip(square, 0, 1) * quanta) / quanta - square
+    else:
+        noise = rng.normal(0, rng.uniform(0.005, 0.03), square.shape)
+    if rng.random() < 0.4:
+        # The pixels of most detectors share their light.
+        noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.4, 0.9))
+    return np.asarray(np.clip(square + noise, 0, 1), np.float32)
+
+
+def add_grid(square: Float32Array, rng: np.random.Generator) -> Float32Array:
+    """Return the square under the lines of an anti-scatter grid, or what coarser pixels make of them."""
+    y, x = np.mgrid[: square.shape[0], : square.shape[1]]
+    angle = rng.choice([0.0, np.pi / 2]) + np.deg2rad(rng.normal(0, 3))
+    turns = (x * np.cos(angle) + y * np.sin(angle)) / np.exp(rng.uniform(np.log(2.2), np.log(12)))
+    lines = rng.uniform(0.01, 0.08) * np.sin(2 * np.pi * (turns + rng.random()))
+    return np.asarray(np.clip(square + lines, 0, 1), np.float32)
 
 
 def _equalise(square: Float32Array, *, limit: float) -> Float32Array:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from inference.preprocessing import Preprocessing
 from inference.types import Float32Array
-from models.augmentation import Strength
+from models.augmentation import SHIFTED, Strength
 from models.datasets import Sample
 from models.exported import open_export
 from models.recipe import Progress, Recipe
@@ -89,7 +89,7 @@ class FeatureCache:
         self, place: Path, samples: Sequence[Sample], drawn: IntArray, recipe: Recipe, progress: Progress
     ) -> None:
         maps = _create(place / "maps.npy", (len(drawn), *self._shape))
-        strength = Strength(close_ups=recipe.close_ups)
+        strength = _strength(recipe)
         cover = np.empty((len(drawn), self._cells, self._cells), np.float16)
         shows = np.empty((len(drawn), 2), bool)
 
@@ -149,13 +149,17 @@ def _once(place: Path, compute: Callable[[], None]) -> None:
 def name_looks(samples: Sequence[Sample], recipe: Recipe) -> str:
     """Return a name that changes with everything that decides the features of what a model is tested on."""
     names = [sample.path.as_posix() for sample in samples]
-    return "looks-" + digest((recipe.architecture, recipe.image_size, recipe.frozen_until, recipe.seed, names))
+    return "looks-" + digest((recipe.architecture, recipe.image_size, recipe.frozen_until, recipe.seed, SHIFTED, names))
 
 
 def name_draws(samples: Sequence[Sample], recipe: Recipe) -> str:
     """Return a folder name that changes with everything that decides the features of what a model learns from."""
-    what = (name_looks(samples, recipe), recipe.epochs, recipe.negatives, recipe.close_ups)
+    what = (name_looks(samples, recipe), recipe.epochs, recipe.negatives, _strength(recipe))
     return f"draws-{digest(what)}"
+
+
+def _strength(recipe: Recipe) -> Strength:
+    return Strength(close_ups=recipe.close_ups)
 
 
 def digest(parts: object) -> str:

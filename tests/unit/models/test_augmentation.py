@@ -9,7 +9,17 @@ from PIL import Image
 
 from inference.preprocessing import Letterbox, Preprocessing, prepare
 from inference.types import Radiograph
-from models.augmentation import Strength, collimate, draw_affine, draw_cells, mark, place, vary_exposure
+from models.augmentation import (
+    Strength,
+    add_grid,
+    add_noise,
+    collimate,
+    draw_affine,
+    draw_cells,
+    mark,
+    place,
+    vary_exposure,
+)
 from models.datasets import Sample, read_unit_pixels
 from models.recipe import Recipe
 from models.variations import render_plain, render_shifted, render_variation, schedule
@@ -54,6 +64,33 @@ def test_marks_and_shutters_change_only_what_they_cover_and_stay_within_range() 
         for changed in (mark(square, rng), collimate(square, rng)):
             assert 0 <= changed.min() <= changed.max() <= 1
             assert np.isclose(changed, square, atol=1 / 255).mean() > 0.3
+
+
+def test_a_grid_has_lines_of_one_direction_and_leaves_the_mean() -> None:
+    square = np.full((128, 128), 0.5, np.float32)
+    for seed in range(10):
+        lined = add_grid(square, np.random.default_rng(seed)) - square
+        spectrum = np.abs(np.fft.rfft2(lined))
+        spectrum[0, 0] = 0
+        row, column = np.unravel_index(spectrum.argmax(), spectrum.shape)
+        row = min(row, 128 - row)
+        assert max(row, column) > 8, "finer than what a limb is made of"
+        assert min(row, column) < 0.4 * max(row, column), "along the plate's sides"
+        assert abs(lined.mean()) < 0.01
+
+
+def test_noise_of_few_quanta_is_stronger_where_it_is_bright() -> None:
+    square = np.repeat(np.float32([[0.1], [0.6]]), 64, axis=0).repeat(128, axis=1)
+    spread = np.array(
+        [
+            [part.std() for part in np.split(add_noise(square, np.random.default_rng(seed)) - square, 2)]
+            for seed in range(60)
+        ]
+    )
+    ratio = spread[:, 1] / spread[:, 0]
+    stronger = ratio > 2
+    assert 0.3 < stronger.mean() < 0.7, "the others are even"
+    assert np.allclose(ratio[~stronger], 1, atol=0.25)
 
 
 @pytest.fixture
