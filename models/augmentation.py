@@ -46,7 +46,7 @@ class Strength:
     """Probability of printed marks: letters, arrows, lines, boxes."""
 
 
-SHIFTED = Strength(close_ups=0.7, gamma=(0.45, 2.2), marks=0.5, inverted=0.0)
+SHIFTED = Strength(close_ups=0.7, gamma=(0.45, 2.2), marks=0.5, inverted=0.0, grid=0.2)
 """Stands for radiographs from elsewhere when a model is tested on held-out ones."""
 
 

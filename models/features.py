@@ -21,7 +21,7 @@ from models.augmentation import SHIFTED, Strength
 from models.datasets import Sample
 from models.exported import open_export
 from models.recipe import Progress, Recipe
-from models.variations import Variation, render_plain, render_shifted, render_variation, schedule
+from models.variations import Variation, list_places, render_plain, render_shifted, render_variation, schedule
 
 Float16Array = NDArray[np.float16]
 BoolArray = NDArray[np.bool_]
@@ -74,11 +74,12 @@ class FeatureCache:
 
     def _compute_looks(self, place: Path, samples: Sequence[Sample], recipe: Recipe, progress: Progress) -> None:
         looks = _create(place / "maps.npy", (len(samples), len(LOOKS), *self._shape))
+        places = list_places(samples)
 
         def render(row: int) -> Float32Array:
             plain = render_plain(samples[row], self._preprocessing)
             rng = np.random.default_rng((recipe.seed, 1, row))
-            shifted = render_shifted(samples[row], self._preprocessing, rng=rng)
+            shifted = render_shifted(samples[row], self._preprocessing, rng=rng, places=places)
             return np.stack([plain, plain[:, ::-1], shifted])
 
         for rows, squares in _ahead(render, len(samples), progress, "radiographs as tested"):
@@ -148,14 +149,17 @@ def _once(place: Path, compute: Callable[[], None]) -> None:
 
 def name_looks(samples: Sequence[Sample], recipe: Recipe) -> str:
     """Return a name that changes with everything that decides the features of what a model is tested on."""
-    names = [sample.path.as_posix() for sample in samples]
-    return "looks-" + digest((recipe.architecture, recipe.image_size, recipe.frozen_until, recipe.seed, SHIFTED, names))
+    return "looks-" + digest((*_name_squares(samples, recipe), SHIFTED))
 
 
 def name_draws(samples: Sequence[Sample], recipe: Recipe) -> str:
     """Return a folder name that changes with everything that decides the features of what a model learns from."""
-    what = (name_looks(samples, recipe), recipe.epochs, recipe.negatives, _strength(recipe))
-    return f"draws-{digest(what)}"
+    return "draws-" + digest((*_name_squares(samples, recipe), recipe.epochs, recipe.negatives, _strength(recipe)))
+
+
+def _name_squares(samples: Sequence[Sample], recipe: Recipe) -> tuple[object, ...]:
+    names = [sample.path.as_posix() for sample in samples]
+    return recipe.architecture, recipe.image_size, recipe.frozen_until, recipe.seed, names
 
 
 def _strength(recipe: Recipe) -> Strength:

@@ -1,5 +1,6 @@
 """Set the scope gate and say what it reaches, on radiographs and outsiders that neither network nor gate has seen."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,7 +16,7 @@ from inference.types import Float32Array, Radiograph, UInt8Array
 from models.datasets import Sample
 from models.outliers import draw_outliers
 from models.outliers.scraps import cut_scraps, cut_trunks
-from models.variations import render_plain, render_shifted
+from models.variations import list_places, render_plain, render_shifted
 
 if TYPE_CHECKING:
     from models.exported import Answer  # Keras comes with it, which nothing here needs
@@ -113,15 +114,15 @@ def look(
     seed: int | None = None,
 ) -> Float32Array:
     """Return the embeddings (samples, channels) of radiographs as they are, or with a `seed` as from elsewhere."""
-    return _ask_in_batches(answer, (_render(sample, row, preprocessing, seed) for row, sample in enumerate(samples)))
-
-
-def _render(sample: Sample, row: int, preprocessing: Preprocessing, seed: int | None) -> Float32Array:
     if seed is None:
-        square = render_plain(sample, preprocessing)
+        squares = (render_plain(sample, preprocessing) for sample in samples)
     else:
-        square = render_shifted(sample, preprocessing, rng=np.random.default_rng((seed, row)))
-    return preprocessing.normalise(square)
+        places = list_places(samples)
+        squares = (
+            render_shifted(sample, preprocessing, rng=np.random.default_rng((seed, row)), places=places)
+            for row, sample in enumerate(samples)
+        )
+    return _ask_in_batches(answer, (preprocessing.normalise(square) for square in squares))
 
 
 def _ask_in_batches(answer: "Answer", tensors: Iterable[Float32Array]) -> Float32Array:
@@ -148,17 +149,18 @@ def _sort_by_kind(outside: Float32Array, family: NDArray[np.str_]) -> dict[str, 
 
 
 def measure_gate(views: Sequence[View], outsiders: Outsiders) -> Gate:
-    """Set the limits by the limbs that no fold saw, and count what they refuse.
+    """Set the limits by limbs that the folds' scopes had not seen, and count what they refuse.
 
-    An outsider is judged by the gate that learnt from the other folds' outsiders alone; `unforeseen` is the share
-    refused by gates that learnt from no outsider of its whole kind.
+    A limb is judged by limits that those of the other folds set, an outsider by the gate that learnt from the other
+    folds' outsiders alone; `unforeseen` is the share refused by gates that learnt from no outsider of its whole kind.
     """
-    blind = [(view, _fit_without(view, outsiders, outsiders.fold != view.fold)) for view in views]
-    limits = (
-        float(np.quantile(np.concatenate([scope.strangeness(view.unseen) for view, scope in blind]), 1 - TOO_STRANGE)),
-        float(np.quantile(np.concatenate([scope.likeness(view.unseen) for view, scope in blind]), 1 - TOO_LIKE)),
-    )
-    scopes = {view.fold: replace(scope, limits=limits) for view, scope in blind}
+    blind = {view.fold: _fit_without(view, outsiders, outsiders.fold != view.fold) for view in views}
+    strange = {view.fold: blind[view.fold].strangeness(view.unseen) for view in views}
+    alike = {view.fold: blind[view.fold].likeness(view.unseen) for view in views}
+    scopes = {
+        fold: replace(scope, limits=_set_limits(_leave_out(fold, strange), _leave_out(fold, alike)))
+        for fold, scope in blind.items()
+    }
     refused = np.zeros(len(outsiders.family), bool)
     unforeseen = np.zeros(len(outsiders.family), bool)
     for view in views:
@@ -171,10 +173,24 @@ def measure_gate(views: Sequence[View], outsiders: Outsiders) -> Gate:
     limbs = [_refuses(scopes[view.fold], view.unseen) for view in views]
     figures = {
         "limbs_refused": float(np.concatenate(limbs).mean()),
+        "outsiders_shown": dict(Counter(outsiders.family.tolist())),
         "outsiders_refused": _share_by_family(refused, outsiders.family),
         "outsiders_refused_unforeseen": _share_by_family(unforeseen, outsiders.family),
     }
+    limits = _set_limits(list(strange.values()), list(alike.values()))
     return Gate(limits=limits, scopes=scopes, figures=figures)
+
+
+def _set_limits(strange: Sequence[Float32Array], alike: Sequence[Float32Array]) -> tuple[float, float]:
+    """Return the strangeness and the likeness that few of these limbs reach."""
+    return (
+        float(np.quantile(np.concatenate(strange), 1 - TOO_STRANGE)),
+        float(np.quantile(np.concatenate(alike), 1 - TOO_LIKE)),
+    )
+
+
+def _leave_out(fold: int, found: Mapping[int, Float32Array]) -> list[Float32Array]:
+    return [values for number, values in found.items() if number != fold]
 
 
 def _fit_without(view: View, outsiders: Outsiders, chosen: BoolArray) -> Scope:

@@ -1,7 +1,8 @@
 """Radiographs as a model reads them in training: which are drawn when, and how each is rendered."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from inference.preprocessing import Letterbox, Preprocessing
 from inference.types import Float32Array
 from models.augmentation import (
     SHIFTED,
+    Polygons,
     Strength,
     collimate,
     draw_affine,
@@ -24,6 +26,8 @@ from models.datasets import Sample, read_unit_pixels
 from models.recipe import Recipe
 
 IntArray = NDArray[np.int64]
+Places = Mapping[str, Sequence[Polygons]]
+"""Region -> the outlines of its fractures, a plate each, in shares of the plate's sides."""
 
 SEEN = 0.6
 """A variation shows the fractures when this share of their outlines lies inside it."""
@@ -112,9 +116,33 @@ def render_variation(
     )
 
 
-def render_shifted(sample: Sample, preprocessing: Preprocessing, *, rng: np.random.Generator) -> Float32Array:
-    """Return the radiograph as it might come from elsewhere, its fractures in view."""
+def render_shifted(
+    sample: Sample, preprocessing: Preprocessing, *, rng: np.random.Generator, places: Places
+) -> Float32Array:
+    """Return the radiograph as it might come from elsewhere, its fractures in view.
+
+    One without outlines is shown as if it had those of another plate of its region: what is collimated to tells nothing
+    about who is broken, and must not tell a model that is tested.
+    """
+    if not sample.polygons and (others := places.get(sample.region)):
+        rows, columns = read_unit_pixels(sample.path).shape
+        borrowed = others[int(rng.integers(len(others)))]
+        sample = replace(sample, polygons=_scale(borrowed, across=columns, down=rows))
     return render_variation(sample, preprocessing, cells=1, rng=rng, strength=SHIFTED, insist=True).square
+
+
+def list_places(samples: Sequence[Sample]) -> Places:
+    """Return where the fractures of each region lie on their plates."""
+    places: dict[str, list[Polygons]] = defaultdict(list)
+    for sample in samples:
+        if sample.polygons:
+            rows, columns = read_unit_pixels(sample.path).shape
+            places[sample.region].append(_scale(sample.polygons, across=1 / columns, down=1 / rows))
+    return places
+
+
+def _scale(polygons: Polygons, *, across: float, down: float) -> Polygons:
+    return tuple(tuple((x * across, y * down) for x, y in outline) for outline in polygons)
 
 
 def _middle(sample: Sample, rng: np.random.Generator) -> tuple[float, float] | None:

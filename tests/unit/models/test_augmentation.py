@@ -22,7 +22,7 @@ from models.augmentation import (
 )
 from models.datasets import Sample, read_unit_pixels
 from models.recipe import Recipe
-from models.variations import render_plain, render_shifted, render_variation, schedule
+from models.variations import list_places, render_plain, render_shifted, render_variation, schedule
 
 PREPROCESSING = Preprocessing(image_size=128, scale=2.0, offset=-1.0)
 
@@ -127,8 +127,21 @@ def test_a_close_up_of_a_fracture_that_nobody_outlined_may_not_show_it(fractured
 
 def test_what_a_model_is_tested_on_always_shows_the_fractures(fractured: Sample) -> None:
     for seed in range(20):
-        square = render_shifted(fractured, PREPROCESSING, rng=np.random.default_rng(seed))
+        square = render_shifted(fractured, PREPROCESSING, rng=np.random.default_rng(seed), places={})
         assert square.std() > 0.05
+
+
+def test_what_a_model_is_tested_on_is_collimated_alike_whether_broken_or_not(fractured: Sample) -> None:
+    sound = replace(fractured, fractured=False, polygons=(), boxes=())
+    places = list_places([fractured])
+    for seed in range(20):
+        square = render_shifted(sound, PREPROCESSING, rng=np.random.default_rng(seed), places=places)
+        assert square.std() > 0.05, "the bright square is in view though nobody outlined it"
+    elsewhere = replace(sound, region="KNEE")
+    unseen = [
+        render_shifted(elsewhere, PREPROCESSING, rng=np.random.default_rng(seed), places=places) for seed in range(20)
+    ]
+    assert min(square.std() for square in unseen) < 0.05, "where no fracture of the region is known, any place will do"
 
 
 def test_every_fracture_is_drawn_in_every_epoch_and_scarce_regions_more_often_than_they_occur() -> None:

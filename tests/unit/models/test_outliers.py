@@ -109,13 +109,20 @@ def views(outsiders: Outsiders) -> list[View]:
     return [View(fold=at, seen=draw(800), unseen=draw(800), outside=draw_outside()) for at in range(2)]
 
 
-def test_the_gate_refuses_no_more_unseen_limbs_than_allowed_and_counts_outsiders_by_family(views, outsiders) -> None:
+def test_the_gate_refuses_as_many_unseen_limbs_as_allowed_and_counts_outsiders_by_family(views, outsiders) -> None:
     gate = measure_gate(views, outsiders)
-    assert 0.01 < gate.figures["limbs_refused"] <= 0.016
+    assert gate.figures["limbs_refused"] == pytest.approx(0.015, abs=0.01)
     refused = np.concatenate([gate.scopes[view.fold].distances(view.unseen) for view in views]) > 1
     assert refused.mean() == pytest.approx(gate.figures["limbs_refused"])
     assert set(gate.figures["outsiders_refused"]) == set(SHOWN)
     assert min(gate.figures["outsiders_refused"].values()) > 0.8
+
+
+def test_no_limb_sets_the_limits_it_is_judged_by(views, outsiders) -> None:
+    strange = replace(views[0], unseen=views[0].unseen * 3)
+    figures = measure_gate([strange, views[1]], outsiders).figures
+    assert figures["limbs_refused"] == pytest.approx(0.5, abs=0.05), "their own limits would let most of them pass"
+    assert figures["outsiders_shown"] == dict.fromkeys(SHOWN, 200)
 
 
 def test_a_kind_that_was_never_shown_is_refused_less_often(views, outsiders) -> None:
