@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -89,18 +90,24 @@ def render_variation(
     rng: np.random.Generator,
     strength: Strength = Strength(),  # noqa: B008 - frozen
     insist: bool = False,
+    places: Places = MappingProxyType({}),
 ) -> Variation:
-    """Return a random variation; with `insist` one that shows the fractures, the plate as it lies if need be."""
+    """Return a random variation; with `insist` one that shows the fractures, the plate as it lies if need be.
+
+    A radiograph without outlines is collimated as if it had those of another plate of its region, where `places` knows
+    some: what is in view must not tell who is broken.
+    """
     pixels = read_unit_pixels(sample.path)
     size = preprocessing.image_size
     rows, columns = pixels.shape
+    aim = _borrow_outlines(sample, places, rng, rows=rows, columns=columns)
     box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=1.0, size=size)
-    affine = draw_affine(box, rng, strength, centre=_middle(sample, rng))
+    affine = draw_affine(box, rng, strength, centre=_middle(aim, rng))
     for _ in range(TRIES):
-        if _seen(sample, rows, columns, affine, size=size) >= SEEN:
+        if _seen(aim, rows, columns, affine, size=size) >= SEEN:
             break
-        affine = draw_affine(box, rng, strength, centre=_middle(sample, rng))
-    if insist and _seen(sample, rows, columns, affine, size=size) < SEEN:
+        affine = draw_affine(box, rng, strength, centre=_middle(aim, rng))
+    if insist and _seen(aim, rows, columns, affine, size=size) < SEEN:
         affine = np.array([[box.scale_x, 0, box.left], [0, box.scale_y, box.top]], np.float32)
     square = place(pixels, affine, size=size, padding=preprocessing.padding)
     if not insist and rng.random() < 0.3:
@@ -119,16 +126,10 @@ def render_variation(
 def render_shifted(
     sample: Sample, preprocessing: Preprocessing, *, rng: np.random.Generator, places: Places
 ) -> Float32Array:
-    """Return the radiograph as it might come from elsewhere, its fractures in view.
-
-    One without outlines is shown as if it had those of another plate of its region: what is collimated to tells nothing
-    about who is broken, and must not tell a model that is tested.
-    """
-    if not sample.polygons and (others := places.get(sample.region)):
-        rows, columns = read_unit_pixels(sample.path).shape
-        borrowed = others[int(rng.integers(len(others)))]
-        sample = replace(sample, polygons=_scale(borrowed, across=columns, down=rows))
-    return render_variation(sample, preprocessing, cells=1, rng=rng, strength=SHIFTED, insist=True).square
+    """Return the radiograph as it might come from elsewhere, its fractures in view, collimated as `places` tell."""
+    return render_variation(
+        sample, preprocessing, cells=1, rng=rng, strength=SHIFTED, insist=True, places=places
+    ).square
 
 
 def list_places(samples: Sequence[Sample]) -> Places:
@@ -139,6 +140,13 @@ def list_places(samples: Sequence[Sample]) -> Places:
             rows, columns = read_unit_pixels(sample.path).shape
             places[sample.region].append(_scale(sample.polygons, across=1 / columns, down=1 / rows))
     return places
+
+
+def _borrow_outlines(sample: Sample, places: Places, rng: np.random.Generator, *, rows: int, columns: int) -> Sample:
+    others = places.get(sample.region)
+    if sample.polygons or not others:
+        return sample
+    return replace(sample, polygons=_scale(others[int(rng.integers(len(others)))], across=columns, down=rows))
 
 
 def _scale(polygons: Polygons, *, across: float, down: float) -> Polygons:
