@@ -14,6 +14,9 @@ FloatArray = NDArray[np.floating]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
+EVEN = 0.5
+"""From this probability on a fracture is as likely as none."""
+
 
 class Platt(NamedTuple):
     """`probability = expit(slope * logit + intercept)` (Platt, 1999)."""
@@ -31,6 +34,13 @@ class OperatingPoints(NamedTuple):
 
     sensitive: float
     specific: float
+
+    def hold_to_the_likelier(self) -> "OperatingPoints":
+        """Return points at which no answer affirms what is less likely than its opposite.
+
+        The specific one is at least 0.5, the sensitive one at most: specificity and sensitivity can only grow by it.
+        """
+        return OperatingPoints(sensitive=min(self.sensitive, EVEN), specific=max(self.specific, EVEN))
 
 
 def fit_platt(logits: FloatArray, fractured: BoolArray) -> Platt:
@@ -64,7 +74,8 @@ def choose_operating_points(
 ) -> OperatingPoints:
     """Return the highest threshold that keeps `sensitivity` and the lowest that keeps `specificity`.
 
-    Where the two cross, both promises hold at either one, and they are given in order.
+    Where the two cross, both promises hold at either one, and they are given in order; each is held to the answer that
+    is the likelier one.
     """
     with_fracture = np.sort(probabilities[fractured])
     without = np.sort(probabilities[~fractured])
@@ -72,7 +83,8 @@ def choose_operating_points(
     kept = int(np.ceil(len(without) * specificity))
     sensitive = float(with_fracture[missed])
     specific = float(np.nextafter(without[kept - 1], 1.0))
-    return OperatingPoints(sensitive=min(sensitive, specific), specific=max(sensitive, specific))
+    low, high = sorted([sensitive, specific])
+    return OperatingPoints(sensitive=low, specific=high).hold_to_the_likelier()
 
 
 def brier_score(probabilities: FloatArray, fractured: BoolArray) -> float:

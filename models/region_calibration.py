@@ -5,6 +5,12 @@ not, and a sound shoulder looks more like a fracture to the model than a sound k
 that it is about, sensitivity to fractures and specificity to the others, of the region itself where it has enough of
 them. Regions with fewer share one limit. That on the others, of which there are some in every region, is moved by how
 far the region lies from those that share it.
+
+Where few radiographs of a region are broken, the promised specificity is reached at a probability of a few per cent:
+"fracture" said of what is most likely none. So the operating points are held to what is more likely than not: the
+specific one is never below a probability of 0.5, and the sensitive one, where fractures are frequent, never above it.
+Either only keeps its promise all the more; what lies between is uncertain. The limits of conformal prediction stay as
+they are fitted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,7 +76,10 @@ def calibrate_regions(
 
 
 def _combine(platt: Platt, broken: _Limit, sound: _Limit, miscoverage: float) -> RegionCalibration:
-    """State the limits as probabilities; where the two points cross, both promises hold at either one."""
+    """State the limits as probabilities; where the two points cross, both promises hold at either one.
+
+    A model that has learned nothing gives all radiographs one probability: whichever it is, it lies between the points.
+    """
     rising = Platt(slope=abs(platt.slope), intercept=platt.intercept)
     sensitive, specific = rising.apply(np.array([broken.at, -sound.at])).tolist()
     low, high = sorted([sensitive, float(np.nextafter(specific, 1.0))])
@@ -79,7 +88,7 @@ def _combine(platt: Platt, broken: _Limit, sound: _Limit, miscoverage: float) ->
         fracture_at_least=sensitive if broken.is_promised else 0.0,
         no_fracture_at_most=specific if sound.is_promised else 1.0,
     )
-    return RegionCalibration(platt, OperatingPoints(sensitive=low, specific=high), limits)
+    return RegionCalibration(platt, OperatingPoints(sensitive=low, specific=high).hold_to_the_likelier(), limits)
 
 
 def _fit_platts(

@@ -42,6 +42,13 @@ def test_operating_points_keep_what_they_promise() -> None:
     assert (probabilities[fractured] >= points.sensitive + 0.02).mean() < 0.95
 
 
+def test_operating_points_affirm_nothing_that_is_less_likely_than_its_opposite() -> None:
+    fractured = np.arange(100) >= 50
+    low, high = (choose_operating_points(np.linspace(start, start + 0.3, 100), fractured) for start in (0.0, 0.7))
+    assert low.specific == high.sensitive == 0.5
+    assert low.sensitive < 0.5 < high.specific
+
+
 def test_operating_points_of_a_perfect_model_stay_in_order() -> None:
     fractured = np.arange(100) >= 50
     points = choose_operating_points(np.linspace(0, 1, 100), fractured)

@@ -62,7 +62,44 @@ def found():
 @pytest.mark.parametrize("region", [FREQUENT, RARE, ODD])
 def test_the_specific_point_keeps_its_promise_in_every_region(found, region):
     kept, _, _ = found
+    assert kept[region][1] > 0.92
+
+
+@pytest.mark.parametrize("region", [FREQUENT, ODD])
+def test_it_keeps_no_more_than_it_promises_where_that_is_said_of_likely_fractures(found, region):
+    kept, _, _ = found
     assert kept[region][1] == pytest.approx(0.95, abs=0.03)
+
+
+def test_nothing_is_called_a_fracture_that_is_more_likely_none():
+    """Of 900 sound radiographs and 30 fractures a specificity of 95 % is reached at a few per cent."""
+    logits, fractured, region = draw(np.random.default_rng(1))
+    _, points, limits = calibrate_regions(logits, fractured, region, REGIONS, miscoverage=0.05)[RARE]
+    assert limits.no_fracture_at_most < 0.3, "as fitted"
+    assert points.specific == 0.5
+    assert points.sensitive == limits.fracture_at_least
+
+
+def test_nothing_is_called_sound_that_is_more_likely_a_fracture():
+    rng = np.random.default_rng(2)
+    fractured = np.arange(2000) < 1900
+    logits = rng.normal(2.0 * fractured, 1.0)
+    platt, points, limits = calibrate_regions(
+        logits, fractured, np.full(2000, FREQUENT), (FREQUENT,), miscoverage=0.05
+    )[FREQUENT]
+    assert limits.fracture_at_least > 0.6, "as fitted"
+    assert points.sensitive == 0.5
+    assert (platt.apply(logits)[fractured] >= points.sensitive).mean() > 0.95
+    assert points.specific > limits.no_fracture_at_most
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_of_a_model_that_says_always_the_same_every_answer_is_uncertain(share):
+    fractured = np.arange(1000) < 1000 * share
+    platt, points, _ = calibrate_regions(np.zeros(1000), fractured, np.full(1000, RARE), (RARE,))[RARE]
+    probability = float(platt.apply(np.zeros(1))[0])
+    assert probability == pytest.approx(share, abs=0.02)
+    assert points.sensitive <= probability < points.specific
 
 
 def test_one_limit_for_all_regions_would_not(found):
