@@ -1,9 +1,15 @@
 """From logits to probabilities, and from a probability to an answer, or to none where it would not be sure enough.
 
-Two methods abstain. Between the two operating points the decision is `uncertain`. So it is where conformal prediction
-does not leave the decision as the only answer: of all answers, those are ruled out that radiographs of that very class
-give more rarely than the promised coverage allows (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World,
-2005, label-conditional; the limits are fitted in training).
+Between the two operating points the decision is `uncertain`. Conformal prediction may take back a decision beyond them:
+of all answers, those are ruled out that radiographs of that very class give more rarely than the promised coverage
+allows (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005, label-conditional), and where the
+decision is not the only one left it is `uncertain` too.
+
+The two are no independent opinions. In a bundle made by training (`models.region_calibration`) both are fitted to the
+same radiographs: where there are fractures enough the sensitive point is the limit on fractures, and the specific point
+is that on the others, unless it is held at what is more likely than not and lies higher. There conformal prediction
+rules out no fracture, the points do not affirm one yet, and the reason given is theirs. Conformal prediction adds a
+doubt where fractures were too few to promise anything of them, and where the limits were chosen apart from the points.
 """
 
 import math

@@ -15,6 +15,13 @@ JPEG of at most 640 pixels a side, region labels read by eye. Whoever publishes 
 _LITE = """\
 Backbone: EfficientNet-Lite weights from ImageNet, Apache-2.0.
 """
+_ANSWERING = """\
+From the specific operating point on the answer is fracture, below the sensitive one no fracture, between them
+uncertain. The sensitive point is the highest that keeps 95 % of the fractures, the specific one the lowest that keeps
+95 % of the others, each region's own where it has radiographs enough. But nothing is answered that is less likely than
+its opposite: the specific point is never below a probability of 0.5, and the sensitive one never above it, so that
+specificity and sensitivity may exceed what is promised.
+"""
 _FAILURES = """\
 ## Known failures
 
@@ -49,6 +56,7 @@ def render_card(manifest: Manifest, metrics: Mapping[str, Any]) -> str:
         f"{data['samples']} radiographs used; left out: {left_out}.",
         f"{data['contradicted']} whose duplicates carry another label are left out of the figures.\n",
         _protocol(metrics),
+        _ANSWERING if manifest.task is Task.FRACTURE else "",
         render_targets(manifest.task, metrics["figures"]),
         _notes(metrics.get("notes", ())),
         _TABLES[manifest.task](metrics),
@@ -177,13 +185,16 @@ def _fracture_tables(metrics: Mapping[str, Any]) -> str:
         lines.append(f"| {name} | {numbers} | {peak} | {served} |")
     lines += ["\n| region | at the sensitive point: sensitivity | specificity |", "|---|---|---|"]
     lines += [_points(name, row, "sensitive") for name, row in rows.items()]
-    lines += ["\n| region | at the specific point: sensitivity | specificity |", "|---|---|---|"]
-    lines += [_points(name, row, "specific") for name, row in rows.items()]
+    lines += ["\n| region | at the specific point: sensitivity | specificity | precision |", "|---|---|---|---|"]
+    lines += [_points(name, row, "specific", "precision") for name, row in rows.items()]
+    lines.append(
+        "\nPrecision: of what is answered with fracture, the share that is one, at the pool's share of fractures."
+    )
     together = figures["all"]
     lines.append(f"\nBrier score {_show(together['brier_score'])}, ")
     lines.append(f"expected calibration error {_show(together['expected_calibration_error'])}.\n")
     lines.append(_uncertainty(figures))
-    lines.append(_coverage(figures["conformal"]))
+    lines.append(_coverage(figures))
     lines.append(_routing(figures["regions"]))
     return "\n".join(lines)
 
@@ -195,8 +206,15 @@ The quality gate withholds the heat map of {maps["withheld_hits"]:.1%} of the fr
 radiologist's box, and of {maps["withheld_misses"]:.1%} of the others."""
     outlined = figures["grad_cam_peak_in_box"]["all"]["value"] is not None
     return f"""\
+Answered uncertain, between the operating points: {_show(figures["all"]["uncertain"])} of the radiographs; of these
+{_show(figures["all"]["fractures_among_uncertain"])} are fractures.
+
 Conformal prediction promises to keep the true answer of {kept["promised"]:.0%} of each class; out of fold it kept
-{kept["fracture"]:.1%} of the fractures and {kept["no_fracture"]:.1%} of the others, and left {kept["both"]:.1%} open.
+{kept["fracture"]:.1%} of the fractures and {kept["no_fracture"]:.1%} of the others, and both answers of
+{kept["both"]:.1%}. It is no second opinion: it rests on the same radiographs as the operating points. Its limit on
+fractures is the sensitive point where there are fractures enough (where not, it rules none out), and its limit on the
+others is the specific point, unless that is held at 0.5 and lies higher: then it leaves only fracture where the answer
+is uncertain still.
 
 The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: AUC
 {_show(figures["shifted"]["auc"])}.
@@ -205,17 +223,18 @@ The same radiographs zoomed, cropped, windowed, re-compressed and marked as they
 """
 
 
-def _coverage(conformal: Mapping[str, Any]) -> str:
-    lines = ["| region | keeps the true answer of fractures | of others | left open |", "|---|---|---|---|"]
-    for name, row in conformal.get("regions", {}).items():
+def _coverage(figures: Mapping[str, Any]) -> str:
+    lines = ["| region | keeps the true answer of fractures | of others | keeps both | answered uncertain |"]
+    lines.append("|---|---|---|---|---|")
+    for name, row in figures["conformal"].get("regions", {}).items():
         shares = ["-" if row[key] is None else f"{row[key]:.3f}" for key in ("fracture", "no_fracture", "both")]
-        lines.append(f"| {name} | {' | '.join(shares)} |")
+        lines.append(f"| {name} | {' | '.join(shares)} | {_show(figures['regions'][name]['uncertain'])} |")
     return "\n".join([*lines, ""])
 
 
-def _points(name: str, row: Mapping[str, Any], point: str) -> str:
-    found, right = row[f"sensitivity_at_{point}_point"], row[f"specificity_at_{point}_point"]
-    return f"| {name} | {_show(found)} | {_show(right)} |"
+def _points(name: str, row: Mapping[str, Any], point: str, *more: str) -> str:
+    shown = [_show(row[f"{figure}_at_{point}_point"]) for figure in ("sensitivity", "specificity", *more)]
+    return f"| {name} | {' | '.join(shown)} |"
 
 
 def _routing(regions: Mapping[str, Any]) -> str:

@@ -50,6 +50,14 @@ def test_where_both_answers_stay_there_is_none(probability: float, decision: Dec
     assert explain_doubt(probability, answer) == reason
 
 
+def test_above_the_limit_on_the_others_and_below_a_higher_specific_point_the_points_give_the_reason() -> None:
+    answer = build_answer(specific=0.5, coverage=0.95, fracture_at_least=0.2, no_fracture_at_most=0.25)
+    assert predict_set(0.3, answer) == {Decision.FRACTURE}
+    assert decide(0.3, answer) is Decision.UNCERTAIN
+    assert explain_doubt(0.3, answer) == BETWEEN
+    assert decide(0.5, answer) is Decision.FRACTURE
+
+
 def test_where_neither_answer_stays_there_is_none() -> None:
     answer = build_answer(coverage=0.6, fracture_at_least=0.9, no_fracture_at_most=0.1)
     assert predict_set(0.15, answer) == predict_set(0.7, answer) == frozenset()

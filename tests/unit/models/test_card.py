@@ -1,0 +1,53 @@
+"""The card's text, from the metrics of the bundles that ship."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference.bundle import read_bundle
+from models.card import render_card
+
+BUNDLES = Path(__file__).parents[3] / "models" / "bundles"
+
+
+def read_metrics(bundle: str) -> Any:
+    return json.loads((BUNDLES / bundle / "metrics.json").read_text(encoding="utf-8"))
+
+
+def render(bundle: str, metrics: Any) -> str:
+    return render_card(read_bundle(BUNDLES / bundle).manifest, metrics)
+
+
+@pytest.fixture
+def fracture() -> Any:
+    return read_metrics("fracture")
+
+
+def test_precision_stands_beside_specificity_for_all_and_for_every_region(fracture: Any) -> None:
+    figures = fracture["figures"]
+    rows = {"all": figures["all"], **figures["regions"]}
+    for number, row in enumerate(rows.values()):
+        row["precision_at_specific_point"] = {"value": number / 100, "low": 0.001, "high": 0.999}
+    text = render("fracture", fracture)
+    _, _, table = text.partition("| region | at the specific point: sensitivity | specificity | precision |")
+    for number, name in enumerate(rows):
+        [line] = [line for line in table.split("\n\n")[0].splitlines() if line.startswith(f"| {name} |")]
+        assert line.endswith(f"| {number / 100:.3f} (0.001 to 0.999) |")
+
+
+def test_the_card_says_that_no_unlikely_fracture_is_called_one_and_that_two_limits_are_one(fracture: Any) -> None:
+    text = render("fracture", fracture)
+    assert "the specific point is never below a probability of 0.5" in text
+    assert "It is no second opinion" in text
+    assert "the specific point is never below" not in render("region", read_metrics("region"))
+
+
+def test_what_the_node_leaves_open_stands_beside_what_conformal_prediction_does(fracture: Any) -> None:
+    fracture["figures"]["regions"]["KNEE"]["uncertain"] = {"value": 0.321, "low": 0.3, "high": 0.4}
+    fracture["figures"]["conformal"]["regions"]["KNEE"]["both"] = 0.123
+    [row] = [
+        line for line in render("fracture", fracture).splitlines() if line.startswith("| KNEE | ") and "0.123" in line
+    ]
+    assert row.endswith("| 0.123 | 0.321 (0.300 to 0.400) |")
