@@ -6,19 +6,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import brier_score, expected_calibration_error
+from models.calibration import CalibrationError, brier_score
 from models.conformal import MISCOVERAGE, Coverage, measure_coverage
 from models.datasets import REGIONS
 from models.evaluation import (
     BoolArray,
     Figure,
+    FOne,
     IntArray,
+    Share,
     area_under_curve,
     average_precision,
     bootstrap,
     bootstrap_all,
-    ratio,
-    share,
+    count_share,
 )
 from models.predictions import FracturePredictions
 from models.region_calibration import calibrate_regions
@@ -59,7 +60,7 @@ def play_pointing_game(
     hits = np.array([lies_inside((int(x), int(y)), boxes[name]) for name, x, y in peaks], bool)
     places = {"all": np.arange(len(played))} | {name: np.flatnonzero(played.region == name) for name in regions}
     return {
-        name: bootstrap(lambda at, hit=hits[rows]: share(hit[at]), len(rows), clusters=played.cluster[rows])  # type: ignore[misc]  # a bound default
+        name: bootstrap(count_share(hits[rows]), len(rows), clusters=played.cluster[rows])
         for name, rows in places.items()
         if name == "all" or rows.size
     }
@@ -82,7 +83,7 @@ def _figures(rows: FracturePredictions) -> dict[str, Any]:
         **_at_point("specific", affirmed, fractured),
         **coverage_figures(flagged & ~affirmed, affirmed, fractured),
         "brier_score": lambda at: brier_score(probability[at], fractured[at]),
-        "expected_calibration_error": lambda at: expected_calibration_error(probability[at], fractured[at]),
+        "expected_calibration_error": CalibrationError(stated=probability, observed=fractured),
     }
     counts = {"radiographs": len(rows), "fractures": int(fractured.sum())}
     return counts | bootstrap_all(figures, len(rows), clusters=rows.cluster)
@@ -90,13 +91,12 @@ def _figures(rows: FracturePredictions) -> dict[str, Any]:
 
 def _at_point(point: str, alarm: BoolArray, fractured: BoolArray) -> Figures:
     """Return what holds when everything from an operating point on counts as a fracture."""
-    right = alarm == fractured
     figures: Figures = {
-        "sensitivity": lambda at: share(alarm[at][fractured[at]]),
-        "specificity": lambda at: share(~alarm[at][~fractured[at]]),
-        "accuracy": lambda at: share(right[at]),
-        "precision": lambda at: share(fractured[at][alarm[at]]),
-        "f1": lambda at: ratio(2 * (alarm & fractured)[at].sum(), alarm[at].sum() + fractured[at].sum()),
+        "sensitivity": Share(hits=alarm, among=fractured),
+        "specificity": Share(hits=~alarm, among=~fractured),
+        "accuracy": count_share(alarm == fractured),
+        "precision": Share(hits=fractured, among=alarm),
+        "f1": FOne(hits=alarm & fractured, among=alarm | fractured),
     }
     return {f"{name}_at_{point}_point": figure for name, figure in figures.items()}
 
@@ -105,10 +105,10 @@ def coverage_figures(uncertain: BoolArray, affirmed: BoolArray, fractured: BoolA
     """Return what the answer `uncertain` is worth. Covered: the answer is right or leaves the question open."""
     covered = uncertain | (affirmed == fractured)
     return {
-        "uncertain": lambda at: share(uncertain[at]),
-        "fractures_among_uncertain": lambda at: share(fractured[at][uncertain[at]]),
-        "coverage": lambda at: share(covered[at]),
-        "accuracy_when_decided": lambda at: share(covered[at][~uncertain[at]]),
+        "uncertain": count_share(uncertain),
+        "fractures_among_uncertain": Share(hits=fractured, among=uncertain),
+        "coverage": count_share(covered),
+        "accuracy_when_decided": Share(hits=covered, among=~uncertain),
     }
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from models.calibration import expected_calibration_error
+from models.calibration import CalibrationError
 from models.datasets import REGIONS
-from models.evaluation import BoolArray, IntArray, bootstrap, bootstrap_all, confusion, ratio, share
+from models.evaluation import BoolArray, FOne, IntArray, Share, bootstrap, bootstrap_all, confusion, count_share, share
 from models.predictions import NumberColumn, Predictions, RegionPredictions, TextColumn, TypePredictions
 
 TOP = 3
@@ -27,7 +27,7 @@ def type_figures(predictions: TypePredictions, types: Sequence[str]) -> dict[str
     figures["types"] = figures.pop("labels")
     known = predictions.select(np.isin(predictions.type, types))
     near = (known.rank >= 1) & (known.rank <= TOP)
-    figures[f"top_{TOP}_accuracy"] = bootstrap(lambda at: share(near[at]), len(near), clusters=known.cluster)
+    figures[f"top_{TOP}_accuracy"] = bootstrap(count_share(near), len(near), clusters=known.cluster)
     return figures
 
 
@@ -53,9 +53,9 @@ def _figures(
     right = actual == predicted
     is_actual, is_predicted = (np.array([names == label for label in labels]) for names in (actual, predicted))
     figures: dict[str, Callable[[IntArray], float]] = {
-        "accuracy": lambda at: share(right[at]),
+        "accuracy": count_share(right),
         "macro_f1": lambda at: _macro_f1(is_actual[:, at], is_predicted[:, at]),
-        "expected_calibration_error": lambda at: expected_calibration_error(shares[at], right[at]),
+        "expected_calibration_error": CalibrationError(stated=shares, observed=right),
     }
     for index, label in enumerate(labels):
         figures |= _of_one(label, is_actual[index], is_predicted[index])
@@ -83,11 +83,10 @@ def _figures(
 
 
 def _of_one(label: str, is_actual: BoolArray, is_predicted: BoolArray) -> dict[str, Callable[[IntArray], float]]:
-    both = is_actual & is_predicted
     return {
-        f"recall {label}": lambda at: ratio(both[at].sum(), is_actual[at].sum()),
-        f"precision {label}": lambda at: ratio(both[at].sum(), is_predicted[at].sum()),
-        f"f1 {label}": lambda at: ratio(2 * both[at].sum(), is_actual[at].sum() + is_predicted[at].sum()),
+        f"recall {label}": Share(hits=is_predicted, among=is_actual),
+        f"precision {label}": Share(hits=is_actual, among=is_predicted),
+        f"f1 {label}": FOne(hits=is_actual & is_predicted, among=is_actual | is_predicted),
     }
 
 

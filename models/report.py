@@ -10,7 +10,7 @@ import numpy as np
 from inference.types import Decision, Task
 from models.asking import Asked
 from models.datasets import REGIONS
-from models.evaluation import BoolArray, Figure, IntArray, bootstrap, bootstrap_all, share
+from models.evaluation import BoolArray, Figure, IntArray, bootstrap, bootstrap_all, count_share
 from models.fracture_figures import coverage_figures, fracture_figures, play_pointing_game, select_answered
 from models.held_out import OUTSIDE_SCOPE, Answers, tabulate_fractures, tabulate_regions, tabulate_types
 from models.label_figures import region_figures, type_figures
@@ -75,7 +75,7 @@ def _scope(table: RegionPredictions, named: BoolArray) -> dict[str, Figure]:
 
 
 def _share_of(hits: BoolArray, clusters: IntArray) -> Figure:
-    return bootstrap(lambda at: share(hits[at]), len(hits), clusters=clusters)
+    return bootstrap(count_share(hits), len(hits), clusters=clusters)
 
 
 def _report_fractures(answers: Answers) -> dict[str, Any]:

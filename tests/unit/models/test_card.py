@@ -51,3 +51,9 @@ def test_what_the_node_leaves_open_stands_beside_what_conformal_prediction_does(
         line for line in render("fracture", fracture).splitlines() if line.startswith("| KNEE | ") and "0.123" in line
     ]
     assert row.endswith("| 0.123 | 0.321 (0.300 to 0.400) |")
+
+
+def test_the_calibration_error_of_every_region_stands_beside_its_auc(fracture: Any) -> None:
+    fracture["figures"]["regions"]["ELBOW"]["expected_calibration_error"] = {"value": 0.171, "low": 0.1, "high": 0.2}
+    [row] = [line for line in render("fracture", fracture).splitlines() if line.startswith("| ELBOW | 42 |")]
+    assert " | 0.171 (0.100 to 0.200) | " in row

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from models.evaluation import average_precision, bootstrap, bootstrap_all, share
+from models.calibration import CalibrationError, expected_calibration_error
+from models.evaluation import FOne, Share, average_precision, bootstrap, bootstrap_all, bound_share, count_share, share
 from models.fracture_figures import fracture_figures, lies_inside, play_pointing_game
 from models.label_figures import region_figures, scope_figures, type_figures
 from models.predictions import FracturePredictions, RegionPredictions, TypePredictions
@@ -177,3 +178,63 @@ def test_figures_of_the_same_rows_come_from_the_same_resampled_clusters() -> Non
     )
     assert together["mean"] == bootstrap(lambda at: share(values[at]), 60, clusters=clusters)
     assert together["twice"]["low"] == pytest.approx(2 * together["mean"]["low"], abs=2e-4)
+
+
+@pytest.mark.parametrize(("hits", "low", "high"), [(True, 0.7529, 1.0), (False, 0.0, 0.2471)])
+def test_all_or_none_of_thirteen_has_the_exact_interval(hits: bool, low: float, high: float) -> None:
+    # Clopper and Pearson: 0.025 ** (1 / 13).
+    found = bootstrap(count_share(np.full(13, hits)), 13, clusters=np.arange(13))
+    assert found == {"value": float(hits), "low": low, "high": high}
+
+
+def test_rows_of_one_cluster_are_one_trial_and_others_than_those_counted_none() -> None:
+    among = np.arange(20) < 13
+    figure = Share(hits=np.ones(20, bool), among=among)
+    found = bootstrap(figure, 20, clusters=np.where(among, np.arange(20) % 4, np.arange(20)))
+    assert found["low"] == pytest.approx(0.025 ** (1 / 4), abs=1e-4)
+
+
+def test_one_cluster_tells_nothing_of_another() -> None:
+    found = bootstrap(count_share(np.arange(3) < 2), 3, clusters=np.zeros(3, int))
+    assert found == {"value": pytest.approx(2 / 3, abs=1e-4), "low": 0.0, "high": 1.0}
+
+
+def test_a_share_that_varies_keeps_its_percentiles() -> None:
+    hits, among = np.random.default_rng(1).random((2, 40)) < 0.6
+    clusters = np.arange(40) // 2
+    plain = bootstrap(lambda at: share(hits[at][among[at]]), 40, clusters=clusters)
+    assert bootstrap(Share(hits=hits, among=among), 40, clusters=clusters) == plain
+
+
+def test_f1_follows_from_its_share_and_so_does_its_exact_interval() -> None:
+    alarm, wanted = np.random.default_rng(1).random((2, 40)) < 0.6
+    value = bootstrap(FOne(hits=alarm & wanted, among=alarm | wanted), 40, clusters=np.arange(40))["value"]
+    assert value == pytest.approx(2 * (alarm & wanted).sum() / (alarm.sum() + wanted.sum()), abs=1e-4)
+    perfect = bootstrap(FOne(hits=wanted, among=wanted), 40, clusters=np.arange(40))
+    low, _ = bound_share(1.0, int(wanted.sum()))
+    assert perfect == {"value": 1.0, "low": pytest.approx(2 * low / (1 + low), abs=1e-4), "high": 1.0}
+
+
+def test_figures_of_few_fractures_all_found_have_a_width() -> None:
+    row = fracture_figures(build_table(sensitive=np.full(10, 0.1)))["all"]["sensitivity_at_sensitive_point"]
+    assert row["value"] == row["high"] == 1.0
+    assert row["low"] == pytest.approx(0.025 ** (1 / 5), abs=1e-4)
+
+
+def test_the_interval_of_the_calibration_error_holds_the_error() -> None:
+    # Ten bins of 20, each with as many fractures as are stated.
+    stated = np.repeat(np.arange(10) / 10 + 0.05, 20)
+    observed = np.tile(np.arange(20), 10) < 20 * stated - 1e-9
+    plain = bootstrap(lambda at: expected_calibration_error(stated[at], observed[at]), 200, clusters=np.arange(200))
+    assert plain["value"] == 0.0
+    assert plain["low"] > 0.03, "resamples err more than the radiographs do"
+    found = bootstrap(CalibrationError(stated=stated, observed=observed), 200, clusters=np.arange(200))
+    assert found == plain | {"low": 0.0}
+
+
+def test_the_interval_of_the_calibration_error_reaches_as_far_below_it_as_above() -> None:
+    stated, observed = np.full(100, 0.45), np.arange(100) < 90
+    found = bootstrap(CalibrationError(stated=stated, observed=observed), 100, clusters=np.arange(100))
+    assert found["value"] == 0.45
+    assert found["value"] - found["low"] == pytest.approx(found["high"] - found["value"], abs=2e-4)
+    assert found["low"] < 0.4
