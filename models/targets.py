@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.types import Task
+from models.evaluation import Figure, bound_share
+from models.report_text import show_figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +19,8 @@ class Target:
     bound: float
     at_least: bool = True
     """Otherwise at most."""
+    counted: tuple[str, ...] = ()
+    """Where it stands of how many each of several shares is: the least of them is then a figure with an interval."""
 
 
 _CALIBRATION = Target(what="expected calibration error", at=("expected_calibration_error",), bound=0.04, at_least=False)
@@ -41,7 +45,12 @@ TARGETS: Mapping[Task, tuple[Target, ...]] = {
     Task.REGION: (
         Target(what="accuracy over ten regions", at=("accuracy",), bound=0.98),
         _CALIBRATION,
-        Target(what="outsiders refused, the least of all kinds", at=("scope", "outsiders_refused"), bound=0.99),
+        Target(
+            what="outsiders refused, the least of all kinds",
+            at=("scope", "outsiders_refused"),
+            bound=0.99,
+            counted=("scope", "outsiders_shown"),
+        ),
         Target(what="limbs refused as they are", at=("scope", "refused_of_named_regions"), bound=0.02, at_least=False),
         Target(what="limbs refused, plain and shifted", at=("scope", "limbs_refused"), bound=0.02, at_least=False),
     ),
@@ -54,7 +63,8 @@ def render_targets(task: Task, figures: Mapping[str, Any]) -> str:
     lines = ["## Targets\n", "| figure | target | reached | verdict |", "|---|---|---|---|"]
     lines += [row for target in TARGETS[task] if (row := _row(target, figures))]
     lines.append(
-        "\nMissed: the 95 % interval lies beyond the target. Open: it holds the target, the figure does not.\n"
+        "\nMissed: the 95 % interval lies beyond the target. Open: it holds the target, the figure does not. "
+        "Not reached: the figure does not reach it, and has no interval that could tell chance from a miss.\n"
     )
     return "\n".join(lines)
 
@@ -67,17 +77,32 @@ def judge(target: Target, value: float, low: float, high: float) -> str:
 
 
 def _row(target: Target, figures: Mapping[str, Any]) -> str:
-    found: Any = figures
-    for key in target.at:
-        found = found.get(key) if isinstance(found, Mapping) else None
+    found = _find(figures, target.at)
     if isinstance(found, Mapping) and "value" not in found:
-        found = min(found.values())
+        found = _take_least(found, _find(figures, target.counted) or {})
     if found is None or (isinstance(found, Mapping) and found["value"] is None):
         return ""
     sign = "≥" if target.at_least else "≤"
     if isinstance(found, Mapping):
-        verdict = judge(target, found["value"], found["low"], found["high"])
-        shown = f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+        verdict, shown = judge(target, found["value"], found["low"], found["high"]), show_figure(found)
     else:
-        verdict, shown = judge(target, found, found, found), f"{found:.3f}"
+        verdict = "reached" if judge(target, found, found, found) == "reached" else "not reached"
+        shown = f"{found:.3f}"
     return f"| {target.what} | {sign} {target.bound:g} | {shown} | {verdict} |"
+
+
+def _find(figures: Mapping[str, Any], at: tuple[str, ...]) -> Any:
+    found: Any = figures
+    for key in at:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _take_least(shares: Mapping[str, float], counts: Mapping[str, int]) -> Figure | float:
+    """Return the least share, with its exact interval where it is known of how many it is; of equals that of fewest."""
+    name = min(shares, key=lambda one: (shares[one], counts.get(one, 0)))
+    if not counts.get(name):
+        return shares[name]
+    hits = round(shares[name] * counts[name])
+    low, high = bound_share(hits / counts[name], counts[name])
+    return Figure(value=shares[name], low=low, high=high)

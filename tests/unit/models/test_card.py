@@ -54,6 +54,18 @@ def test_what_the_node_leaves_open_stands_beside_what_conformal_prediction_does(
 
 
 def test_the_calibration_error_of_every_region_stands_beside_its_auc(fracture: Any) -> None:
-    fracture["figures"]["regions"]["ELBOW"]["expected_calibration_error"] = {"value": 0.171, "low": 0.1, "high": 0.2}
-    [row] = [line for line in render("fracture", fracture).splitlines() if line.startswith("| ELBOW | 42 |")]
+    elbow = fracture["figures"]["regions"]["ELBOW"]
+    elbow["expected_calibration_error"] = {"value": 0.171, "low": 0.1, "high": 0.2}
+    start = f"| ELBOW | {elbow['radiographs']} |"
+    [row] = [line for line in render("fracture", fracture).splitlines() if line.startswith(start)]
     assert " | 0.171 (0.100 to 0.200) | " in row
+
+
+def test_the_card_says_how_many_outsiders_of_each_family_were_shown_where_it_is_known() -> None:
+    metrics = read_metrics("region")
+    scope = metrics["figures"]["scope"]
+    scope.pop("outsiders_shown", None)
+    scope["outsiders_refused"]["shuffled"] = 0.625
+    assert "| shuffled | - | 62.5% |" in render("region", metrics)
+    scope["outsiders_shown"] = {"shuffled": 8}
+    assert "| shuffled | 8 | 62.5% |" in render("region", metrics)

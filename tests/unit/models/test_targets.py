@@ -39,7 +39,32 @@ def test_the_least_of_the_outsiders_counts_and_what_was_not_measured_has_no_row(
     }
     text = render_targets(Task.REGION, figures)
     assert "| accuracy over ten regions | ≥ 0.98 | 0.971 (0.963 to 0.978) | missed |" in text
-    assert "| outsiders refused, the least of all kinds | ≥ 0.99 | 0.987 | missed |" in text
+    assert "| outsiders refused, the least of all kinds | ≥ 0.99 | 0.987 | not reached |" in text
     assert "| limbs refused, plain and shifted | ≤ 0.02 | 0.015 | reached |" in text
     assert "calibration" not in text
     assert "as they are" not in text
+
+
+@pytest.mark.parametrize(
+    ("share", "shown", "row"),
+    [
+        (0.9867, 75, "0.987 (0.928 to 1.000) | open |"),
+        (0.96, 75, "0.960 (0.888 to 0.992) | open |"),
+        (0.9333, 75, "0.933 (0.851 to 0.978) | missed |"),
+        (1.0, 75, "1.000 (0.952 to 1.000) | reached |"),
+    ],
+)
+def test_the_least_share_of_outsiders_has_the_interval_of_as_many_as_were_shown(
+    share: float, shown: int, row: str
+) -> None:
+    # Clopper and Pearson: 74, 72, 70 and 75 of 75.
+    scope = {
+        "outsiders_refused": {"chest": 1.0, "shuffled": share},
+        "outsiders_shown": {"chest": 75, "shuffled": shown},
+    }
+    assert f"| ≥ 0.99 | {row}" in render_targets(Task.REGION, {"scope": scope})
+
+
+def test_of_equal_shares_that_of_the_fewest_counts() -> None:
+    scope = {"outsiders_refused": {"chest": 0.5, "noise": 0.5}, "outsiders_shown": {"chest": 800, "noise": 8}}
+    assert "0.500 (0.157 to 0.843)" in render_targets(Task.REGION, {"scope": scope})

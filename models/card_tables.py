@@ -1,0 +1,143 @@
+"""The tables of a card: what a bundle reaches, from the figures of its `metrics.json`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from inference.types import Task
+from models.report_text import show_figure
+
+
+def _type_tables(metrics: Mapping[str, Any]) -> str:
+    figures = metrics["figures"]
+    lines = [
+        "## Figures\n",
+        f"Accuracy: {show_figure(figures['accuracy'])}; macro F1: {show_figure(figures['macro_f1'])}.",
+        f"The radiograph's own type is among the three most probable: {show_figure(figures['top_3_accuracy'])}.",
+        f"Expected calibration error: {show_figure(figures['expected_calibration_error'])}.\n",
+    ]
+    lines += ["| type | radiographs | recall | precision | F1 |", "|---|---|---|---|---|"]
+    for name, row in figures["types"].items():
+        shown = " | ".join(show_figure(row[figure]) for figure in ("recall", "precision", "f1"))
+        lines.append(f"| {name} | {row['radiographs']} | {shown} |")
+    return "\n".join([*lines, ""])
+
+
+def _region_tables(metrics: Mapping[str, Any]) -> str:
+    figures = metrics["figures"]
+    lines = [
+        "## Figures\n",
+        f"Accuracy over ten regions: {show_figure(figures['accuracy'])}.",
+        f"Expected calibration error: {show_figure(figures['expected_calibration_error'])}.\n",
+    ]
+    lines += ["| region | radiographs | recall |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {row['radiographs']} | {show_figure(row['recall'])} |" for name, row in figures["regions"].items()
+    ]
+    lines.append(
+        "\nThe same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: "
+        f"accuracy {show_figure(figures['shifted']['accuracy'])}.\n"
+    )
+    return "\n".join([*lines, _scope(figures["scope"])])
+
+
+def _scope(scope: Mapping[str, Any]) -> str:
+    refused, blind = scope["outsiders_refused"], scope["outsiders_refused_unforeseen"]
+    shown = scope.get("outsiders_shown", {})
+    rows = [f"| {name} | {shown.get(name, '-')} | {refused[name]:.1%} | {blind[name]:.1%} |" for name in refused]
+    return f"""\
+### Outside scope
+
+A distance above {scope["threshold"]:g} or a confidence below {scope["least_confidence"]:.2f} is outside scope. Out of
+fold that refuses {scope["refused_of_named_regions"]:.1%} of the pool's limbs as they are; the distance alone
+{scope["limbs_refused"]:.1%} of them plain and shifted.
+
+Outsiders are drawn, or cut from the pool's few trunks and heads. Refused by the gate of a fold that saw none of them,
+and by one that learnt from no outsider of the whole kind:
+
+| what | shown | refused | kind unforeseen |
+|---|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def _fracture_tables(metrics: Mapping[str, Any]) -> str:
+    figures = metrics["figures"]
+    rows = {"all": figures["all"], **figures["regions"]}
+    peaks = figures["grad_cam_peak_in_box"]
+    head = "| region | radiographs | fractures | AUC | expected calibration error | Grad-CAM peak in a box | served |"
+    lines = ["## Figures\n", head, "|---|---|---|---|---|---|---|"]
+    for name, row in rows.items():
+        peak = show_figure(peaks[name]) if name in peaks else "-"
+        served = {True: "yes", False: "no", None: ""}[row.get("served")]
+        numbers = f"{row['radiographs']} | {row['fractures']} | {show_figure(row['auc'])}"
+        numbers += f" | {show_figure(row['expected_calibration_error'])}"
+        lines.append(f"| {name} | {numbers} | {peak} | {served} |")
+    lines += ["\n| region | at the sensitive point: sensitivity | specificity |", "|---|---|---|"]
+    lines += [_points(name, row, "sensitive") for name, row in rows.items()]
+    lines += ["\n| region | at the specific point: sensitivity | specificity | precision |", "|---|---|---|---|"]
+    lines += [_points(name, row, "specific", "precision") for name, row in rows.items()]
+    lines.append(
+        "\nPrecision: of what is answered with fracture, the share that is one, at the pool's share of fractures."
+    )
+    lines.append(f"\nBrier score {show_figure(figures['all']['brier_score'])}.\n")
+    lines.append(_uncertainty(figures))
+    lines.append(_coverage(figures))
+    lines.append(_routing(figures["regions"]))
+    return "\n".join(lines)
+
+
+def _uncertainty(figures: Mapping[str, Any]) -> str:
+    kept, maps = figures["conformal"], figures["heat_maps"]
+    withheld = f"""\
+The quality gate withholds the heat map of {maps["withheld_hits"]:.1%} of the fractured radiographs whose peak lies in a
+radiologist's box, and of {maps["withheld_misses"]:.1%} of the others."""
+    outlined = figures["grad_cam_peak_in_box"]["all"]["value"] is not None
+    return f"""\
+Answered uncertain, between the operating points: {show_figure(figures["all"]["uncertain"])} of the radiographs;
+of these {show_figure(figures["all"]["fractures_among_uncertain"])} are fractures.
+
+Conformal prediction promises to keep the true answer of {kept["promised"]:.0%} of each class; out of fold it kept
+{kept["fracture"]:.1%} of the fractures and {kept["no_fracture"]:.1%} of the others, and both answers of
+{kept["both"]:.1%}. It is no second opinion: it rests on the same radiographs as the operating points. Its limit on
+fractures is the sensitive point where there are fractures enough (where not, it rules none out), and its limit on the
+others is the specific point, unless that is held at 0.5 and lies higher: then it leaves only fracture where the answer
+is uncertain still.
+
+The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: AUC
+{show_figure(figures["shifted"]["auc"])}.
+
+{withheld if outlined else "No fracture is outlined in this data set: where the heat maps point was not measured."}
+"""
+
+
+def _coverage(figures: Mapping[str, Any]) -> str:
+    lines = ["| region | keeps the true answer of fractures | of others | keeps both | answered uncertain |"]
+    lines.append("|---|---|---|---|---|")
+    for name, row in figures["conformal"].get("regions", {}).items():
+        shares = ["-" if row[key] is None else f"{row[key]:.3f}" for key in ("fracture", "no_fracture", "both")]
+        lines.append(f"| {name} | {' | '.join(shares)} | {show_figure(figures['regions'][name]['uncertain'])} |")
+    return "\n".join([*lines, ""])
+
+
+def _points(name: str, row: Mapping[str, Any], point: str, *more: str) -> str:
+    shown = [show_figure(row[f"{figure}_at_{point}_point"]) for figure in ("sensitivity", "specificity", *more)]
+    return f"| {name} | {' | '.join(shown)} |"
+
+
+def _routing(regions: Mapping[str, Any]) -> str:
+    lines = ["### Which output answers a region\n", "| region | output | why |", "|---|---|---|"]
+    for name, row in regions.items():
+        output = row["output"]
+        gain = (
+            f": {output['value']:+.3f} (80 %: {output['low']:+.3f} to {output['high']:+.3f})" if "low" in output else ""
+        )
+        lines.append(f"| {name} | {output['output']} | {output['why']}{gain} |")
+    lines.append(
+        "\nAn own output is used only where it beats the shared one with an 80 % interval above zero. A region with "
+        "fewer than 10 fractures, or whose AUC's interval reaches below 0.60, is not served: the node says that it has "
+        "no validated model for it.\n",
+    )
+    return "\n".join(lines)
+
+
+TABLES = {Task.REGION: _region_tables, Task.FRACTURE: _fracture_tables, Task.TYPE: _type_tables}
