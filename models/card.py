@@ -1,6 +1,8 @@
 """The card of a bundle: what it was made from and how, what it reaches, where it fails."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from inference.bundle import ONNX, Manifest
@@ -63,8 +65,23 @@ def render_card(manifest: Manifest, metrics: Mapping[str, Any]) -> str:
         TABLES[manifest.task](metrics),
         _FAILURES + _MORE_FAILURES.get(manifest.task, ""),
         f"## Made by\n\n```\n{metrics['command']}\n```\n",
+        _name_by_products(manifest, metrics["command"]),
     ]
     return "\n".join(section for section in sections if section)
+
+
+def _name_by_products(manifest: Manifest, command: str) -> str:
+    """Say what the command makes beside this bundle, where it trains several tasks together."""
+    words = shlex.split(command)
+    others = [word for before, word in pairwise(words) if before == "--task" and word != manifest.task]
+    if not others:
+        return ""
+    together, beside = " and ".join([manifest.task, *others]), " and the ".join(others)
+    return f"""\
+One backbone learns {together} together, and the command makes a bundle of each. This card and its figures are of the
+{manifest.task} bundle alone; the {beside} bundle that comes with it need not be the one that is served beside it, which
+has a card and a command of its own.
+"""
 
 
 def _notes(notes: Sequence[str]) -> str:

@@ -69,3 +69,11 @@ def test_the_card_says_how_many_outsiders_of_each_family_were_shown_where_it_is_
     assert "| shuffled | - | 62.5% |" in render("region", metrics)
     scope["outsiders_shown"] = {"shuffled": 8}
     assert "| shuffled | 8 | 62.5% |" in render("region", metrics)
+
+
+def test_a_bundle_made_by_the_way_is_not_taken_for_the_one_that_is_served(fracture: Any) -> None:
+    said = "the region bundle that comes with it need not be the one that is served"
+    fracture["command"] = "fracture-models train --task fracture --task region --out bundles"
+    assert said in render("fracture", fracture).partition("## Made by")[2]
+    fracture["command"] = "fracture-models train --task fracture --out bundles"
+    assert "need not be the one" not in render("fracture", fracture)
