@@ -33,7 +33,7 @@ def draw_roc(
     for (name, (x, y)), marker in zip((points or {}).items(), "osD^", strict=False):
         axes.plot(x, y, marker=marker, linestyle="", label=f"{name} point: {y:.2f} sensitive, {1 - x:.2f} specific")
     axes.legend(loc="lower right", fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_precision_recall(path: Path, probabilities: FloatArray, fractured: NDArray[Any], *, title: str) -> None:
@@ -46,7 +46,7 @@ def draw_precision_recall(path: Path, probabilities: FloatArray, fractured: NDAr
     label = f"average precision {average_precision_score(fractured, probabilities):.3f}"
     axes.step(recall, precision, where="post", label=label)
     axes.legend(loc="best", fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_reliability(
@@ -66,10 +66,12 @@ def draw_reliability(
     stated = [float(probabilities[places == place].mean()) for place in filled]
     observed = [float(fractured[places == place].mean()) for place in filled]
     axes.plot(stated, observed, marker="o")
-    for place, x, y in zip(filled, stated, observed, strict=True):
-        offset = (-8, 8) if y < 0.9 else (-8, -14)
-        axes.annotate(f"{(places == place).sum()}", (x, y), textcoords="offset points", xytext=offset, fontsize=8)
-    _save(figure, path)
+    for place, x, y, before in zip(filled, stated, observed, [0.0, *observed], strict=False):
+        # Left of its point, off the curve that comes from there; right of it where the frame is near.
+        height = -4 if y > 0.9 else 5 if y >= before or y < 0.1 else -12
+        beside: dict[str, Any] = {"xytext": (-7, height), "ha": "right"} if x > 0.1 else {"xytext": (8, 1)}
+        axes.annotate(f"{(places == place).sum()}", (x, y), textcoords="offset points", fontsize=8, **beside)
+    save(figure, path)
 
 
 def draw_confusion(
@@ -92,27 +94,7 @@ def draw_confusion(
         axes.set_xticks(range(len(predicted)), [name.replace(" ", "\n") for name in predicted])
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="predicted", ylabel="actual", title=title)
-    _save(figure, path)
-
-
-def draw_history(path: Path, history: Sequence[Mapping[str, Any]], *, title: str) -> None:
-    """Draw every figure of training against the epoch, a thin line for each fold and a thick one for their mean.
-
-    `history` has a row for each fold and epoch: `fold`, `epoch`, and figures by name. Losses (names that end in `loss`)
-    share the first panel, all other figures the second.
-    """
-    names = sorted({name for row in history for name in row} - {"fold", "epoch"})
-    panels = [[name for name in names if name.endswith("loss") is loss] for loss in (True, False)]
-    shown = [(words, panel) for words, panel in zip(("loss", "accuracy"), panels, strict=True) if panel]
-    figure, places = plt.subplots(1, len(shown), figsize=(5.5 * len(shown), 4), dpi=120, squeeze=False)
-    for axes, (words, panel) in zip(places[0], shown, strict=True):
-        for index, name in enumerate(panel):
-            _draw_epochs(axes, [row for row in history if name in row], name, f"C{index}")
-        axes.set(xlabel="epoch", ylabel=words if words == "loss" else "")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(fontsize=9)
-    figure.suptitle(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_grid(path: Path, pictures: Sequence[Callable[[Axes], None]], *, title: str, most: int = 3) -> None:
@@ -125,16 +107,7 @@ def draw_grid(path: Path, pictures: Sequence[Callable[[Axes], None]], *, title: 
     for axes, picture in zip(places.flat, pictures, strict=False):
         picture(axes)
     figure.suptitle(title)
-    _save(figure, path)
-
-
-def _draw_epochs(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, colour: str) -> None:
-    for fold in sorted({row["fold"] for row in rows}):
-        curve = sorted((row["epoch"], row[name]) for row in rows if row["fold"] == fold)
-        axes.plot(*zip(*curve, strict=True), color=colour, linewidth=0.7, alpha=0.5)
-    epochs = sorted({row["epoch"] for row in rows})
-    means = [np.mean([row[name] for row in rows if row["epoch"] == epoch]) for epoch in epochs]
-    axes.plot(epochs, means, color=colour, linewidth=2, marker="." if len(epochs) < 40 else "", label=name)
+    save(figure, path)
 
 
 def _square(title: str, across: str, up: str) -> tuple[Figure, Axes]:
@@ -143,7 +116,8 @@ def _square(title: str, across: str, up: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure that is drawn, and forget it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
     # Without the metadata the same figures give the same bytes.

@@ -66,7 +66,8 @@ def _figures(
         for index, label in enumerate(labels)
     }
     # A label that the model names and the data set does not know has a column of its own.
-    columns = [*labels, *sorted(set(predicted.tolist()) - set(labels))]
+    order = {name: place for place, name in reversed(list(enumerate([*REGIONS, *labels])))}
+    columns = sorted({*labels, *predicted.tolist()}, key=lambda name: (order.get(name, len(order)), name))
     places = {label: place for place, label in enumerate(columns)}
     table = confusion(
         np.array([places[name] for name in predicted], np.int64),

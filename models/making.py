@@ -1,6 +1,7 @@
 """From a recipe to bundle folders: one training, a bundle for each task that it learned."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from models import fracture_bundle, region_bundle, type_bundle
 from models.bundle_writer import write_bundle
 from models.claims import check_claims
 from models.datasets import Dataset
-from models.figures import draw_history
+from models.history_figure import draw_history
 from models.lessons import teach
 from models.protocol import IMAGENET_OFFSET, IMAGENET_SCALE, Experiment
 from models.recipe import Progress, Recipe
@@ -53,7 +54,7 @@ def make_bundles(
             "preprocessing": preprocessing,
         }
         history = {"history": trained.history}
-        draw_history(folder / "figures" / "history.png", trained.history, title="Training")
+        draw_history(folder / "figures" / "history.png", trained.history, asdict(recipe))
         manifests.append(write_bundle(folder, made, fields, {**metrics, **history}))
         draw_table(folder / "figures", made.predictions, manifests[-1].labels)
     return manifests

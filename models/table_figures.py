@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from inference.types import Decision
-from models.evaluation import confusion
+from models.evaluation import confusion, share
 from models.figures import draw_confusion, draw_precision_recall, draw_reliability, draw_roc
 from models.fracture_figures import select_answered
 from models.predictions import FracturePredictions, Predictions, RegionPredictions, TypePredictions
@@ -33,10 +33,18 @@ def _draw_fractures(folder: Path, answered: FracturePredictions) -> None:
         "probabilities": answered.probability.astype(np.float64),
         "fractured": answered.fractured.astype(float),
     }
-    draw_roc(folder / "roc.png", **curves, title=title)
+    affirmed, flagged = answered.probability >= answered.specific, answered.probability >= answered.sensitive
+    draw_roc(
+        folder / "roc.png",
+        **curves,
+        title=title,
+        points={
+            name: (share(alarm[~answered.fractured]), share(alarm[answered.fractured]))
+            for name, alarm in (("sensitive", flagged), ("specific", affirmed))
+        },
+    )
     draw_precision_recall(folder / "precision_recall.png", **curves, title=title)
     draw_reliability(folder / "reliability.png", **curves, title=title)
-    affirmed, flagged = answered.probability >= answered.specific, answered.probability >= answered.sensitive
     decided = np.where(affirmed, 0, np.where(flagged, 1, 2))
     counts = confusion(decided, np.where(answered.fractured, 0, 1), classes=len(DECISIONS))[:2]
     columns = [decision.value for decision in DECISIONS]
