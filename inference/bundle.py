@@ -36,8 +36,9 @@ class _Table(BaseModel):
 class QualityLimits(_Table):
     """From where on a heat map is withheld; see `inference.quality`.
 
-    The defaults were measured on maps of the fracture bundle 1.0.0 whose peak lies in a radiologist's box: of 178 whole
-    radiographs they withhold none, of 140 crops around the fracture two.
+    The defaults were chosen on maps of the first fracture bundle, 1.0.0, whose peak lies in a radiologist's box. What
+    they withhold of a bundle's own maps out of fold, of those that point rightly and of the others, is on its card: of
+    fracture 1.3.0 0.9 % and 13.1 %.
     """
 
     flatness: float = Field(default=0.35, gt=0, le=1)

@@ -13,11 +13,15 @@ SMOOTH = 0.7
 
 
 def spread_over_source(cam: Float32Array, box: Letterbox, *, rows: int, columns: int) -> Float32Array:
-    """Return the heat map of shape (rows, columns), range [0, 1], 1 where it is hottest; all 0 for an empty map.
+    """Return the heat map of shape (rows, columns), range [0, 1]; all 0 for an empty map.
 
-    `cam` has shape (h, w) and covers the whole square; padding around the radiograph is cut off. A fracture is about as
-    large as a cell, and cells that share its heat tell where between them it lies: seen through a Gaussian the peak lay
-    in a box in 55 % of 570 fractures, by linear interpolation, which puts peaks into the middle of a cell, in 47 %.
+    `cam` has shape (h, w) and covers the whole square; padding around the radiograph is cut off. Heat is measured by
+    the hottest place of the square, be it in the padding: what little is left on the radiograph is shown as little.
+    (Of 195 maps of the pool none was hottest there; the hottest pixel of each had 0.997 or more.)
+
+    A fracture is about as large as a cell, and cells that share its heat tell where between them it lies: seen through
+    a Gaussian the peak lay in a box in 55 % of 570 fractures, by linear interpolation, which puts peaks into the middle
+    of a cell, in 47 %.
     """
     if float(cam.max()) <= 0:
         return np.zeros((rows, columns), np.float32)
@@ -57,7 +61,11 @@ def quantise(heatmap: Float32Array) -> UInt8Array:
 
 
 def find_peak(heatmap: Float32Array) -> tuple[int, int] | None:
-    """Return (x, y) of the strongest heat, the middle of a plateau; None for a map without heat."""
+    """Return (x, y) of the strongest heat, of several equals the first from the top; None for a map without heat.
+
+    Equals lie side by side, between two samples or at the edge beyond the last one: in 25 of 195 maps of the pool, and
+    never more than 15 of 3,000 pixels apart.
+    """
     highest = float(heatmap.max())
     if highest <= 0:
         return None

@@ -58,3 +58,23 @@ def test_the_peak_lies_between_the_cells_that_share_the_heat(share: float) -> No
     # Cells of 40 pixels: the middle of the first at 220, the border between the two at 240.
     assert x == pytest.approx({0.0: 220, 0.5: 230, 1.0: 240}[share], abs=5)
     assert y == pytest.approx(180, abs=3)
+
+
+def test_heat_in_the_padding_leaves_that_of_the_radiograph_as_little_as_it_is() -> None:
+    # A radiograph twice as wide as high: the upper and the lower quarter of the square are padding.
+    box = Letterbox.fit(rows=200, columns=400, pixel_aspect=1.0, size=160)
+    cam = np.zeros((20, 20), np.float32)
+    cam[10, 10] = 1
+    alone = spread_over_source(cam, box, rows=200, columns=400)
+    assert alone.max() == pytest.approx(1, abs=0.01)
+    cam[1, 10] = 10
+    beside = spread_over_source(cam, box, rows=200, columns=400)
+    assert beside.max() == pytest.approx(0.1, abs=0.01)
+    assert find_rois(beside) == ()
+    assert find_peak(beside) == pytest.approx(find_peak(alone), abs=1)
+
+
+def test_of_equally_hot_places_the_first_from_the_top_is_the_peak() -> None:
+    heatmap = np.zeros((10, 10), np.float32)
+    heatmap[4, 2:5] = heatmap[3, 6] = 1
+    assert find_peak(heatmap) == (6, 3)
