@@ -3,10 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
+from numbers import Real
+from string import Formatter
 from typing import Any
 
 import numpy as np
 
+from inference.phrases import Phrase
 from inference.types import Decision, Task
 from models.asking import Asked
 from models.datasets import REGIONS
@@ -30,8 +33,8 @@ def compute_report(asked: Asked, answers: Answers) -> dict[str, Any]:
         ],
         "radiographs": len(analyses),
         "decisions": dict(Counter(analysis.decision.value for analysis in analyses)),
-        "reasons": _count(_without_numbers(analysis.reason) for analysis in analyses if analysis.reason),
-        "flags": _count(_without_numbers(flag) for analysis in analyses for flag in analysis.flags),
+        "reasons": _count(without_numbers(analysis.reason) for analysis in analyses if analysis.reason),
+        "flags": _count(without_numbers(flag) for analysis in analyses for flag in analysis.flags),
     }
     if Task.REGION in tasks:
         report["region"] = _report_regions(asked, answers)
@@ -117,6 +120,18 @@ def _count(sentences: Iterable[str]) -> dict[str, int]:
     return dict(Counter(sentences).most_common())
 
 
-def _without_numbers(sentence: str) -> str:
-    """Return the sentence without what differs from one radiograph to the next: brackets and percentages."""
-    return re.sub(r"\s*\([^)]*\)|:? [A-Z_]+ with a confidence of \d+%", "", sentence)
+def without_numbers(sentence: str) -> str:
+    """Return the sentence without what differs from one radiograph to the next: numbers, brackets, doubtful regions."""
+    if isinstance(sentence, Phrase) and sentence.values:
+        sentence = _Unnumbered().vformat(sentence.template, (), sentence.values)
+    return re.sub(r"\s*\([^)]*\)|:? [A-Z_]+ with a confidence of \S+(?=\.)", "", sentence)
+
+
+class _Unnumbered(Formatter):
+    """Fills the places of a template: those of phrases likewise, those of numbers with an ellipsis."""
+
+    def format_field(self, value: object, format_spec: str) -> str:
+        """Write one value."""
+        if isinstance(value, Real):
+            return "…"
+        return str(super().format_field(without_numbers(value) if isinstance(value, str) else value, format_spec))
