@@ -27,6 +27,8 @@ ONNX = "model.onnx"
 KERAS = "model.keras"
 SCOPE = "scope.npz"
 REFERENCE = "reference.json"
+NAME_PATTERN = r"^[a-z0-9_-]+$"
+VERSION_PATTERN = r"^\d+\.\d+\.\d+$"
 
 
 class _Table(BaseModel):
@@ -114,8 +116,8 @@ class TypeTable(_Table):
 class Manifest(_Table):
     """What a bundle says about itself."""
 
-    name: str = Field(pattern=r"^[a-z0-9_-]+$")
-    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    name: str = Field(pattern=NAME_PATTERN)
+    version: str = Field(pattern=VERSION_PATTERN)
     task: Task
     architecture: str
     labels: tuple[str, ...] = Field(min_length=1)

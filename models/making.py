@@ -43,9 +43,11 @@ def make_bundles(
     lessons = [teach(task, dataset) for task in folders]
     trained = Experiment(dataset.samples, lessons, recipe, progress=progress, store=store).run(folds)
     preprocessing = {"image_size": recipe.image_size, "scale": IMAGENET_SCALE, "offset": IMAGENET_OFFSET}
+    # Before any is written: a bundle that is there would stand in the way of the same command again.
+    all_made = {task: _MAKERS[task](dataset, trained) for task in folders}
     manifests = []
     for task, folder in folders.items():
-        made = _MAKERS[task](dataset, trained)
+        made = all_made[task]
         fields = {
             "name": folder.name,
             "version": version,

@@ -11,6 +11,7 @@ import typer
 
 from inference.types import Task
 from models.commands.data import FRACATLAS, DataOption, Layout, LayoutOption, load_data, take_training_part
+from models.commands.new_bundle import check_new_bundles
 from models.commands.progress import console, refuse, show_progress
 from models.datasets import BLOCK, REGIONS, Dataset, DatasetError, assign_folds
 from models.pool import describe
@@ -37,7 +38,10 @@ def train(
     task: Annotated[
         list[Task], typer.Option(help="What the bundle answers. Given twice, both tasks share one backbone.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the bundle; with several tasks, the folder above theirs.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of the bundle, which gets its name; with several tasks, the folder above theirs."),
+    ],
     layout: LayoutOption = FRACATLAS,
     region: Annotated[
         str | None,
@@ -70,19 +74,13 @@ def train(
         list[str] | None,
         typer.Option(metavar="SIZE:EPOCHS", help="Train before on squares of this size; may be given several times."),
     ] = None,
-    bundle_version: Annotated[str, typer.Option(help="Version of the bundle.")] = "1.0.0",
+    bundle_version: Annotated[str, typer.Option(help="Version of the bundle, three numbers.")] = "1.0.0",
     store: Annotated[
         Path, typer.Option(help="Features and finished folds are kept here; an interrupted run goes on from them.")
     ] = Path("var/training"),
     seed: Annotated[int, typer.Option(help="Seed of folds, variations and weights.")] = SEED,
 ) -> None:
     """Cross-validate, calibrate, train on everything, and write each bundle with its card and figures."""
-    # Keras takes seconds to import.
-    from models.claims import NothingToClaimError  # noqa: PLC0415
-    from models.making import make_bundles  # noqa: PLC0415
-    from models.network import UnknownArchitectureError  # noqa: PLC0415
-    from models.pretrained import WeightsError  # noqa: PLC0415
-
     # Radiographs are rendered on threads of our own; OpenCV's would only wait for each other.
     cv2.setNumThreads(1)
     recipe = Recipe(
@@ -101,10 +99,17 @@ def train(
         seed=seed,
     )
     recipe = put_first(first or [], recipe)
+    folders = {task[0]: out} if len(task) == 1 else {one: out / one.value for one in task}
+    check_new_bundles(folders.values(), bundle_version)
     dataset = take_training_part(load_data(layout, data, task[0]))
     if region is not None:
         dataset = tell_region(dataset, region, task)
-    folders = {task[0]: out} if len(task) == 1 else {one: out / one.value for one in task}
+    # Keras takes seconds to import.
+    from models.claims import NothingToClaimError  # noqa: PLC0415
+    from models.making import make_bundles  # noqa: PLC0415
+    from models.network import UnknownArchitectureError  # noqa: PLC0415
+    from models.pretrained import WeightsError  # noqa: PLC0415
+
     try:
         manifests = make_bundles(
             folders,

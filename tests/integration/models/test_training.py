@@ -83,7 +83,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "store": root / "store",
     }
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    result = CliRunner().invoke(app, ["train", "--task", "region", "--task", "fracture", *words])
+    words = ["train", "--task", "region", "--task", "fracture", *words]
+    (root / "words.json").write_text(json.dumps(words), encoding="utf-8")
+    result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     (root / "output.txt").write_text(result.output, encoding="utf-8")
     return root
@@ -179,3 +181,16 @@ def test_the_pictures_of_a_bundle_are_drawn_again_from_its_table(trained: Path, 
     assert result.exit_code == 0, result.output
     assert {path.stem: path.read_bytes() for path in folder.iterdir()} == drawn
     assert "## Targets" in (folder.parent / "card.md").read_text(encoding="utf-8")
+
+
+def test_the_same_command_goes_on_where_it_was_interrupted_and_writes_over_nothing(trained: Path) -> None:
+    words = json.loads((trained / "words.json").read_text(encoding="utf-8"))
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, "holds a bundle already" in " ".join(result.output.split())) == (1, True)
+    before = (trained / "bundles").rename(trained / "bundles_before")
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "epochs" not in result.output
+    for task in ("region", "fracture"):
+        tables = [(folder / task / "out_of_fold.csv").read_bytes() for folder in (before, trained / "bundles")]
+        assert tables[0] == tables[1]
