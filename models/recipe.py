@@ -6,6 +6,21 @@ from dataclasses import dataclass, field
 Progress = Callable[[Sequence[int], str], Iterator[int]]
 """Iterate with a progress bar of this title."""
 
+ARCHITECTURES = (
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "efficientnet_b1",
+    "efficientnet_b3_attention",
+    "resnet101_cbam",
+    "resnet50",
+    "densenet121",
+    "vgg16",
+    "custom_cnn",
+)
+"""The names of `models.architectures`, which takes seconds to import."""
+LOCALISATION = 5.0
+"""Weight of the loss on the cells where there are outlines to teach them."""
 RANDOM = "random"
 """Weights drawn at random: nothing is learned yet, batch normalisation included."""
 

@@ -117,9 +117,13 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # keras carr
 
 
 def _spread(wanted: Float32Array, cover: Float32Array) -> Float32Array:
-    """Return the target of every cell and output: the cover, 0 without a fracture, UNKNOWN where the target is."""
+    """Return the target of every cell and output: the cover, 0 without a fracture, UNKNOWN where the target is.
+
+    Of a fracture that nobody outlined no cell is known.
+    """
     known = wanted[:, np.newaxis, np.newaxis, :]
-    return np.where(known < 0, UNKNOWN, known * cover[..., np.newaxis]).astype(np.float32)
+    unknown = (known < 0) | ((known > 0) & (cover.max(axis=(1, 2), keepdims=True) <= 0)[..., np.newaxis])
+    return np.where(unknown, UNKNOWN, known * cover[..., np.newaxis]).astype(np.float32)
 
 
 def fit(

@@ -35,7 +35,7 @@ def load_data(layout: Layout, folder: Path, task: Task | None = None) -> Dataset
     try:
         dataset = LAYOUTS[layout.value](folder, task)
     except DatasetError as error:
-        console.print(f"[red]{escape(str(error))}[/red]")
+        console.print(f"[red]{escape(f'read as layout {layout.value}: {error}; see --layout')}[/red]")
         raise typer.Exit(2) from error
     for remark in dataset.remarks():
         console.print(remark, markup=False)

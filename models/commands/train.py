@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,20 +16,31 @@ from models.commands.new_bundle import check_new_bundles
 from models.commands.progress import console, refuse, show_progress
 from models.datasets import BLOCK, REGIONS, Dataset, DatasetError, assign_folds
 from models.pool import describe
-from models.recipe import Recipe
+from models.recipe import ARCHITECTURES, LOCALISATION, Recipe
 
 SEED = 2026
 SMALLEST = 64
 """Pixels."""
-EXAMPLES = """\
+Architecture = StrEnum("Architecture", {name: name for name in ARCHITECTURES})  # type: ignore[misc]  # those there are
+LITE1 = Architecture("efficientnet_lite1")
+EXAMPLES = f"""\
+[bold]Architectures[/bold]
+
+{", ".join(ARCHITECTURES)}: models/DATA.md describes them.
+
 [bold]Examples[/bold]
 
-One backbone with a head for regions and one for fractures, as the shipped bundles were made:
-fracture-models train --layout fracatlas --data fracatlas --task region --task fracture --out bundles
+As the shipped fracture bundle was made. A task given besides shares the backbone and makes a bundle of its own too:
+fracture-models train --data PATH/fracatlas --task fracture --task region --first 320:14 --image-size 384 --epochs 10
+--frozen-until block3_out --negatives 2 --out bundles
+
+As the shipped region bundle was made:
+fracture-models train --data PATH/fracatlas --task region --model efficientnet_lite0 --image-size 224 --epochs 12
+--frozen-until block3_out --negatives 3 --close-ups 0.1 --wide-kernels --out region
 
 A network from scratch on folders of your own, one folder a class:
 fracture-models train --layout folders --data wrists --task fracture --region FOREARM --model custom_cnn
---weights random --image-size 224 --epochs 40 --out bundles/wrist
+--weights random --learning-rate 0.001 --image-size 224 --epochs 40 --out bundles/wrist
 """
 
 
@@ -47,7 +59,7 @@ def train(
         str | None,
         typer.Option(help="Region that all radiographs show, e.g. HAND: fractures of a data set that names none."),
     ] = None,
-    model: Annotated[str, typer.Option(help="Architecture by name.")] = "efficientnet_lite1",
+    model: Annotated[Architecture, typer.Option(metavar="NAME", help="Architecture, one of those below.")] = LITE1,
     weights: Annotated[str, typer.Option(help="imagenet, random, or a weights file to start from.")] = "imagenet",
     image_size: Annotated[
         int, typer.Option(min=SMALLEST, help="Side of the square that the model reads, pixels.")
@@ -55,15 +67,36 @@ def train(
     epochs: Annotated[
         int, typer.Option(min=0, help="0, after --first: learn no more, and read squares of --image-size.")
     ] = 16,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
-    learning_rate: Annotated[float, typer.Option(min=0)] = 4e-4,
+    batch_size: Annotated[int, typer.Option(min=1, help="Radiographs a step of training.")] = 16,
+    learning_rate: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Learning rate at its highest. More than the default spoils ImageNet's weights; "
+            "weights drawn at random learn faster at 0.001.",
+        ),
+    ] = 2e-4,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
     frozen_until: Annotated[
-        str, typer.Option(help="Last layer that keeps the weights it starts with; by default all layers are trained.")
+        str,
+        typer.Option(
+            help="Last layer that keeps the weights it starts with; by default all layers are trained. "
+            "The shipped bundles have block3_out."
+        ),
     ] = "",
-    localisation: Annotated[float, typer.Option(min=0, help="Weight of the loss on the outlined fractures.")] = 0.0,
-    negatives: Annotated[float, typer.Option(min=0, help="Negatives an epoch per fracture; 0 takes all.")] = 0.0,
-    region_weight: Annotated[float, typer.Option(min=0, help="Weight of the region's loss beside another task.")] = 1.0,
+    localisation: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Weight of the loss on the outlined fractures.",
+            show_default=f"{LOCALISATION:g} where fractures are outlined",
+        ),
+    ] = None,
+    negatives: Annotated[
+        float,
+        typer.Option(min=0, help="Negatives an epoch per fracture; 0 takes all. The shipped bundles have 2 and 3."),
+    ] = 0.0,
+    region_weight: Annotated[float, typer.Option(min=0, help="Weight of the region's loss beside another task.")] = 0.3,
     close_ups: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the draws that show part of the plate, as collimated ones do.")
     ] = 0.35,
@@ -84,14 +117,13 @@ def train(
     # Radiographs are rendered on threads of our own; OpenCV's would only wait for each other.
     cv2.setNumThreads(1)
     recipe = Recipe(
-        architecture=model,
+        architecture=model.value,
         image_size=image_size,
         weights=weights,
         frozen_until=frozen_until,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        localisation=localisation,
         negatives=negatives or None,
         region_weight=region_weight,
         close_ups=close_ups,
@@ -104,10 +136,10 @@ def train(
     dataset = take_training_part(load_data(layout, data, task[0]))
     if region is not None:
         dataset = tell_region(dataset, region, task)
+    recipe = weigh_outlines(recipe, localisation, dataset, task)
     # Keras takes seconds to import.
     from models.claims import NothingToClaimError  # noqa: PLC0415
     from models.making import make_bundles  # noqa: PLC0415
-    from models.network import UnknownArchitectureError  # noqa: PLC0415
     from models.pretrained import WeightsError  # noqa: PLC0415
 
     try:
@@ -128,7 +160,7 @@ def train(
             progress=show_progress,
             store=store,
         )
-    except (DatasetError, NothingToClaimError, WeightsError, UnknownArchitectureError, ImportError) as error:
+    except (DatasetError, NothingToClaimError, WeightsError, ImportError) as error:
         refuse(error)
     for manifest, folder in zip(manifests, folders.values(), strict=True):
         console.print(f"{folder}: {manifest.name} {manifest.version}; its figures are on {folder / 'card.md'}")
@@ -143,6 +175,15 @@ def tell_region(dataset: Dataset, region: str, tasks: list[Task]) -> Dataset:
     if any(sample.region for sample in dataset.samples):
         raise typer.BadParameter("--region is for data sets that name no region; this one does")
     return replace(dataset, samples=tuple(replace(sample, region=region) for sample in dataset.samples))
+
+
+def weigh_outlines(recipe: Recipe, weight: float | None, dataset: Dataset, tasks: list[Task]) -> Recipe:
+    """Return the recipe, and the stages before it, with the weight of the outlines' loss; None takes the usual one."""
+    if weight is None:
+        outlined = Task.FRACTURE in tasks and any(sample.polygons for sample in dataset.samples)
+        weight = LOCALISATION if outlined else 0.0
+    first = recipe.first and weigh_outlines(recipe.first, weight, dataset, tasks)
+    return replace(recipe, localisation=weight, first=first)
 
 
 def put_first(stages: list[str], recipe: Recipe) -> Recipe:

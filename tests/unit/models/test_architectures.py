@@ -137,7 +137,10 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def test_every_architecture_is_there_by_name() -> None:
     from models.architectures import BACKBONES
+    from models.recipe import ARCHITECTURES
 
+    # Named there too, so that the command line can list them without Keras.
+    assert tuple(BACKBONES) == ARCHITECTURES
     assert sorted(BACKBONES) == [name if isinstance(name, str) else name.values[0] for name in NAMES]
 
 

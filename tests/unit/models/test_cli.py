@@ -45,7 +45,9 @@ def test_a_layout_that_does_not_exist_is_not_offered(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
     result = runner.invoke(app, ["train", "--data", str(tmp_path), "--task", "region", "--out", str(tmp_path / "out")])
     assert result.exit_code == 2
-    assert "fractures.json is missing" in " ".join(result.output.split())
+    output = " ".join(result.output.split())
+    assert "read as layout fracatlas: " in output
+    assert "fractures.json is missing; see --layout" in output
     assert not (tmp_path / "out").exists()
 
 

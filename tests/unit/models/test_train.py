@@ -1,15 +1,28 @@
 """`fracture-models train`: what would end in nothing is refused before anything is trained."""
 
+import json
+import re
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import typer
+from drawn_pool import MIXED, write_pool
 from typer.testing import CliRunner
 
 from inference.testing import build_tiny_bundles
+from inference.types import Task
 from models.cli import app
+from models.commands.train import EXAMPLES, put_first, weigh_outlines
+from models.datasets import load_fracatlas
+from models.recipe import ARCHITECTURES, Recipe
 
+BUNDLES = Path(__file__).parents[3] / "models" / "bundles"
 runner = CliRunner()
 
 
@@ -80,3 +93,70 @@ assert CliRunner().invoke(app, words).exit_code == 2
 assert not {"tensorflow", "keras", "torch"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
+
+
+def parse(command: str, data: Path) -> dict[str, Any]:
+    """Return what the options of a written command come to, defaults included."""
+    words = shlex.split(re.sub(r"PATH/\S+", data.as_posix(), command))
+    assert words[:2] == ["fracture-models", "train"]
+    group = typer.main.get_command(app)
+    return group.commands["train"].make_context("train", words[2:]).params  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["fracture", "region"])
+def test_the_examples_make_the_shipped_bundles(name: str, tmp_path: Path) -> None:
+    """Whatever decides the outcome: neither the version nor weights of losses that are not there."""
+    made_by = json.loads((BUNDLES / name / "metrics.json").read_text(encoding="utf-8"))["command"]
+    example = re.search(rf"As the shipped {name} bundle was made.*?\n(fracture-models.*?)\n\n", EXAMPLES, re.DOTALL)
+    assert example
+    shipped, written = parse(made_by, tmp_path), parse(example[1], tmp_path)
+    apart = {"bundle_version", "out"}
+    if len(shipped["task"]) == 1:
+        apart.add("region_weight")
+    if written["localisation"] is None:
+        assert shipped["localisation"] == (5 if Task.FRACTURE in shipped["task"] else 0)
+        apart.add("localisation")
+    assert {key: value for key, value in written.items() if key not in apart} == {
+        key: value for key, value in shipped.items() if key not in apart
+    }
+
+
+def test_the_help_names_every_architecture() -> None:
+    output = runner.invoke(app, ["train", "--help"]).output
+    assert all(name in output for name in ARCHITECTURES)
+
+
+def test_an_architecture_that_there_is_not_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    code, output = run(tmp_path, "--model", "resnet18", "--out", str(tmp_path / "wrist"))
+    assert (code, "densenet121" in output) == (2, True), output
+
+
+def test_outlines_are_learned_where_there_are_some_unless_told_otherwise(tmp_path: Path) -> None:
+    dataset = load_fracatlas(write_pool(tmp_path / "pool", MIXED[:6]))
+    outline = ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0))
+    outlined = replace(dataset, samples=(replace(dataset.samples[0], polygons=(outline,)), *dataset.samples[1:]))
+    recipe = Recipe(architecture="vgg16", image_size=64, epochs=1, batch_size=1, learning_rate=1)
+    recipe = put_first(["64:2"], recipe)
+    for given, weight, data, tasks in (
+        (None, 5, outlined, [Task.REGION, Task.FRACTURE]),
+        (None, 0, outlined, [Task.REGION]),
+        (None, 0, dataset, [Task.FRACTURE]),
+        (0.0, 0, outlined, [Task.FRACTURE]),
+        (2.0, 2, dataset, [Task.FRACTURE]),
+    ):
+        weighed = weigh_outlines(recipe, given, data, tasks)
+        assert weighed.first
+        assert (weighed.localisation, weighed.first.localisation) == (weight, weight)
+
+
+def test_of_a_fracture_that_nobody_outlined_no_cell_is_taught() -> None:
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
+    from models.training import UNKNOWN, _spread
+
+    cover = np.zeros((4, 2, 2), np.float32)
+    cover[0, 0, 1] = 0.5
+    targets = _spread(np.array([[1], [1], [0], [UNKNOWN]], np.float32), cover)[..., 0]
+    assert targets[0].tolist() == [[0, 0.5], [0, 0]]
+    assert (targets[1] == UNKNOWN).all()
+    assert (targets[2] == 0).all()
+    assert (targets[3] == UNKNOWN).all()
