@@ -1,6 +1,7 @@
 """One backbone, a head for each task that it learns."""
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -25,6 +26,10 @@ class UnknownArchitectureError(Exception):
     """No architecture has this name."""
 
 
+class UnknownLayerError(Exception):
+    """The architecture has no layer of this name; the message names some that are like it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """A model for each task, all on the same backbone: image to `logits`, `cam`, `embedding`."""
@@ -40,6 +45,11 @@ class Network:
         if it has any, under `CELLS`. What a `pretrained` network has learned from a million pictures stays where
         training could hardly better it: batch normalisation (batches are small and much alike), and wide depthwise
         kernels (few weights, whose gradient takes a fifth of the time on processors) unless `wide_kernels` says so.
+
+        Raises
+        ------
+        UnknownLayerError
+            There is no layer `frozen_until`.
         """
         start, cut = self._cut(frozen_until)
         outputs = {}
@@ -64,7 +74,20 @@ class Network:
     def _cut(self, frozen_until: str) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Return the input, and what the last frozen layer makes of it."""
         first = next(iter(self.models.values()))
-        return first.input, first.get_layer(frozen_until).output if frozen_until else first.input
+        if not frozen_until:
+            return first.input, first.input
+        layers = {layer.name: layer for layer in first.layers}
+        if frozen_until not in layers:
+            raise UnknownLayerError(f"{first.name} has no layer {frozen_until}: {_list_like(frozen_until, layers)}")
+        return first.input, layers[frozen_until].output
+
+
+def _list_like(name: str, names: Collection[str]) -> str:
+    """Say which of the names are like this one, or some of them where none is."""
+    if near := difflib.get_close_matches(name, names, n=5):
+        return f"did you mean {', '.join(near)}?"
+    some = list(names)[:: max(1, len(names) // 10)]
+    return f"some that it has, from the image on: {', '.join(some)}"
 
 
 def _stays(layer: keras.layers.Layer, *, wide_kernels: bool) -> bool:

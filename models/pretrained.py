@@ -5,6 +5,7 @@ them and for nothing else; those of the other networks are downloaded by Keras.
 """
 
 import importlib
+import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -139,8 +140,14 @@ def read_imagenet_weights(name: str) -> dict[str, Array]:
 
 
 def _read_state(path: Path) -> dict[str, Array]:
+    """Read a state dictionary; raises ValueError for a file that is none."""
     torch: Any = importlib.import_module("torch")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError("damaged, or no file of PyTorch") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError("a file of PyTorch, but no state dictionary")
     return {key: value.numpy() for key, value in state.items()}
 
 

@@ -140,6 +140,7 @@ def train(
     # Keras takes seconds to import.
     from models.claims import NothingToClaimError  # noqa: PLC0415
     from models.making import make_bundles  # noqa: PLC0415
+    from models.network import UnknownLayerError  # noqa: PLC0415
     from models.pretrained import WeightsError  # noqa: PLC0415
 
     try:
@@ -160,7 +161,7 @@ def train(
             progress=show_progress,
             store=store,
         )
-    except (DatasetError, NothingToClaimError, WeightsError, ImportError) as error:
+    except (DatasetError, NothingToClaimError, UnknownLayerError, WeightsError, ImportError) as error:
         refuse(error)
     for manifest, folder in zip(manifests, folders.values(), strict=True):
         console.print(f"{folder}: {manifest.name} {manifest.version}; its figures are on {folder / 'card.md'}")

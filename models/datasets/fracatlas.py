@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,12 @@ from models.datasets.sample import Dataset, DatasetError, Sample
 _COARSE: Mapping[str, str] = MappingProxyType({"hip": "HIP", "shoulder": "SHOULDER"})
 """What a coarse label of `dataset.csv` tells where it stands alone."""
 _FLAGS = ("hand", "leg", "hip", "shoulder")
+_COLUMNS: Mapping[str, Collection[str]] = MappingProxyType(
+    {
+        "labels.csv": ("image", "fractured", "region", "duplicate_group", "truncated"),
+        "dataset.csv": ("image_id", "fractured", "mixed", *_FLAGS),
+    }
+)
 _NOTE = (
     "FracAtlas as published names the body part coarsely: a lone hip or shoulder is taken, "
     "hand (also forearm, elbow) and leg (knee, ankle, foot) leave the region open"
@@ -29,7 +36,7 @@ def load_fracatlas(folder: Path, task: Task | None = None) -> Dataset:
     Raises
     ------
     DatasetError
-        A table is missing, or the labels do not tell what the task asks for.
+        A table is missing or not as published, or the labels do not tell what the task asks for.
     """
     if task is Task.TYPE:
         raise DatasetError("FracAtlas does not name the type of a fracture")
@@ -84,10 +91,13 @@ def _load_published(folder: Path, task: Task | None) -> Dataset:
 def _build_sample(
     path: Path, outlines: Sequence[Mapping[str, Any]], *, region: str, fractured: bool, group: str
 ) -> Sample:
+    numbered = re.fullmatch(r"IMG(\d+)", path.stem)
+    if numbered is None:
+        raise DatasetError(f"{path.name}: FracAtlas calls its images IMG and a number, as in IMG0000019.jpg")
     flat = [polygon for outline in outlines for polygon in outline["polygons"]]
     return Sample(
         path=path,
-        number=int(path.stem.removeprefix("IMG")),
+        number=int(numbered[1]),
         region=region,
         fractured=fractured,
         group=group,
@@ -123,6 +133,11 @@ def _read_json(folder: Path, name: str) -> Any:
 def _read_table(folder: Path, name: str) -> list[dict[str, str]]:
     try:
         with (folder / name).open(encoding="utf-8-sig", newline="") as table:
-            return list(csv.DictReader(table))
+            rows = csv.DictReader(table, restval="")
+            if missing := [column for column in _COLUMNS[name] if column not in (rows.fieldnames or ())]:
+                raise DatasetError(f"{folder.name}: {name} has no column {', '.join(missing)}")
+            return list(rows)
     except FileNotFoundError as error:
         raise DatasetError(f"{folder.name}: {name} is missing") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{folder.name}: {name} is no table of commas in UTF-8: {error}") from error

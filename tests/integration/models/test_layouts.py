@@ -197,3 +197,15 @@ def test_a_region_is_not_told_to_a_data_set_that_names_them(tmp_path: Path) -> N
     code, output = train(data, "fracatlas", tmp_path, region="HIP")
     assert code != 0
     assert "this one does" in output
+
+
+def test_what_cannot_be_trained_from_is_refused_before_a_radiograph_is_rendered(tmp_path: Path) -> None:
+    data = write_folders(tmp_path / "wrists", {"": 48})
+    (tmp_path / "broken.keras").write_bytes(b"no weights")
+    for options, why in (
+        ({"frozen-until": "block2_poll"}, "custom_cnn has no layer block2_poll: did you mean block2_out"),
+        ({"weights": tmp_path / "broken.keras"}, "broken.keras does not hold weights of custom_cnn"),
+    ):
+        code, output = train(data, "folders", tmp_path, region="FOREARM", **options)
+        assert (code, why in output) == (1, True), output
+    assert not list((tmp_path / "store").glob("looks-*"))

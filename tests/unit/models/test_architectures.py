@@ -501,3 +501,28 @@ def test_a_file_that_is_not_there_is_refused() -> None:
 
     with pytest.raises(WeightsError, match="neither random, imagenet, nor a file"):
         load_weights(None, "vgg16", "nowhere.keras")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("efficientnet_lite0", "w.pth"), ("custom_cnn", "w.keras"), ("custom_cnn", "w.weights.h5"), ("vgg16", "w.h5")],
+)
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"PK\x03\x04 a damaged archive"])
+def test_a_damaged_file_is_refused(name: str, file: str, content: bytes, tmp_path: Any) -> None:
+    from models.architectures import build
+    from models.pretrained import WeightsError, load_weights
+
+    (tmp_path / file).write_bytes(content)
+    model = build("custom_cnn", image_size=64, outputs=1)
+    with pytest.raises(WeightsError, match=f"{file} does not hold weights of {name}"):
+        load_weights(model, name, str(tmp_path / file))
+
+
+@pytest.mark.parametrize("what", ["a list", "numbers"])
+def test_a_file_of_pytorch_with_something_else_is_refused(what: str, tmp_path: Any) -> None:
+    torch = pytest.importorskip("torch")
+    from models.pretrained import WeightsError, load_weights
+
+    torch.save([torch.zeros(2)] if what == "a list" else {"epoch": 3}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="no state dictionary"):
+        load_weights(None, "efficientnet_lite0", str(tmp_path / "w.pth"))

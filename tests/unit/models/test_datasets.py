@@ -102,6 +102,36 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
         load_fracatlas(tmp_path)
 
 
+def test_a_column_that_is_missing_is_named(tmp_path: Path) -> None:
+    build_pool(tmp_path, [("IMG0000001.jpg", "HAND", 1, "", 0)])
+    table = tmp_path / "labels.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("truncated", "cut"), encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"labels\.csv has no column truncated"):
+        load_fracatlas(tmp_path)
+    (tmp_path / "published" / "Annotations" / "COCO JSON").mkdir(parents=True)
+    coco = tmp_path / "published" / "Annotations" / "COCO JSON" / "COCO_fracture_masks.json"
+    coco.write_text('{"images": [], "annotations": []}', encoding="utf-8")
+    (tmp_path / "published" / "dataset.csv").write_text("image_id,fractured,hand,leg,hip\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"dataset\.csv has no column mixed, shoulder"):
+        load_fracatlas(tmp_path / "published")
+
+
+def test_a_table_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    build_pool(tmp_path, [("IMG0000001.jpg", "HAND", 1, "", 0)])
+    (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(DatasetError, match=r"labels\.csv is no table"):
+        load_fracatlas(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["wrist19.jpg", "IMG.jpg", "IMG12a.jpg", ""])
+def test_an_image_without_a_number_is_named(tmp_path: Path, name: str) -> None:
+    build_pool(tmp_path, [("IMG0000001.jpg", "HAND", 1, "", 0)])
+    with (tmp_path / "labels.csv").open("a", encoding="utf-8") as table:
+        table.write(f"{name},HAND,0,,0\n")
+    with pytest.raises(DatasetError, match="FracAtlas calls its images IMG and a number"):
+        load_fracatlas(tmp_path)
+
+
 PARTS = ("hand", "leg", "hip", "shoulder", "mixed")
 VIEWS = ("hardware", "multiscan", "fracture_count", "frontal", "lateral", "oblique")
 

@@ -174,3 +174,16 @@ def test_the_reference_runtime_loads_the_finer_head_where_training_is_not_import
         "TensorFlowRuntime(Path(sys.argv[1])); assert not any(name.startswith('models') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "model.keras")], check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("block3_output", "did you mean block3_out"), ("nolayer", "some that it has, from the image on: image, ")],
+)
+def test_a_layer_that_is_not_there_is_refused_with_some_that_are(network: Any, asked: str, said: str) -> None:
+    from models.network import UnknownLayerError
+
+    with pytest.raises(UnknownLayerError, match=f"efficientnet_lite0 has no layer {asked}: {said}"):
+        network.split(asked)
+    with pytest.raises(UnknownLayerError):
+        network.above(asked)
