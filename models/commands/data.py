@@ -3,7 +3,7 @@
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -35,11 +35,17 @@ def load_data(layout: Layout, folder: Path, task: Task | None = None) -> Dataset
     try:
         dataset = LAYOUTS[layout.value](folder, task)
     except DatasetError as error:
-        console.print(f"[red]{escape(f'read as layout {layout.value}: {error}; see --layout')}[/red]")
-        raise typer.Exit(2) from error
+        _end(f"read as layout {layout.value}: {error}; see --layout")
     for remark in dataset.remarks():
         console.print(remark, markup=False)
+    if not dataset.samples:
+        _end(f"no radiograph of {folder.name} can be used: {len(dataset.left_out)} are left out")
     return dataset
+
+
+def _end(why: str) -> NoReturn:
+    console.print(f"[red]{escape(why)}[/red]")
+    raise typer.Exit(2)
 
 
 def take_part(dataset: Dataset, part: str | None) -> Dataset:

@@ -182,3 +182,15 @@ def test_a_part_of_a_bundles_pool_is_recognised_by_the_names(tmp_path: Path) -> 
     pool = write_pool(tmp_path / "pool", [*MIXED, Drawn(fractured=False, spot=0.5, at=(0, 52))])
     (bundles / "tiny_region" / "out_of_fold.csv").write_text("image\nIMG0000100.png\nIMG0001600.png\nIMG9.png\n")
     assert "tiny_region was trained on 2 of these 17 radiographs" in " ".join(evaluate(bundles, pool).split())
+
+
+def test_a_pool_of_broken_images_is_refused(tmp_path: Path) -> None:
+    pool = write_pool(tmp_path / "pool", MIXED[:3])
+    for path in (pool / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:60])
+    bundles = build_tiny_bundles(tmp_path / "bundles")
+    words = ["evaluate", str(bundles), "--data", str(pool), "--out", str(tmp_path / "report")]
+    result = runner.invoke(app, words)
+    assert result.exit_code == 2, result.output
+    assert "no radiograph of pool can be used: 3 are left out" in " ".join(result.output.split())
+    assert not (tmp_path / "report").exists()
