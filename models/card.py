@@ -25,6 +25,9 @@ uncertain. The sensitive point is the highest that keeps 95 % of the fractures, 
 its opposite: the specific point is never below a probability of 0.5, and the sensitive one never above it, so that
 specificity and sensitivity may exceed what is promised.
 """
+_UNTOLD = """\
+Nothing in the data set tells which radiographs are one patient's: each file was taken for a patient of its own, and
+where a patient has several, the figures are too kind. """
 _FAILURES = """\
 ## Known failures
 
@@ -101,6 +104,8 @@ def _protocol(metrics: Mapping[str, Any]) -> str:
         else f"All layers, starting from weights that are {recipe['weights']},"
     )
     kernels = _name_kept_kernels(recipe)
+    # `metrics.json` of before says nothing: what it was made from is numbered.
+    told = metrics["data"].get("tells_patients", True)
     return f"""\
 ## Protocol
 
@@ -111,7 +116,7 @@ again); calibration and operating points behind a figure come from the other fol
 blocks; exact binomial, of as many trials as there are blocks, where all resamples of a share are alike; that of the
 calibration error, which resampling makes larger, reaches as far below the figure as above.
 
-{frozen} were trained for {_describe_stages(recipe)} at a learning rate of
+{"" if told else _UNTOLD}{frozen} were trained for {_describe_stages(recipe)} at a learning rate of
 {recipe["learning_rate"]:g} on random variations, each drawn once; batch normalisation keeps its statistics{kernels}.
 """
 

@@ -21,6 +21,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "left_out": dict(Counter(dataset.left_out.values())),
         "left_out_names": sorted(dataset.left_out),
         "contradicted": sum(sample.contradicted for sample in dataset.samples),
+        "tells_patients": dataset.tells_patients,
     }
 
 

@@ -17,6 +17,7 @@ from models.commands.data import (
     Layout,
     LayoutOption,
     PartOption,
+    PatientOption,
     RegionOption,
     load_data,
     take_part,
@@ -50,6 +51,7 @@ def evaluate(
     layout: LayoutOption = FRACATLAS,
     region: RegionOption = None,
     part: PartOption = None,
+    patient_from: PatientOption = None,
     out: Annotated[Path | None, typer.Option(help="Write report.json, report.md, tables and figures here.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Evaluate only this many, spread evenly; 0 takes all.")] = 0,
 ) -> None:
@@ -72,7 +74,8 @@ def evaluate(
     except BundleError as error:
         refuse(error)
     tasks = [one.manifest.task for one in asked.bundles]
-    dataset = take_part(load_data(layout, data, tasks[0] if len(tasks) == 1 else None), part)
+    asked_for = tasks[0] if len(tasks) == 1 else None
+    dataset = take_part(load_data(layout, data, asked_for, patient_from=patient_from), part)
     if region is None and tasks == [Task.FRACTURE] and not any(sample.region for sample in dataset.samples):
         refuse("this data set names no region, and a fracture bundle alone does not either: tell it with --region")
     warnings = [sentence for one in asked.bundles if (sentence := warn_of_seen(one.folder, dataset))]

@@ -11,7 +11,15 @@ import cv2
 import typer
 
 from inference.types import Task
-from models.commands.data import FRACATLAS, DataOption, Layout, LayoutOption, load_data, take_training_part
+from models.commands.data import (
+    FRACATLAS,
+    DataOption,
+    Layout,
+    LayoutOption,
+    PatientOption,
+    load_data,
+    take_training_part,
+)
 from models.commands.new_bundle import check_new_bundles
 from models.commands.progress import console, refuse, show_progress
 from models.datasets import BLOCK, REGIONS, Dataset, DatasetError, assign_folds
@@ -59,6 +67,7 @@ def train(
         str | None,
         typer.Option(help="Region that all radiographs show, e.g. HAND: fractures of a data set that names none."),
     ] = None,
+    patient_from: PatientOption = None,
     model: Annotated[Architecture, typer.Option(metavar="NAME", help="Architecture, one of those below.")] = LITE1,
     weights: Annotated[str, typer.Option(help="imagenet, random, or a weights file to start from.")] = "imagenet",
     image_size: Annotated[
@@ -133,9 +142,10 @@ def train(
     recipe = put_first(first or [], recipe)
     folders = {task[0]: out} if len(task) == 1 else {one: out / one.value for one in task}
     check_new_bundles(folders.values(), bundle_version)
-    dataset = take_training_part(load_data(layout, data, task[0]))
+    dataset = take_training_part(load_data(layout, data, task[0], patient_from=patient_from))
     if region is not None:
         dataset = tell_region(dataset, region, task)
+    told = {"region": region, "patient-from": patient_from}
     recipe = weigh_outlines(recipe, localisation, dataset, task)
     # Keras takes seconds to import.
     from models.claims import NothingToClaimError  # noqa: PLC0415
@@ -156,7 +166,7 @@ def train(
                 "recipe": asdict(recipe),
                 "folds": folds,
                 "block": BLOCK,
-                "command": _command(layout, task, region, recipe, folds=folds, version=bundle_version, out=out),
+                "command": _command(layout, task, told, recipe, folds=folds, version=bundle_version, out=out),
             },
             progress=show_progress,
             store=store,
@@ -206,7 +216,14 @@ def _list_stages(recipe: Recipe) -> list[str]:
 
 
 def _command(
-    layout: Layout, tasks: list[Task], region: str | None, recipe: Recipe, *, folds: int, version: str, out: Path
+    layout: Layout,
+    tasks: list[Task],
+    told: Mapping[str, str | None],
+    recipe: Recipe,
+    *,
+    folds: int,
+    version: str,
+    out: Path,
 ) -> str:
     options: Mapping[str, object] = {
         "model": recipe.architecture,
@@ -227,7 +244,7 @@ def _command(
     }
     words = ["fracture-models", "train", "--layout", layout.value, "--data", f"PATH/{layout.value}"]
     words += [word for task in tasks for word in ("--task", task.value)]
-    words += ["--region", region] if region else []
+    words += [word for name, value in told.items() if value for word in (f"--{name}", value)]
     words += ["--wide-kernels"] if recipe.wide_kernels else []
     words += [word for stage in _list_stages(recipe) for word in ("--first", stage)]
     return shlex.join([*words, *(word for name, value in options.items() for word in (f"--{name}", str(value)))])

@@ -64,6 +64,11 @@ class Dataset:
         """Return only the samples of these parts of the official split."""
         return replace(self, samples=tuple(sample for sample in self.samples if sample.split in splits))
 
+    @property
+    def tells_patients(self) -> bool:
+        """Whether anything beside their pixels tells which radiographs may be of one patient."""
+        return any(sample.patient or sample.numbered for sample in self.samples)
+
     def remarks(self) -> tuple[str, ...]:
         """Return in sentences what was left out, what occurs twice, and how the labels are to be read."""
         lines = list(self.notes)

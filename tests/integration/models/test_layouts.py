@@ -101,13 +101,17 @@ def test_folders_that_name_no_region_make_a_bundle_for_the_region_told(tmp_path:
     assert "--region FOREARM" in metrics["command"]
     card = (tmp_path / "bundles" / "drawn" / "card.md").read_text(encoding="utf-8")
     assert "No fracture is outlined in this data set" in card
+    assert "each file is taken for a patient of its own" in output
+    assert "each file was taken for a patient of its own" in card
     assert "| HAND | 0 | 0 | - | - | no |" in card
 
 
 def test_of_folders_with_parts_only_the_training_part_is_learned(tmp_path: Path) -> None:
     data = write_folders(tmp_path / "wrists", {"train": 44, "validation": 6, "test": 6})
-    code, output = train(data, "folders", tmp_path, region="HAND")
+    code, output = train(data, "folders", tmp_path, region="HAND", **{"patient-from": "(\\d+)[.]png"})
     assert code == 0, output
+    assert "--patient-from '(\\d+)[.]png'" in read_figures(tmp_path)["command"]
+    assert "patient of its own" not in (tmp_path / "bundles" / "drawn" / "card.md").read_text(encoding="utf-8")
     assert "learning from the 44 radiographs of the official part 'train' alone" in output
     assert read_figures(tmp_path)["data"]["samples"] == 44
     assert list_served(tmp_path) == {"HAND"}
