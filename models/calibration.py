@@ -70,24 +70,6 @@ def cross_calibrate(logits: FloatArray, label: IntArray, fold: IntArray) -> Floa
     return shares
 
 
-def choose_operating_points(
-    probabilities: FloatArray, fractured: BoolArray, *, sensitivity: float = 0.95, specificity: float = 0.95
-) -> OperatingPoints:
-    """Return the highest threshold that keeps `sensitivity` and the lowest that keeps `specificity`.
-
-    Where the two cross, both promises hold at either one, and they are given in order; each is held to the answer that
-    is the likelier one.
-    """
-    with_fracture = np.sort(probabilities[fractured])
-    without = np.sort(probabilities[~fractured])
-    missed = int(np.floor(len(with_fracture) * (1 - sensitivity)))
-    kept = int(np.ceil(len(without) * specificity))
-    sensitive = float(with_fracture[missed])
-    specific = float(np.nextafter(without[kept - 1], 1.0))
-    low, high = sorted([sensitive, specific])
-    return OperatingPoints(sensitive=low, specific=high).hold_to_the_likelier()
-
-
 def brier_score(probabilities: FloatArray, fractured: BoolArray) -> float:
     """Return the mean squared error of the probabilities."""
     return float(np.mean(np.square(probabilities - fractured)))

@@ -1,26 +1,24 @@
 """Fit a bundle's calibration to a site's own radiographs; the weights, and with them the ranking, stay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference.bundle import Answer, RegionTable, TypeTable
 from inference.model import Model
 from inference.types import Float32Array, Radiograph, Task
 from inference.uncertainty import share_out
-from models.calibration import (
-    Platt,
-    brier_score,
-    choose_operating_points,
-    expected_calibration_error,
-    fit_platt,
-    fit_temperature,
-)
-from models.conformal import fit_conformal
+from models.calibration import Platt, brier_score, expected_calibration_error, fit_temperature
+from models.conformal import MISCOVERAGE
 from models.datasets import DatasetError, Sample, assign_folds, inseparable_units, read_unit_pixels
 from models.evaluation import BoolArray, FloatArray, IntArray, bootstrap_all
 from models.recipe import Progress
+from models.region_calibration import RegionCalibration, calibrate_regions
+
+TextArray = NDArray[np.str_]
 
 LEAST_FRACTURES = 20
 """At a sensitivity of 0.95 one in twenty may be missed; fewer fractures could not show it. As many without."""
@@ -30,8 +28,16 @@ FOLDS = 5
 SEED = 2026
 
 
-class TooFewError(Exception):
+class CannotCalibrateError(Exception):
+    """The radiographs give no calibration; the message says why."""
+
+
+class TooFewError(CannotCalibrateError):
     """Too few radiographs to fit a calibration; the message says how many there are and how many it takes."""
+
+
+class ReversedError(CannotCalibrateError):
+    """Where the model sees more of a fracture there are fewer: no calibration that keeps the ranking fits that."""
 
 
 def recalibrate(
@@ -46,6 +52,8 @@ def recalibrate(
     ------
     TooFewError
         Too few radiographs, with or without a fracture.
+    ReversedError
+        The model's scores say the reverse of the labels.
     """
     manifest = model.bundle.manifest
     usable = [sample for sample in samples if not sample.contradicted]
@@ -67,46 +75,104 @@ def _recalibrate_answers(
     fractured = np.array([bool(sample.fractured) for sample in samples], bool)
     enough = [min(fractured[at].sum(), (~fractured[at]).sum()) >= LEAST_FRACTURES for at in rows]
     if not any(enough):
-        counts = "; ".join(
-            f"{', '.join(answer.regions)}: {fractured[at].sum()} and {(~fractured[at]).sum()}"
-            for answer, at in zip(manifest.answers, rows, strict=True)
-        )
-        raise TooFewError(
-            f"a calibration takes {LEAST_FRACTURES} radiographs with a fracture and {LEAST_FRACTURES} without, "
-            f"of the regions that share it; found {counts}"
-        )
-    logits = _ask_all(model, samples, progress)
+        raise TooFewError(_tell_too_few(manifest.answers, rows, fractured))
+    fitted = {place: rows[place] for place in np.flatnonzero(enough).tolist()}
+    site = _ask_site(model, samples, fitted, progress)
+    found, after = site.calibrate(np.ones(len(samples), bool)), _cross_calibrate(site, samples)
+    clusters = inseparable_units(samples)
     answers, told = [], []
-    for answer, at, fit in zip(manifest.answers, rows, enough, strict=True):
-        one = {"output": answer.output, "regions": list(answer.regions), "fitted": bool(fit)}
+    for place, (answer, at) in enumerate(zip(manifest.answers, rows, strict=True)):
+        one = {"output": answer.output, "regions": list(answer.regions), "fitted": place in fitted}
         one |= {"radiographs": len(at), "fractures": int(fractured[at].sum())}
-        if fit:
-            chosen = [samples[row] for row in at.tolist()]
-            column = logits[at, manifest.labels.index(answer.output)].astype(np.float64)
-            one |= _judge_platt(answer, column, fractured[at], chosen)
-            answer = _fit_answer(answer, column, fractured[at])  # noqa: PLW2901 - the refitted one takes its place
+        if place in fitted:
+            before = Platt(slope=answer.slope, intercept=answer.intercept).apply(site.logits[at])
+            one |= _figures(before, after[at], fractured[at], clusters[at])
+            answer = _refit(answer, found[str(place)])  # noqa: PLW2901 - the refitted one takes its place
         answers.append(answer.model_dump(mode="json", exclude_none=True))
         told.append(one)
     return {"answers": answers}, {"answers": told}
 
 
-def _fit_answer(answer: Answer, logits: FloatArray, fractured: BoolArray) -> Answer:
+@dataclass(frozen=True, kw_only=True)
+class _Site:
+    """The site's radiographs, and what the model says of them."""
+
+    answers: Mapping[str, Answer]
+    """By their place in the manifest, those that are fitted."""
+    place: TextArray
+    """Shape (samples,): the place of the answer that each radiograph gets; empty where that is not fitted."""
+    logits: FloatArray
+    """Of the answer's output; 0 where there is none."""
+    fractured: BoolArray
+
+    def calibrate(self, chosen: BoolArray) -> dict[str, RegionCalibration]:
+        """Calibrate by some of the radiographs, by training's rule: answers with few share what they say alike."""
+        found: dict[str, RegionCalibration] = {}
+        for alike in {(answer.output, answer.coverage) for answer in self.answers.values()}:
+            places = [place for place, one in self.answers.items() if (one.output, one.coverage) == alike]
+            here = chosen & np.isin(self.place, places)
+            found |= calibrate_regions(
+                self.logits[here],
+                self.fractured[here],
+                self.place[here],
+                places,
+                miscoverage=MISCOVERAGE if alike[1] is None else 1 - alike[1],
+            )
+        return found
+
+
+def _ask_site(model: Model, samples: Sequence[Sample], fitted: Mapping[int, IntArray], progress: Progress) -> _Site:
+    """Ask the model about all samples; `fitted` says which rows each answer speaks for."""
+    manifest, logits = model.bundle.manifest, _ask_all(model, samples, progress)
+    place, chosen = np.full(len(samples), "", "<U8"), np.zeros(len(samples))
+    for number, at in fitted.items():
+        place[at] = str(number)
+        chosen[at] = logits[at, manifest.labels.index(manifest.answers[number].output)]
+    return _Site(
+        answers={str(number): manifest.answers[number] for number in fitted},
+        place=place,
+        logits=chosen,
+        fractured=np.array([bool(sample.fractured) for sample in samples], bool),
+    )
+
+
+def _tell_too_few(answers: Sequence[Answer], rows: Sequence[IntArray], fractured: BoolArray) -> str:
+    counts = [
+        f"{', '.join(answer.regions)}: {fractured[at].sum()} and {(~fractured[at]).sum()}"
+        for answer, at in zip(answers, rows, strict=True)
+        if len(at)
+    ]
+    return (
+        f"a calibration takes {LEAST_FRACTURES} radiographs with a fracture and {LEAST_FRACTURES} without, "
+        f"of what one answer speaks for; found {'; '.join(counts) or 'none of its regions'}"
+    )
+
+
+def _refit(answer: Answer, found: RegionCalibration) -> Answer:
     """Return the answer with calibration, operating points and, where it had them, conformal limits fitted anew."""
-    platt = fit_platt(logits, fractured)
-    probabilities = platt.apply(logits)
-    points = choose_operating_points(probabilities, fractured)
-    fields = answer.model_dump() | platt._asdict() | points._asdict()
+    if found.platt.slope <= 0:
+        raise ReversedError(
+            f"{', '.join(answer.regions)}: the more the model sees of a fracture, the fewer of these radiographs are "
+            "labelled as one: labels that are swapped, or radiographs that this model is not for"
+        )
+    fields = answer.model_dump() | found.platt._asdict() | found.points._asdict()
     if answer.coverage is not None:
-        fields |= fit_conformal(probabilities, fractured, miscoverage=1 - answer.coverage)._asdict()
+        fields |= found.limits._asdict()
     return Answer.model_validate(fields)
 
 
-def _judge_platt(answer: Answer, logits: FloatArray, fractured: BoolArray, samples: Sequence[Sample]) -> dict[str, Any]:
-    before = Platt(slope=answer.slope, intercept=answer.intercept).apply(logits)
-    after = np.zeros(len(logits))
+def _cross_calibrate(site: _Site, samples: Sequence[Sample]) -> FloatArray:
+    """Return the probability of each radiograph by a calibration fitted to other folds; 0 where none is fitted."""
+    after = np.zeros(len(samples))
     for here in _each_fold(samples):
-        after[here] = fit_platt(logits[~here], fractured[~here]).apply(logits[here])
-    return _figures(before, after, fractured, inseparable_units(samples))
+        for place in site.answers:
+            left = ~here & (site.place == place)
+            if site.fractured[left].all() or not site.fractured[left].any():
+                raise TooFewError("all fractures, or all radiographs without one, are of one patient or group")
+        for place, found in site.calibrate(~here).items():
+            mine = here & (site.place == place)
+            after[mine] = found.platt.apply(site.logits[mine])
+    return after
 
 
 def _recalibrate_labels(

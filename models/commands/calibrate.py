@@ -35,17 +35,18 @@ def calibrate(
     The weights stay: which radiograph is more suspicious than which does not
     change, only what probability that is and from where on it counts. A
     fracture bundle gets Platt's slope and intercept, both operating points and
-    its conformal limits for each group of regions with at least 20 radiographs
-    with a fracture and 20 without; the other groups keep theirs. A region or
-    type bundle gets a temperature, from at least 50 radiographs. The new bundle
-    has the next patch version, and its card says what it was calibrated on.
+    its conformal limits, by the rule of training, for each answer (a region, or
+    several that share one) with at least 20 radiographs with a fracture and 20
+    without; the others keep theirs. A region or type bundle gets a temperature,
+    from at least 50 radiographs. The new bundle has the next patch version, and
+    its card says what it was calibrated on.
 
     Use radiographs as they come at the site, with the share of fractures that
     is usual there: the probabilities mean that share. They must not be those
     the bundle was trained on.
     """
     from models.calibrated_bundle import render_calibration, write_calibrated  # noqa: PLC0415 - scikit-learn takes
-    from models.recalibration import TooFewError, recalibrate  # noqa: PLC0415 - a second to import
+    from models.recalibration import CannotCalibrateError, recalibrate  # noqa: PLC0415 - a second to import
 
     if out.exists():
         refuse(f"{out} exists already")
@@ -56,7 +57,7 @@ def calibrate(
         if warning := warn_of_seen(bundle, dataset):
             refuse(f"{warning} A calibration on them would be too sure of itself.")
         fields, calibration = recalibrate(model, dataset.samples, region=region, progress=show_progress)
-    except (BundleError, TooFewError) as error:
+    except (BundleError, CannotCalibrateError) as error:
         refuse(error)
     told = {"data": {"folder": data.resolve().name, "layout": layout.value, **describe(dataset)}, **calibration}
     manifest = write_calibrated(verified, out, fields, told)

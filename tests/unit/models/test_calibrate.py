@@ -1,6 +1,7 @@
 """`fracture-models calibrate` on drawn radiographs whose calibration is known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from PIL import Image
 from scipy.special import expit
 from typer.testing import CliRunner
 
-from inference.bundle import load_bundle, write_manifest
+from inference.bundle import ONNX, load_bundle, write_manifest
 from inference.model import Model
 from inference.testing import build_tiny_bundles
+from inference.types import Radiograph
 from models.cli import app
-from models.datasets import Sample
-from models.recalibration import TooFewError, recalibrate
+from models.datasets import Sample, read_unit_pixels
+from models.recalibration import ReversedError, TooFewError, recalibrate
+from models.region_calibration import calibrate_regions
 
 runner = CliRunner()
 
@@ -59,7 +62,7 @@ def test_platt_and_operating_points_become_those_of_the_site(tmp_path: Path) -> 
     assert answer["intercept"] == pytest.approx(-1, abs=0.25)
     probabilities = expit(answer["slope"] * logits + answer["intercept"])
     assert (probabilities[fractured] >= answer["sensitive"]).mean() == pytest.approx(0.95, abs=0.02)
-    assert (probabilities[~fractured] < answer["specific"]).mean() == pytest.approx(0.95, abs=0.02)
+    assert (probabilities[~fractured] < answer["specific"]).mean() > 0.93
     # Before: probabilities at twice the slope, too high; after: of radiographs the fit has not seen.
     assert one["before"]["expected_calibration_error"]["value"] > 0.1
     assert one["after"]["expected_calibration_error"]["value"] < 0.06
@@ -67,15 +70,11 @@ def test_platt_and_operating_points_become_those_of_the_site(tmp_path: Path) -> 
 
 
 def test_a_group_with_too_few_fractures_keeps_its_calibration(tmp_path: Path) -> None:
-    folder = build_tiny_bundles(tmp_path / "b") / "tiny_fracture"
-    given = load_bundle(folder).manifest.model_dump(mode="json", exclude_none=True, exclude={"digests"})
-    [answer] = given.pop("answers")
-    answers = [answer | {"regions": [region]} for region in ("HAND", "LEG")]
-    write_manifest(folder, given | {"answers": answers}, ("model.onnx",))
+    folder = split_answers(build_tiny_bundles(tmp_path / "b") / "tiny_fracture", ("HAND", "LEG"))
     rng = np.random.default_rng(1)
     fractured = np.arange(100) % 2 == 0
     regions = ["HAND"] * 61 + ["LEG"] * 39
-    samples = write_samples(tmp_path / "site", rng.uniform(-4, 4, 100), fractured, regions)
+    samples = write_samples(tmp_path / "site", rng.uniform(-4, 3, 100) + fractured, fractured, regions)
     fields, told = recalibrate(load(folder), samples, region=None, progress=steps)
     hand, leg = fields["answers"]
     assert leg["slope"] == 1.0
@@ -84,6 +83,67 @@ def test_a_group_with_too_few_fractures_keeps_its_calibration(tmp_path: Path) ->
         (True, 61, 31),
         (False, 39, 19),
     ]
+
+
+def split_answers(folder: Path, regions: tuple[str, ...], **fields: Any) -> Path:
+    """Give each of the regions an answer of its own."""
+    given = load_bundle(folder).manifest.model_dump(mode="json", exclude_none=True, exclude={"digests"})
+    [answer] = given.pop("answers")
+    write_manifest(folder, given | {"answers": [answer | fields | {"regions": [one]} for one in regions]}, (ONNX,))
+    return folder
+
+
+def test_a_site_is_calibrated_by_the_rule_of_training(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    regions = np.repeat(["HAND", "LEG", "HIP", "KNEE"], (240, 90, 90, 30))
+    logits = rng.uniform(-4, 4.5, regions.size)
+    fractured = rng.random(regions.size) < expit(0.7 * logits - 1 + (regions == "HIP"))
+    samples = write_samples(tmp_path / "site", logits, fractured, regions.tolist())
+    conformal = {"coverage": 0.9, "fracture_at_least": 0.1, "no_fracture_at_most": 0.9}
+    folder = split_answers(
+        build_tiny_bundles(tmp_path / "b") / "tiny_fracture", ("HAND", "LEG", "HIP", "KNEE"), **conformal
+    )
+    model = load(folder)
+    fields, told = recalibrate(model, samples, region=None, progress=steps)
+    used = regions != "KNEE"
+    said = [float(model.run(Radiograph(pixels=read_unit_pixels(one.path)))[0].logits[0]) for one in samples]
+    expected = calibrate_regions(
+        np.array(said)[used], fractured[used], regions[used], ("HAND", "LEG", "HIP"), miscoverage=0.1
+    )
+    for answer, (region, found) in zip(fields["answers"], expected.items(), strict=False):
+        assert answer["regions"] == [region]
+        stated = found.platt._asdict() | found.points._asdict() | found.limits._asdict()
+        assert {name: answer[name] for name in stated} == pytest.approx(stated)
+    # LEG and HIP have few fractures: they share a slope, as in training, and each has an intercept of its own.
+    hand, leg, hip, knee = fields["answers"]
+    assert leg["slope"] == hip["slope"] != hand["slope"]
+    assert leg["intercept"] != hip["intercept"]
+    assert (knee["slope"], told["answers"][3]["fitted"]) == (1.0, False)
+
+
+def test_labels_that_say_the_reverse_of_the_model_are_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    logits = rng.uniform(-4, 4.5, 120)
+    samples = write_samples(tmp_path / "site", logits, rng.random(120) < expit(-logits), ["HAND"] * 120)
+    model = load(build_tiny_bundles(tmp_path / "b", served=["HAND"]) / "tiny_fracture")
+    with pytest.raises(ReversedError, match="HAND: the more the model sees of a fracture, the fewer"):
+        recalibrate(model, samples, region=None, progress=steps)
+
+
+def test_fractures_of_one_patient_alone_are_refused(tmp_path: Path) -> None:
+    fractured = np.arange(100) < 30
+    samples = write_samples(tmp_path / "site", np.linspace(4, -4, 100), fractured, ["HAND"] * 100)
+    one = [replace(sample, patient="P1" if sample.fractured else "") for sample in samples]
+    model = load(build_tiny_bundles(tmp_path / "b", served=["HAND"]) / "tiny_fracture")
+    with pytest.raises(TooFewError, match="of one patient or group"):
+        recalibrate(model, one, region=None, progress=steps)
+
+
+def test_only_regions_of_which_there_are_radiographs_are_counted(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "site", np.zeros(60), np.arange(60) < 19, ["KNEE"] * 60)
+    folder = split_answers(build_tiny_bundles(tmp_path / "b") / "tiny_fracture", ("HAND", "LEG", "KNEE", "HIP"))
+    with pytest.raises(TooFewError, match=r"found KNEE: 19 and 41$"):
+        recalibrate(load(folder), samples, region=None, progress=steps)
 
 
 def test_too_few_fractures_are_refused_with_their_number(tmp_path: Path) -> None:
@@ -95,9 +155,10 @@ def test_too_few_fractures_are_refused_with_their_number(tmp_path: Path) -> None
 
 def test_a_region_told_stands_for_those_the_data_set_does_not_name(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
-    samples = write_samples(tmp_path / "site", rng.uniform(-4, 4, 60), np.arange(60) % 2 == 0, [""] * 60)
+    fractured = np.arange(60) % 2 == 0
+    samples = write_samples(tmp_path / "site", rng.uniform(-4, 3, 60) + fractured, fractured, [""] * 60)
     model = load(build_tiny_bundles(tmp_path / "b") / "tiny_fracture")
-    with pytest.raises(TooFewError, match=": 0 and 0"):
+    with pytest.raises(TooFewError, match="found none of its regions"):
         recalibrate(model, samples, region=None, progress=steps)
     _, told = recalibrate(model, samples, region="HIP", progress=steps)
     assert told["answers"][0]["radiographs"] == 60
@@ -121,7 +182,11 @@ def test_the_temperature_of_a_region_model_becomes_that_of_the_site(tmp_path: Pa
 def site(tmp_path: Path) -> Path:
     rng = np.random.default_rng(3)
     drawn = [
-        Drawn(fractured=index % 2 == 0, spot=float(rng.uniform(0.55, 0.98)), at=(4 * (index % 14), 4 * (index // 14)))
+        Drawn(
+            fractured=index % 2 == 0,
+            spot=float(rng.uniform(0.55, 0.9) + 0.08 * (index % 2 == 0)),
+            at=(4 * (index % 14), 4 * (index // 14)),
+        )
         for index in range(56)
     ]
     return write_pool(tmp_path / "site", drawn)

@@ -6,7 +6,6 @@ from scipy.special import expit, softmax
 
 from models.calibration import (
     brier_score,
-    choose_operating_points,
     expected_calibration_error,
     fit_platt,
     fit_temperature,
@@ -29,31 +28,6 @@ def test_temperature_undoes_overconfidence() -> None:
     logits = rng.normal(0, 2, (20_000, 4))
     label = np.array([rng.choice(4, p=row) for row in softmax(logits, axis=1)])
     assert fit_temperature(logits * 2.5, label) == pytest.approx(2.5, rel=0.05)
-
-
-def test_operating_points_keep_what_they_promise() -> None:
-    rng = np.random.default_rng(3)
-    fractured = rng.random(2000) < 0.3
-    probabilities = expit(rng.normal(np.where(fractured, 1, -1), 1.2))
-    points = choose_operating_points(probabilities, fractured)
-    assert points.sensitive <= points.specific
-    assert (probabilities[fractured] >= points.sensitive).mean() >= 0.95
-    assert (probabilities[~fractured] < points.specific).mean() >= 0.95
-    assert (probabilities[fractured] >= points.sensitive + 0.02).mean() < 0.95
-
-
-def test_operating_points_affirm_nothing_that_is_less_likely_than_its_opposite() -> None:
-    fractured = np.arange(100) >= 50
-    low, high = (choose_operating_points(np.linspace(start, start + 0.3, 100), fractured) for start in (0.0, 0.7))
-    assert low.specific == high.sensitive == 0.5
-    assert low.sensitive < 0.5 < high.specific
-
-
-def test_operating_points_of_a_perfect_model_stay_in_order() -> None:
-    fractured = np.arange(100) >= 50
-    points = choose_operating_points(np.linspace(0, 1, 100), fractured)
-    assert points.sensitive <= points.specific
-    assert (np.linspace(0, 1, 100)[fractured] >= points.sensitive).mean() >= 0.95
 
 
 def test_calibration_error_and_brier_score_of_known_cases() -> None:
