@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.types import Float32Array, Task
+from models.answer_calibration import calibrate_answers
 from models.bundle_writer import Made
 from models.claims import (
     CLAIM_AUC,
@@ -25,7 +26,7 @@ from models.lessons import name_outputs
 from models.pool import name_images
 from models.predictions import FracturePredictions
 from models.protocol import SHIFTED, Answers, Trained, keep_outputs
-from models.region_calibration import RegionCalibration, calibrate_regions
+from models.region_calibration import RegionCalibration
 
 IntArray = NDArray[np.int64]
 
@@ -119,13 +120,10 @@ def calibrate(
     outputs: tuple[str, ...],
     rows: NDArray[np.bool_],
 ) -> dict[str, RegionCalibration]:
-    """Calibrate all regions that an output answers by these rows; only what the same output says is shared."""
-    found: dict[str, RegionCalibration] = {}
-    for regions in list_groups(choice):
-        here = rows & np.isin(table.region, regions)
-        column = logits[here, outputs.index(choice[regions[0]])]
-        found |= calibrate_regions(column, table.fractured[here], table.region[here], regions)
-    return found
+    """Calibrate all regions by these rows, each by the output that answers it."""
+    columns = np.array([outputs.index(choice.get(region) or outputs[0]) for region in table.region.tolist()])
+    answered = logits[np.arange(len(table)), columns]
+    return calibrate_answers(answered[rows], table.fractured[rows], table.region[rows], choice)
 
 
 def predict(

@@ -18,14 +18,10 @@ from models.predictions import RegionPredictions
 from models.protocol import SHIFTED, Answers, Trained, keep_outputs
 from models.scope_eye import attach_eye, build_eye
 from models.scope_fit import Gate, View, embed, fit_gate, gather_outsiders, look, measure_gate
+from models.scope_limits import LIMIT, find_least_confidence
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-
-LIMIT = 1.0
-"""Distances are in units of their limits."""
-TOO_VAGUE = 0.005
-"""Share of unseen limbs that a low confidence may refuse, beside what the scope does."""
 
 
 def make(dataset: Dataset, trained: Trained) -> Made:
@@ -51,7 +47,7 @@ def make(dataset: Dataset, trained: Trained) -> Made:
         final_region=names[final.argmax(axis=1)],
         final_confidence=final.max(axis=1),
     )
-    least = float(np.quantile(predictions.confidence[known], TOO_VAGUE))
+    least = find_least_confidence(predictions)
     figures = region_figures(predictions)
     figures["scope"] = {**scope_figures(predictions, threshold=LIMIT, least_confidence=least), **gate.figures}
     figures["shifted"] = {"accuracy": _accuracy_of_shifted(unseen, label, predictions)}

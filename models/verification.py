@@ -57,7 +57,7 @@ def compare_figures(
     bundle: Bundle, table: Predictions, boxes: Mapping[str, Sequence[Box]] | None = None
 ) -> list[Compared]:
     """Return every figure of `metrics.json` that follows from the table; the pointing game only with `boxes`."""
-    return list(_compare(compute_figures(bundle, table, boxes), _read_metrics(bundle)["figures"], ""))
+    return list(_compare(compute_figures(bundle, table, boxes), read_metrics(bundle)["figures"], ""))
 
 
 def name_unchecked(bundle: Bundle, compared: Sequence[Compared]) -> list[str]:
@@ -66,10 +66,11 @@ def name_unchecked(bundle: Bundle, compared: Sequence[Compared]) -> list[str]:
     What rests on the folds' models themselves, their maps or their answers to other looks, no table holds.
     """
     checked = {one.name.partition(" ")[0] for one in compared}
-    return sorted(set(_read_metrics(bundle)["figures"]) - checked)
+    return sorted(set(read_metrics(bundle)["figures"]) - checked)
 
 
-def _read_metrics(bundle: Bundle) -> dict[str, Any]:
+def read_metrics(bundle: Bundle) -> dict[str, Any]:
+    """Return what `metrics.json` holds."""
     return dict(json.loads((bundle.folder / "metrics.json").read_text(encoding="utf-8")))
 
 
@@ -111,18 +112,20 @@ def _ask(model: Model, table: Predictions, row: int, radiograph: Radiograph) -> 
     name = str(table.image[row])
     if isinstance(table, FracturePredictions):
         logit = float(logits[manifest.labels.index(table.output[row])])
-        yield _compare_answers(f"{name}: logit", float(table.final_logit[row]), logit, TOLERANCE)
+        yield compare_numbers(f"{name}: logit", float(table.final_logit[row]), logit, TOLERANCE)
         return
     assert isinstance(table, RegionPredictions | TypePredictions)  # noqa: S101 - the other two kinds
     shares = share_out(logits, manifest.labels, _trained_temperature(model.bundle))
     best, stated = max(shares, key=shares.__getitem__), str(table.final_label[row])
     yield Compared(f"{name}: label", stated, best, stated == best)
     confidence = float(table.final_confidence[row])
-    yield _compare_answers(f"{name}: confidence", confidence, shares[best], CONFIDENCE_TOLERANCE)
+    yield compare_numbers(f"{name}: confidence", confidence, shares[best], CONFIDENCE_TOLERANCE)
 
 
-def _compare_answers(name: str, stated: float, found: float, tolerance: float) -> Compared:
-    return Compared(name, stated, found, abs(stated - found) <= tolerance * max(1.0, abs(stated)))
+def compare_numbers(name: str, stated: float | None, found: float, tolerance: float) -> Compared:
+    """Compare within a tolerance that is relative to a number above 1."""
+    agrees = stated is not None and abs(stated - found) <= tolerance * max(1.0, abs(stated))
+    return Compared(name, stated, found, agrees)
 
 
 def _compare(found: Any, stated: Any, name: str) -> Iterator[Compared]:
@@ -143,4 +146,4 @@ def _trained_temperature(bundle: Bundle) -> float:
     """Return the temperature that training chose: a later calibration changes no weight and tells the former one."""
     table = bundle.manifest.region or bundle.manifest.type
     assert table is not None  # noqa: S101 - the bundle names labels
-    return float(_read_metrics(bundle).get("calibration", {}).get("temperature_in_training", table.temperature))
+    return float(read_metrics(bundle).get("calibration", {}).get("temperature_in_training", table.temperature))

@@ -44,10 +44,11 @@ def verify(
     there would flatter. The honest ones rest on out_of_fold.csv, which holds
     what each fold's model said about the radiographs it had not seen; from it
     every figure of metrics.json is computed again, but those that rest on the
-    folds' models themselves, which are named (heat_maps, shifted). With --data, the pointing
-    game too, and the shipped model is asked about a sample: it must answer what
-    is written there. Whatever differs is listed, and ends the command with code
-    1.
+    folds' models themselves, which are named (heat_maps, shifted), and so is
+    what the manifest calibrates answers by. The card must be as manifest and
+    metrics.json render it. With --data, the pointing game too is played again,
+    and the shipped model is asked about a sample: it must answer what is
+    written there. Whatever differs is listed, and ends the command with code 1.
     """
     try:
         verified = load_bundle(bundle)
@@ -60,13 +61,15 @@ def verify(
         console.print(f"{name:12} {digest}")
     answers = ", ".join(f"{n} {v:.3f}" for n, v in zip(verified.manifest.labels, look.logits, strict=True))
     console.print(f"{verified.manifest.name} {verified.manifest.version}: logits of a grey square: {answers}")
-    if differing := [one for one in _compare(verified, loaded, data, layout, sample) if not one.agrees]:
+    compared = [*_compare(verified, loaded, data, layout, sample), *_compare_card(verified)]
+    if differing := [one for one in compared if not one.agrees]:
         _show(differing)
         raise typer.Exit(1)
 
 
 def _compare(bundle: Bundle, model: Model, data: Path | None, layout: Layout, sample: int) -> "list[Compared]":
     from models.predictions import TABLE, PredictionsError  # noqa: PLC0415 - scikit-learn takes a second to import
+    from models.statements import compare_manifest, is_calibrated_again  # noqa: PLC0415 - likewise
     from models.verification import ask_again, compare_figures, name_unchecked, read_table  # noqa: PLC0415 - likewise
 
     name = bundle.folder.name
@@ -89,12 +92,36 @@ def _compare(bundle: Bundle, model: Model, data: Path | None, layout: Layout, sa
             console.print(f"{len(asked)} answers of the shipped model compared: {_count(asked)}")
             boxes = {image: one.boxes for image, one in samples.items()}
         figures = compare_figures(bundle, table, boxes)
-    except (PredictionsError, OSError) as error:
+        stated = compare_manifest(bundle, table)
+        again = is_calibrated_again(bundle)
+    except (PredictionsError, OSError, ValueError) as error:
         refuse(f"{name}: {error}")
+    except KeyError as error:
+        refuse(f"{name}/metrics.json says nothing of {error}: it was written by another version")
     console.print(f"{len(figures)} numbers of metrics.json computed again from {TABLE}: {_count(figures)}")
-    if unchecked := name_unchecked(bundle, figures):
+    temperature = ["temperature"] if bundle.manifest.region or bundle.manifest.type else []
+    if unchecked := [*name_unchecked(bundle, figures), *temperature]:
         console.print(f"not in {TABLE}, so not computed again: {', '.join(unchecked)}")
-    return [*figures, *asked]
+    if stated:
+        console.print(f"{len(stated)} statements of manifest.toml computed again from {TABLE}: {_count(stated)}")
+    if again:
+        console.print("calibrated again to other radiographs, as the card says: that calibration is not checked")
+    return [*figures, *stated, *asked]
+
+
+def _compare_card(bundle: Bundle) -> "list[Compared]":
+    from models.statements import CARD, compare_card  # noqa: PLC0415 - scikit-learn takes a second to import
+
+    try:
+        differing = compare_card(bundle)
+    except OSError as error:
+        console.print(f"no {Path(error.filename).name}: {CARD} is not checked")
+        return []
+    except KeyError as error:
+        console.print(f"metrics.json says nothing of {error}: {CARD} is not checked")
+        return []
+    console.print(f"{CARD} compared with what manifest.toml and metrics.json say: {_count(differing)}")
+    return differing
 
 
 def _count(compared: "Sequence[Compared]") -> str:

@@ -137,6 +137,8 @@ def test_mura_as_published_makes_a_bundle_for_the_regions_it_shows(
     regions = read_figures(tmp_path)["figures"]["regions"]
     assert (regions["KNEE"]["radiographs"], regions["KNEE"]["served"]) == (0, False)
     assert regions["ELBOW"]["radiographs"] == 24
+    verified = CliRunner().invoke(app, ["verify", str(tmp_path / "bundles" / "drawn")])
+    assert verified.exit_code == 0, verified.output
 
 
 def test_fracatlas_as_published_makes_a_bundle_for_the_regions_it_names(tmp_path: Path) -> None:

@@ -118,6 +118,15 @@ def test_the_table_holds_every_radiograph_once_answered_by_a_model_that_did_not_
     assert {row["fold"] for row in rows} == {"0", "1"}
 
 
+@pytest.mark.parametrize(("task", "numbers"), [("region", 1), ("fracture", 17)])
+def test_what_a_bundle_states_follows_from_what_it_carries(trained: Path, task: str, numbers: int) -> None:
+    result = CliRunner().invoke(app, ["verify", str(trained / "bundles" / task)])
+    output = " ".join(result.output.split())
+    assert result.exit_code == 0, output
+    assert f"{numbers} statements of manifest.toml computed again from out_of_fold.csv: all as stated" in output
+    assert "card.md compared with what manifest.toml and metrics.json say: all as stated" in output
+
+
 def test_what_is_finished_is_kept_for_a_run_that_is_interrupted(trained: Path) -> None:
     weights = sorted(path.name for path in (trained / "store").glob("training-*/*.weights.h5"))
     assert weights == ["final.weights.h5", "fold0.weights.h5", "fold1.weights.h5"]

@@ -1,6 +1,7 @@
 """`fracture-models verify`: what a bundle states is computed again."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,19 @@ import pytest
 from drawn_pool import MIXED, write_pool
 from typer.testing import CliRunner
 
-from inference.bundle import load_bundle
+from inference.bundle import ONNX, load_bundle, read_bundle, write_manifest
 from inference.model import Model
 from inference.testing import build_tiny_bundles
 from inference.types import Radiograph
+from models.answer_calibration import calibrate_answers
 from models.cli import app
 from models.datasets import read_unit_pixels
 from models.predictions import FracturePredictions, RegionPredictions, write_predictions
-from models.verification import compute_figures
+from models.scope_limits import find_least_confidence
+from models.statements import compare_card, compare_manifest
+from models.verification import compute_figures, read_table
 
+BUNDLES = Path(__file__).parents[3] / "models" / "bundles"
 runner = CliRunner()
 COUNT = len(MIXED)
 
@@ -60,18 +65,29 @@ def bundle(tmp_path: Path, pool: Path) -> Path:
     loaded = Model.load(load_bundle(folder), runtime="onnx", threads=1)
     paths = sorted((pool / "images").iterdir())
     logits = [float(loaded.run(Radiograph(pixels=read_unit_pixels(path)))[0].logits[0]) for path in paths]
-    write(
-        folder,
-        tabulate_fractures(pool, logits),
-        boxes={path.name: one.box for path, one in zip(paths, MIXED, strict=True)},
-    )
+    table = tabulate_fractures(pool, logits)
+    state_answers(folder, table)
+    write(folder, table, boxes={path.name: one.box for path, one in zip(paths, MIXED, strict=True)})
     return folder
+
+
+def state_answers(folder: Path, table: FracturePredictions) -> None:
+    """Write the answers that follow from the table into the manifest."""
+    given = load_bundle(folder).manifest.model_dump(mode="json", exclude_none=True, exclude={"digests", "answers"})
+    found = calibrate_answers(table.logit, table.fractured, table.region, dict.fromkeys(("HAND", "LEG"), "any"))
+    answers = [
+        {"output": "any", "regions": [region], **one.platt._asdict(), **one.points._asdict(), **one.limits._asdict()}
+        for region, one in found.items()
+    ]
+    write_manifest(folder, given | {"answers": answers}, (ONNX,))
 
 
 def write(folder: Path, table: Any, boxes: dict[str, Any] | None = None) -> None:
     write_predictions(folder / "out_of_fold.csv", table)
     outlined = {name: [box] for name, box in (boxes or {}).items() if box}
     figures = compute_figures(load_bundle(folder), table, outlined)
+    for region, found in figures["regions"].items():
+        found["served"] = region in {"HAND", "LEG"}
     # What a bundle states beside what follows from the table is none of this command's business.
     (folder / "metrics.json").write_text(json.dumps({"figures": {**figures, "shifted": {"auc": 0.5}}}))
 
@@ -88,7 +104,8 @@ def spoil(path: Path, *keys: str, by: float) -> None:
 def test_figures_follow_from_the_table(bundle: Path) -> None:
     code, output = run(bundle)
     assert code == 0, output
-    assert "computed again from out_of_fold.csv: all as stated" in output
+    assert "numbers of metrics.json computed again from out_of_fold.csv: all as stated" in output
+    assert "17 statements of manifest.toml computed again from out_of_fold.csv: all as stated" in output
     assert "not in out_of_fold.csv, so not computed again: grad_cam_peak_in_box, shifted" in output
 
 
@@ -108,6 +125,92 @@ def test_a_figure_that_does_not_follow_from_the_table_is_shown(bundle: Path, key
     assert code == 1
     assert "1 differ" in output
     assert keys[-1] in output
+
+
+def restate(folder: Path, field: str, value: float, *, of: int = 0) -> None:
+    """Set a field of the manifest, the first or a later one of that name."""
+    path = folder / "manifest.toml"
+    lines = path.read_text().splitlines()
+    at = [number for number, line in enumerate(lines) if line.startswith(f"{field} = ")][of]
+    lines[at] = f"{field} = {value}"
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("slope", 0.5),
+        ("intercept", 3.0),
+        ("sensitive", 0.0),
+        ("specific", 0.9999),
+        ("coverage", 0.99),
+        ("fracture_at_least", 0.123),
+        ("no_fracture_at_most", 0.001),
+    ],
+)
+def test_an_answer_that_does_not_follow_from_the_table_is_shown(bundle: Path, field: str, value: float) -> None:
+    restate(bundle, field, value)
+    code, output = run(bundle)
+    assert code == 1, output
+    assert "17 statements of manifest.toml computed again from out_of_fold.csv: 1 differ" in output
+    assert f"manifest, HAND: {field}" in output
+
+
+def test_a_region_that_is_answered_and_not_said_to_be_is_shown(bundle: Path) -> None:
+    path = bundle / "metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["figures"]["regions"]["LEG"]["served"] = False
+    path.write_text(json.dumps(metrics))
+    code, output = run(bundle)
+    assert (code, "manifest, regions answered" in output) == (1, True), output
+
+
+def test_the_answers_of_a_bundle_that_was_calibrated_again_are_not_checked(bundle: Path) -> None:
+    path = bundle / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"calibration": {}}))
+    restate(bundle, "slope", 0.5)
+    code, output = run(bundle)
+    assert code == 0, output
+    assert "that calibration is not checked" in output
+
+
+@pytest.fixture(params=["fracture", "region"])
+def shipped(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return a copy of a shipped bundle's manifest, table, metrics and card."""
+    names = ("manifest.toml", "out_of_fold.csv", "metrics.json", "card.md")
+    for name in names:
+        shutil.copy(BUNDLES / request.param / name, tmp_path / name)
+    return tmp_path
+
+
+def test_manifest_and_card_of_the_shipped_bundles_follow_from_what_they_carry(shipped: Path) -> None:
+    bundle = read_bundle(shipped)
+    table = read_table(bundle)
+    assert table is not None
+    compared = compare_manifest(bundle, table)
+    assert compared
+    assert [one for one in compared if not one.agrees] == []
+    assert compare_card(bundle) == []
+
+
+def test_a_figure_changed_on_the_card_is_shown(shipped: Path) -> None:
+    path = shipped / "card.md"
+    lines = path.read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if "expected calibration error | ≤ 0.04" in line)
+    lines[at] = lines[at].replace("| 0.0", "| 0.1")
+    path.write_text("\n".join(lines) + "\n")
+    [one] = compare_card(read_bundle(shipped))
+    assert one.name == f"card.md, line {at + 1}"
+    assert one.stated == lines[at] != one.found
+
+
+def test_a_card_is_compared_where_there_is_one(bundle: Path) -> None:
+    assert "no card.md: card.md is not checked" in run(bundle)[1]
+    (bundle / "card.md").write_text("# A card\n")
+    assert "metrics.json says nothing of 'data': card.md is not checked" in run(bundle)[1]
+    shutil.copy(BUNDLES / "fracture" / "metrics.json", bundle / "metrics.json")
+    code, output = run(bundle)
+    assert (code, "card.md, line 1" in output) == (1, True), output
 
 
 def test_the_shipped_model_answers_what_it_answered_in_training(bundle: Path, pool: Path) -> None:
@@ -157,9 +260,17 @@ def test_a_region_bundle_is_verified_with_its_scope(tmp_path: Path, pool: Path) 
         # softmax of 10 and nine times 0.
         final_confidence=np.full(COUNT, 1 / (1 + 9 * np.exp(-10))),
     )
+    restate(folder, "least_confidence", find_least_confidence(table))
     write(folder, table)
     code, output = run(folder, "--data", str(pool))
     assert code == 0, output
+    assert "so not computed again: shifted, temperature" in output
+    restate(folder, "least_confidence", 0.25)
+    write(folder, table)
+    code, output = run(folder)
+    assert (code, "manifest, least_confidence" in output) == (1, True), output
+    restate(folder, "least_confidence", find_least_confidence(table))
+    write(folder, table)
     spoil(folder / "metrics.json", "scope", "refused_of_named_regions", by=0.01)
     assert run(folder)[0] == 1
 
