@@ -198,6 +198,8 @@ def read_bundle(folder: Path) -> Bundle:
     path = folder / MANIFEST
     try:
         manifest = Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleError(_tell_no_bundle(folder)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"{folder.name}/{MANIFEST} cannot be read: {type(error).__name__}") from error
     except tomllib.TOMLDecodeError as error:
@@ -228,8 +230,13 @@ def read_bundles(folder: Path) -> tuple[Bundle, ...]:
 def _find_bundles(folder: Path) -> list[Path]:
     found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
     if not found:
-        raise BundleError(f"no bundle in {folder}: a bundle is a folder with a {MANIFEST}")
+        raise BundleError(_tell_no_bundle(folder))
     return found
+
+
+def _tell_no_bundle(folder: Path) -> str:
+    below = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}")))
+    return f"no bundle in {folder}: a bundle is a folder with a {MANIFEST}{f'; below it are {below}' if below else ''}"
 
 
 def digest_file(path: Path) -> str:

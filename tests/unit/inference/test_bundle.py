@@ -24,6 +24,18 @@ def test_a_changed_byte_is_refused_and_named(bundles: Path, name: str) -> None:
         load_bundles(bundles)
 
 
+@pytest.mark.parametrize("place", ["nope", "file", "file/nope"])
+def test_a_folder_without_a_bundle_is_said_to_have_none(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BundleError, match=rf"^no bundle in .*{place}: a bundle is a folder with a manifest\.toml$"):
+        load_bundle(tmp_path / place)
+
+
+def test_the_bundles_below_a_folder_are_named_where_one_is_asked_for(bundles: Path) -> None:
+    with pytest.raises(BundleError, match=r"; below it are tiny_fracture, tiny_region$"):
+        load_bundle(bundles)
+
+
 def test_a_missing_file_is_named(bundles: Path) -> None:
     (bundles / "tiny_region" / ONNX).unlink()
     with pytest.raises(BundleError, match=r"tiny_region/model\.onnx cannot be read"):
