@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from inference.types import Task
+from models.datasets import REGIONS
 from models.report_text import show_figure
+from models.targets import count_regions
 
 
 def _type_tables(metrics: Mapping[str, Any]) -> str:
@@ -26,13 +28,15 @@ def _region_tables(metrics: Mapping[str, Any]) -> str:
     figures = metrics["figures"]
     lines = [
         "## Figures\n",
-        f"Accuracy over ten regions: {show_figure(figures['accuracy'])}.",
+        f"Accuracy over {count_regions(figures)} regions: {show_figure(figures['accuracy'])}.",
         f"Expected calibration error: {show_figure(figures['expected_calibration_error'])}.\n",
     ]
     lines += ["| region | radiographs | recall |", "|---|---|---|"]
     lines += [
         f"| {name} | {row['radiographs']} | {show_figure(row['recall'])} |" for name, row in figures["regions"].items()
     ]
+    if absent := [region for region in REGIONS if region not in figures["regions"]]:
+        lines.append(f"\nNo radiograph showed {', '.join(absent)}: the bundle names none of them, but another region.")
     lines.append(
         "\nThe same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: "
         f"accuracy {show_figure(figures['shifted']['accuracy'])}.\n"

@@ -30,8 +30,15 @@ def teach_fracture(dataset: Dataset) -> Lesson:
 
 
 def teach_region(dataset: Dataset) -> Lesson:
-    """Return one-hot targets of the regions; UNKNOWN for samples of another region or none."""
-    return Lesson(task=Task.REGION, targets=_one_hot([sample.region for sample in dataset.samples], REGIONS))
+    """Return one-hot targets of the regions that occur; UNKNOWN for samples of another region or none."""
+    labels = [sample.region for sample in dataset.samples]
+    return Lesson(task=Task.REGION, targets=_one_hot(labels, name_regions(dataset)))
+
+
+def name_regions(dataset: Dataset) -> tuple[str, ...]:
+    """Return the regions that the data set shows: others cannot be learned, and are not named."""
+    shown = {sample.region for sample in dataset.samples}
+    return tuple(region for region in REGIONS if region in shown)
 
 
 def name_types(dataset: Dataset) -> tuple[str, ...]:

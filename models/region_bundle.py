@@ -9,10 +9,11 @@ from inference.scope import Scope
 from inference.types import Float32Array, Task
 from models.bundle_writer import Made
 from models.calibration import cross_calibrate, fit_temperature
-from models.datasets import REGIONS, Dataset
+from models.datasets import Dataset
 from models.evaluation import Figure, bootstrap, share
 from models.exported import open_export
 from models.label_figures import region_figures, scope_figures
+from models.lessons import name_regions
 from models.pool import name_images
 from models.predictions import RegionPredictions
 from models.protocol import SHIFTED, Answers, Trained, keep_outputs
@@ -27,13 +28,14 @@ BoolArray = NDArray[np.bool_]
 def make(dataset: Dataset, trained: Trained) -> Made:
     """Turn the answers of all folds into a calibrated model with its scope and figures."""
     regions = np.array([sample.region for sample in dataset.samples])
-    known = np.isin(regions, REGIONS)
+    names = name_regions(dataset)
+    known = np.isin(regions, names)
     unseen, seen = trained.unseen(Task.REGION), trained.seen[Task.REGION]
-    label = np.array([REGIONS.index(region) if region in REGIONS else -1 for region in regions])
+    label = np.array([names.index(region) if region in names else -1 for region in regions])
     temperature = fit_temperature(unseen.both[known], label[known])
     shares = cross_calibrate(unseen.both, label, trained.fold)
     final = softmax(seen.both / temperature, axis=1)
-    names = np.array(REGIONS)
+    labels = np.array(names)
     eye = build_eye(trained.recipe)
     scope, gate, distances = set_scope(dataset, trained, known, eye)
     predictions = RegionPredictions(
@@ -41,21 +43,21 @@ def make(dataset: Dataset, trained: Trained) -> Made:
         fold=trained.fold,
         cluster=trained.cluster,
         region=regions,
-        predicted=names[shares.argmax(axis=1)],
+        predicted=labels[shares.argmax(axis=1)],
         confidence=shares.max(axis=1),
         distance=distances,
-        final_region=names[final.argmax(axis=1)],
+        final_region=labels[final.argmax(axis=1)],
         final_confidence=final.max(axis=1),
     )
     least = find_least_confidence(predictions)
-    figures = region_figures(predictions)
+    figures = region_figures(predictions, names)
     figures["scope"] = {**scope_figures(predictions, threshold=LIMIT, least_confidence=least), **gate.figures}
     figures["shifted"] = {"accuracy": _accuracy_of_shifted(unseen, label, predictions)}
     table = {"temperature": temperature, "scope_threshold": LIMIT, "least_confidence": least}
     return Made(
-        model=attach_eye(keep_outputs(trained.final, trained.recipe, Task.REGION, range(len(REGIONS))), eye),
+        model=attach_eye(keep_outputs(trained.final, trained.recipe, Task.REGION, range(len(names))), eye),
         scope=scope,
-        fields={"labels": REGIONS, "region": table, "mirrored": True},
+        fields={"labels": names, "region": table, "mirrored": True},
         figures=figures,
         predictions=predictions,
     )

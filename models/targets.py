@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.types import Task
+from models.datasets import REGIONS
 from models.evaluation import Figure, bound_share
 from models.report_text import show_figure
 
@@ -14,6 +15,7 @@ class Target:
     """A bound on one of the figures of `metrics.json`."""
 
     what: str
+    """In the table; `{regions}` stands for how many there are."""
     at: tuple[str, ...]
     """Where the figure stands."""
     bound: float
@@ -43,7 +45,7 @@ TARGETS: Mapping[Task, tuple[Target, ...]] = {
         Target(what="AUC as if from elsewhere (simulated)", at=("shifted", "auc"), bound=0.85),
     ),
     Task.REGION: (
-        Target(what="accuracy over ten regions", at=("accuracy",), bound=0.98),
+        Target(what="accuracy over {regions} regions", at=("accuracy",), bound=0.98),
         _CALIBRATION,
         Target(
             what="outsiders refused, the least of all kinds",
@@ -69,6 +71,12 @@ def render_targets(task: Task, figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def count_regions(figures: Mapping[str, Any]) -> str:
+    """Say how many regions the figures tell apart."""
+    count = len(figures.get("regions", REGIONS))
+    return "ten" if count == len(REGIONS) else str(count)
+
+
 def judge(target: Target, value: float, low: float, high: float) -> str:
     """Return whether the figure reaches the target, or whether its interval at least does."""
     if value >= target.bound if target.at_least else value <= target.bound:
@@ -88,7 +96,8 @@ def _row(target: Target, figures: Mapping[str, Any]) -> str:
     else:
         verdict = "reached" if judge(target, found, found, found) == "reached" else "not reached"
         shown = f"{found:.3f}"
-    return f"| {target.what} | {sign} {target.bound:g} | {shown} | {verdict} |"
+    what = target.what.format(regions=count_regions(figures))
+    return f"| {what} | {sign} {target.bound:g} | {shown} | {verdict} |"
 
 
 def _find(figures: Mapping[str, Any], at: tuple[str, ...]) -> Any:

@@ -87,7 +87,7 @@ def compute_figures(
     limits = bundle.manifest.region
     assert limits is not None  # noqa: S101 - the manifest of a region bundle always has its table
     scope = scope_figures(table, threshold=limits.scope_threshold, least_confidence=limits.least_confidence)
-    return {**region_figures(table), "scope": scope}
+    return {**region_figures(table, bundle.manifest.labels), "scope": scope}
 
 
 def ask_again(

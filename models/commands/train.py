@@ -145,6 +145,8 @@ def train(
     dataset = take_training_part(load_data(layout, data, task[0], patient_from=patient_from))
     if region is not None:
         dataset = tell_region(dataset, region, task)
+    if Task.REGION in task and (absent := sorted(set(REGIONS) - {sample.region for sample in dataset.samples})):
+        console.print(f"no radiograph shows {', '.join(absent)}: the region bundle will name none of them")
     told = {"region": region, "patient-from": patient_from}
     recipe = weigh_outlines(recipe, localisation, dataset, task)
     # Keras takes seconds to import.

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from inference.bundle import load_bundle
 from inference.pipeline import Pipeline
 from inference.types import Radiograph
 from models.cli import app
@@ -103,6 +104,18 @@ def test_one_training_gives_a_bundle_for_each_task_that_the_pipeline_serves(trai
     pixels, *_ = draw(3)
     analysis = pipeline.analyse(Radiograph(pixels=(pixels / 255).astype(np.float32)))
     assert analysis.models[0].name == "region"
+
+
+def test_only_regions_that_were_shown_are_named(trained: Path) -> None:
+    bundle = trained / "bundles" / "region"
+    assert load_bundle(bundle).manifest.labels == ("HAND", "KNEE")
+    absent = "ANKLE_FOOT, ELBOW, FEMUR, FOREARM, HIP, HUMERUS, LEG, SHOULDER"
+    output = " ".join((trained / "output.txt").read_text(encoding="utf-8").split())
+    assert f"no radiograph shows {absent}: the region bundle will name none of them" in output
+    card = (bundle / "card.md").read_text(encoding="utf-8")
+    assert "No radiograph showed FOREARM, ELBOW, HUMERUS," in card
+    assert "Accuracy over 2 regions" in card
+    assert "accuracy over 2 regions | ≥ 0.98" in card
 
 
 def test_the_square_that_stands_for_a_fracture_is_learned_and_found(trained: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from drawn_pool import MIXED, write_pool
+from drawn_pool import MIXED, Drawn, write_pool
 from typer.testing import CliRunner
 
 from inference.testing import build_tiny_bundles
@@ -147,6 +147,17 @@ def test_outlines_are_learned_where_there_are_some_unless_told_otherwise(tmp_pat
         weighed = weigh_outlines(recipe, given, data, tasks)
         assert weighed.first
         assert (weighed.localisation, weighed.first.localisation) == (weight, weight)
+
+
+def test_a_region_that_nobody_shows_is_not_learned(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
+    from models.lessons import name_regions, teach_region
+    from models.training import UNKNOWN
+
+    drawn = [Drawn(fractured=False, spot=0.5, region=region) for region in ("LEG", "HAND", "LEG", "OTHER")]
+    dataset = load_fracatlas(write_pool(tmp_path / "pool", drawn))
+    assert name_regions(dataset) == ("HAND", "LEG")
+    assert teach_region(dataset).targets.tolist() == [[0, 1], [1, 0], [0, 1], [UNKNOWN, UNKNOWN]]
 
 
 def test_of_a_fracture_that_nobody_outlined_no_cell_is_taught() -> None:
