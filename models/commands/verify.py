@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from inference.bundle import Bundle, load_bundle
@@ -132,5 +133,5 @@ def _count(compared: "Sequence[Compared]") -> str:
 def _show(differing: "Sequence[Compared]") -> None:
     table = Table("what", "stated", "found", title="Differs from what the bundle states", title_justify="left")
     for one in differing:
-        table.add_row(one.name, str(one.stated), str(one.found))
+        table.add_row(*(escape(str(said)) for said in (one.name, one.stated, one.found)))
     console.print(table)

@@ -16,6 +16,7 @@ from inference.model import Model
 from inference.testing import build_tiny_bundles
 from inference.types import Radiograph
 from models.answer_calibration import calibrate_answers
+from models.calibrated_bundle import write_calibrated
 from models.cli import app
 from models.datasets import read_unit_pixels
 from models.predictions import FracturePredictions, RegionPredictions, write_predictions
@@ -202,6 +203,29 @@ def test_a_figure_changed_on_the_card_is_shown(shipped: Path) -> None:
     [one] = compare_card(read_bundle(shipped))
     assert one.name == f"card.md, line {at + 1}"
     assert one.stated == lines[at] != one.found
+
+
+def test_the_card_of_a_bundle_that_was_calibrated_again_is_compared_with_its_section_on_that(tmp_path: Path) -> None:
+    figures = {key: {"value": 0.1, "low": 0.0, "high": 0.2} for key in ("brier_score", "expected_calibration_error")}
+    fitted = {"regions": ["HAND"], "fitted": True, "radiographs": 60, "fractures": 30}
+    told = {
+        "data": {"samples": 60, "folder": "site", "layout": "folders", "digest": "0" * 64},
+        "answers": [fitted | {"before": figures, "after": figures}],
+    }
+    write_calibrated(load_bundle(BUNDLES / "fracture"), tmp_path / "again", {}, told)
+    bundle = read_bundle(tmp_path / "again")
+    assert compare_card(bundle) == []
+    card = tmp_path / "again" / "card.md"
+    card.write_text(card.read_text().replace("fitted to 60 radiographs", "fitted to 600 radiographs"))
+    [one] = compare_card(bundle)
+    assert "fitted to 600 radiographs" in str(one.stated)
+
+
+def test_a_bracket_on_the_card_is_shown_as_it_stands(bundle: Path) -> None:
+    shutil.copy(BUNDLES / "fracture" / "metrics.json", bundle / "metrics.json")
+    (bundle / "card.md").write_text("[/red] no style\n")
+    code, output = run(bundle)
+    assert (code, "[/red] no" in output) == (1, True), output
 
 
 def test_a_card_is_compared_where_there_is_one(bundle: Path) -> None:
