@@ -94,15 +94,20 @@ def _build_sample(
     numbered = re.fullmatch(r"IMG(\d+)", path.stem)
     if numbered is None:
         raise DatasetError(f"{path.name}: FracAtlas calls its images IMG and a number, as in IMG0000019.jpg")
-    flat = [polygon for outline in outlines for polygon in outline["polygons"]]
+    try:
+        flat = [polygon for outline in outlines for polygon in outline["polygons"]]
+        polygons = tuple(tuple(zip(points[0::2], points[1::2], strict=True)) for points in flat)
+        boxes = tuple(tuple(outline["box"]) for outline in outlines)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path.name}: its fractures are not outlined by boxes and polygons: {error!r}") from error
     return Sample(
         path=path,
         number=int(numbered[1]),
         region=region,
         fractured=fractured,
         group=group,
-        polygons=tuple(tuple(zip(points[0::2], points[1::2], strict=True)) for points in flat),
-        boxes=tuple(tuple(outline["box"]) for outline in outlines),
+        polygons=polygons,
+        boxes=boxes,
     )
 
 
@@ -113,21 +118,27 @@ def _read_region(row: Mapping[str, str]) -> str:
 
 def _read_coco(coco: Mapping[str, Any]) -> Outlines:
     """Return the outlines of each image; a mask stored as run lengths gives its box alone."""
-    names = {image["id"]: image["file_name"] for image in coco["images"]}
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for mark in coco["annotations"]:
-        polygons = mark["segmentation"] if isinstance(mark["segmentation"], list) else []
-        found.setdefault(names[mark["image_id"]], []).append({"box": mark["bbox"], "polygons": polygons})
+    try:
+        names = {image["id"]: image["file_name"] for image in coco["images"]}
+        for mark in coco["annotations"]:
+            polygons = mark["segmentation"] if isinstance(mark["segmentation"], list) else []
+            found.setdefault(names[mark["image_id"]], []).append({"box": mark["bbox"], "polygons": polygons})
+    except (KeyError, TypeError) as error:
+        raise DatasetError(f"the annotations are not as COCO has them: {error!r}") from error
     return found
 
 
-def _read_json(folder: Path, name: str) -> Any:
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DatasetError(f"{folder.name}: {name} is missing") from error
     except ValueError as error:
         raise DatasetError(f"{folder.name}: {name} is no JSON") from error
+    if not isinstance(found, dict):
+        raise DatasetError(f"{folder.name}: {name} holds no object, as FracAtlas' does")
+    return found
 
 
 def _read_table(folder: Path, name: str) -> list[dict[str, str]]:

@@ -116,6 +116,31 @@ def test_a_column_that_is_missing_is_named(tmp_path: Path) -> None:
         load_fracatlas(tmp_path / "published")
 
 
+@pytest.mark.parametrize(
+    ("outlines", "why"),
+    [
+        ([], "holds no object"),
+        ({"IMG0000001.jpg": [{"box": [1, 2, 3, 4]}]}, "IMG0000001.jpg: its fractures are not outlined"),
+        ({"IMG0000001.jpg": [{"box": [1, 2, 3, 4], "polygons": [[1, 2, 3]]}]}, "not outlined"),
+        ({"IMG0000001.jpg": 3}, "not outlined"),
+    ],
+)
+def test_outlines_that_are_none_are_refused(tmp_path: Path, outlines: object, why: str) -> None:
+    build_pool(tmp_path, [("IMG0000001.jpg", "HAND", 1, "", 0)])
+    (tmp_path / "fractures.json").write_text(json.dumps(outlines), encoding="utf-8")
+    with pytest.raises(DatasetError, match=why):
+        load_fracatlas(tmp_path)
+
+
+@pytest.mark.parametrize("coco", [{}, {"images": [{"id": 0}], "annotations": []}, {"images": 3, "annotations": []}])
+def test_annotations_that_are_none_are_refused(tmp_path: Path, coco: object) -> None:
+    build_published(tmp_path, PUBLISHED)
+    place = tmp_path / "Annotations" / "COCO JSON" / "COCO_fracture_masks.json"
+    place.write_text(json.dumps(coco), encoding="utf-8")
+    with pytest.raises(DatasetError, match="not as COCO has them"):
+        load_fracatlas(tmp_path)
+
+
 def test_a_table_that_is_not_text_is_refused(tmp_path: Path) -> None:
     build_pool(tmp_path, [("IMG0000001.jpg", "HAND", 1, "", 0)])
     (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00\x81")
