@@ -4,7 +4,9 @@ Label-conditional (Mondrian) split-conformal prediction (Vovk, Gammerman and Sha
 World, 2005, chapter 4; Sadinle, Lei and Wasserman, J. Am. Stat. Assoc. 114, 2019). A probability keeps the answer
 "fracture" unless it is lower than all but a few of those of fractures, and "no fracture" unless it is higher than all
 but a few of the others. The promise holds whatever the model is worth, for radiographs exchangeable with those it was
-fitted on: from the same source, and as independent of each other; views of one patient are so only in part.
+fitted on: from the same source, and as independent of each other; views of one patient are so only in part. The limits
+are fitted region by region (`models.region_calibration`). Of a model that tells nothing it falls short by about 0.01:
+which way its logits point is then chosen by chance, by the radiographs that set the limits.
 """
 
 from typing import NamedTuple
@@ -43,26 +45,6 @@ class Coverage(NamedTuple):
     """Share of all that keep neither."""
 
 
-def fit_conformal(probabilities: FloatArray, fractured: BoolArray, *, miscoverage: float) -> ConformalLimits:
-    """Return the limits that rule out the truth in at most `miscoverage` of each class.
-
-    `probabilities`, shape (samples,), are of radiographs that the model was neither trained nor calibrated on. Of n in
-    a class the k = floor(miscoverage * (n + 1)) least fitting lie beyond the limit; where k is 0 nothing is ruled out.
-
-    Raises
-    ------
-    ValueError
-        `miscoverage` is not between 0 and 1.
-    """
-    if not 0 < miscoverage < 1:
-        raise ValueError(f"a miscoverage of {miscoverage} promises nothing: it lies between 0 and 1")
-    return ConformalLimits(
-        coverage=1 - miscoverage,
-        fracture_at_least=_least_kept(probabilities[fractured], miscoverage, otherwise=0.0),
-        no_fracture_at_most=-_least_kept(-probabilities[~fractured], miscoverage, otherwise=-1.0),
-    )
-
-
 def measure_coverage(probabilities: FloatArray, fractured: BoolArray, limits: ConformalLimits) -> Coverage:
     """Return how often the truth is kept, of each class, and how often the answer is not one alone."""
     keeps_fracture = probabilities >= limits.fracture_at_least
@@ -73,13 +55,6 @@ def measure_coverage(probabilities: FloatArray, fractured: BoolArray, limits: Co
         both=_share(keeps_fracture & keeps_none),
         none=_share(~keeps_fracture & ~keeps_none),
     )
-
-
-def _least_kept(fit: FloatArray, miscoverage: float, *, otherwise: float) -> float:
-    """Return the k-th smallest value, k = floor(miscoverage * (n + 1)), or `otherwise` where k is 0."""
-    # The product of decimal fractions may fall just short of the whole number it stands for.
-    beyond = int(np.floor(miscoverage * (fit.size + 1) + 1e-9))
-    return float(np.sort(fit)[beyond - 1]) if beyond else otherwise
 
 
 def _share(kept: BoolArray) -> float:
