@@ -11,7 +11,7 @@ from inference.bundle import Answer, RegionTable, TypeTable
 from inference.model import Model
 from inference.types import Float32Array, Radiograph, Task
 from inference.uncertainty import share_out
-from models.calibration import Platt, brier_score, expected_calibration_error, fit_temperature
+from models.calibration import CalibrationError, Platt, brier_score, fit_temperature
 from models.conformal import MISCOVERAGE
 from models.datasets import DatasetError, Sample, assign_folds, inseparable_units, read_unit_pixels
 from models.evaluation import BoolArray, FloatArray, IntArray, bootstrap_all
@@ -201,9 +201,9 @@ def _figures(before: FloatArray, after: FloatArray, right: BoolArray, clusters: 
     """Return Brier score and calibration error of the calibration as it was, and of one fitted to other radiographs."""
     found = {}
     for when, stated in (("before", before), ("after", after)):
-        figures = {
+        figures: dict[str, Any] = {
             "brier_score": lambda at, stated=stated: brier_score(stated[at], right[at]),
-            "expected_calibration_error": lambda at, stated=stated: expected_calibration_error(stated[at], right[at]),
+            "expected_calibration_error": CalibrationError(stated=stated, observed=right),
         }
         found[when] = bootstrap_all(figures, len(right), clusters=clusters)
     return found

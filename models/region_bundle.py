@@ -10,7 +10,7 @@ from inference.types import Float32Array, Task
 from models.bundle_writer import Made
 from models.calibration import cross_calibrate, fit_temperature
 from models.datasets import Dataset
-from models.evaluation import Figure, bootstrap, share
+from models.evaluation import Figure, bootstrap, count_share
 from models.exported import open_export
 from models.label_figures import region_figures, scope_figures
 from models.lessons import name_regions
@@ -91,4 +91,4 @@ def _accuracy_of_shifted(answers: Answers, label: IntArray, predictions: RegionP
     """Return the accuracy on the same radiographs made to look as if they came from elsewhere."""
     rows = np.flatnonzero(label >= 0)
     right = answers.logits[rows, SHIFTED].argmax(axis=1) == label[rows]
-    return bootstrap(lambda at: share(right[at]), len(rows), clusters=predictions.cluster[rows])
+    return bootstrap(count_share(right), len(rows), clusters=predictions.cluster[rows])
