@@ -7,9 +7,10 @@ decision is not the only one left it is `uncertain` too.
 
 The two are no independent opinions. In a bundle made by training (`models.region_calibration`) both are fitted to the
 same radiographs: where there are fractures enough the sensitive point is the limit on fractures, and the specific point
-is that on the others, unless it is held at what is more likely than not and lies higher. There conformal prediction
-rules out no fracture, the points do not affirm one yet, and the reason given is theirs. Conformal prediction adds a
-doubt where fractures were too few to promise anything of them, and where the limits were chosen apart from the points.
+is that on the others, unless the two cross or are held to what is more likely than not. Where the specific point is
+held, conformal prediction rules out "no fracture", the points do not affirm one yet, and the reason given is theirs.
+Conformal prediction adds a doubt where fractures were too few to promise anything of them, and where the limits were
+chosen apart from the points.
 """
 
 import math

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.bundle import Bundle, Manifest, write_manifest
-from models.card import render_card
+from models.card import UNTOLD, render_card
 from models.report_text import show_figure
 
 HEADING = "## Calibrated again"
@@ -51,6 +51,7 @@ def render_calibration(calibration: Mapping[str, Any]) -> str:
         f"Weights and ranking are those of version {calibration['from_version']}; all figures above are its own.",
         f"The calibration was fitted to {data['samples']} radiographs of `{data['folder']}`, layout {data['layout']}.",
         f"SHA-256 of their names: `{data['digest']}`.\n",
+        *([] if data.get("tells_patients", True) else [f"{UNTOLD}\n"]),
         "Before: the calibration as it was, on these radiographs.",
         "After: one fitted to other radiographs of the same source, in five folds. Intervals: 95 %.\n",
         "| | radiographs | fractures | Brier score before | after | calibration error before | after |",

@@ -23,11 +23,12 @@ From the specific operating point on the answer is fracture, below the sensitive
 uncertain. The sensitive point is the highest that keeps 95 % of the fractures, the specific one the lowest that keeps
 95 % of the others, each region's own where it has radiographs enough. But nothing is answered that is less likely than
 its opposite: the specific point is never below a probability of 0.5, and the sensitive one never above it, so that
-specificity and sensitivity may exceed what is promised.
+specificity and sensitivity may exceed what is promised. Where the two would cross, both promises hold at either. Where
+fractures are too few to promise anything of them, "no fracture" is never answered.
 """
-_UNTOLD = """\
+UNTOLD = """\
 Nothing in the data set tells which radiographs are one patient's: each file was taken for a patient of its own, and
-where a patient has several, the figures are too kind. """
+where a patient has several, the figures are too kind."""
 _FAILURES = """\
 ## Known failures
 
@@ -114,9 +115,10 @@ and patients kept together, stratified by region and label, seed {recipe["seed"]
 predictions on radiographs that the fold's model did not see (`out_of_fold.csv`; `fracture-models verify` computes them
 again); calibration and operating points behind a figure come from the other folds. Intervals: 95 %, bootstrap over
 blocks; exact binomial, of as many trials as there are blocks, where all resamples of a share are alike; that of the
-calibration error, which resampling makes larger, reaches as far below the figure as above.
+calibration error, which resampling makes larger, reaches as far below the figure as above (where radiographs are few,
+it holds the truth less often than that).
 
-{"" if told else _UNTOLD}{frozen} were trained for {_describe_stages(recipe)} at a learning rate of
+{"" if told else UNTOLD + " "}{frozen} were trained for {_describe_stages(recipe)} at a learning rate of
 {recipe["learning_rate"]:g} on random variations, each drawn once; batch normalisation keeps its statistics{kernels}.
 """
 

@@ -56,7 +56,8 @@ fold that refuses {scope["refused_of_named_regions"]:.1%} of the pool's limbs as
 {scope["limbs_refused"]:.1%} of them plain and shifted.
 
 Outsiders are drawn, or cut from the pool's few trunks and heads. Refused by the gate of a fold that saw none of them,
-and by one that learnt from no outsider of the whole kind:
+and by one that learnt from no outsider of the whole kind. The interval of the least, above, counts pictures: it is too
+narrow where several are cut from one plate, and the least of so many kinds is low by chance, too.
 
 | what | shown | refused | kind unforeseen |
 |---|---|---|---|
@@ -103,9 +104,9 @@ of these {show_figure(figures["all"]["fractures_among_uncertain"])} are fracture
 Conformal prediction promises to keep the true answer of {kept["promised"]:.0%} of each class; out of fold it kept
 {kept["fracture"]:.1%} of the fractures and {kept["no_fracture"]:.1%} of the others, and both answers of
 {kept["both"]:.1%}. It is no second opinion: it rests on the same radiographs as the operating points. Its limit on
-fractures is the sensitive point where there are fractures enough (where not, it rules none out), and its limit on the
-others is the specific point, unless that is held at 0.5 and lies higher: then it leaves only fracture where the answer
-is uncertain still.
+fractures is mostly the sensitive point where there are fractures enough (where not, it rules none out), and its limit
+on the others is the specific point, unless that is held at 0.5 and lies higher: then it leaves only fracture where the
+answer is uncertain still.
 
 The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: AUC
 {show_figure(figures["shifted"]["auc"])}.

@@ -66,8 +66,8 @@ def _figures(
         for index, label in enumerate(labels)
     }
     # A label that the model names and the data set does not know has a column of its own.
-    order = {name: place for place, name in reversed(list(enumerate([*REGIONS, *labels])))}
-    columns = sorted({*labels, *predicted.tolist()}, key=lambda name: (order.get(name, len(order)), name))
+    used = {*labels, *predicted.tolist()}
+    columns = [name for name in dict.fromkeys([*REGIONS, *labels, *sorted(used)]) if name in used]
     places = {label: place for place, label in enumerate(columns)}
     table = confusion(
         np.array([places[name] for name in predicted], np.int64),

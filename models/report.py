@@ -3,13 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from numbers import Real
-from string import Formatter
 from typing import Any
 
 import numpy as np
 
-from inference.phrases import Phrase
 from inference.types import Decision, Task
 from models.asking import Asked
 from models.datasets import REGIONS
@@ -122,16 +119,5 @@ def _count(sentences: Iterable[str]) -> dict[str, int]:
 
 def without_numbers(sentence: str) -> str:
     """Return the sentence without what differs from one radiograph to the next: numbers, brackets, doubtful regions."""
-    if isinstance(sentence, Phrase) and sentence.values:
-        sentence = _Unnumbered().vformat(sentence.template, (), sentence.values)
-    return re.sub(r"\s*\([^)]*\)|:? [A-Z_]+ with a confidence of \S+(?=\.)", "", sentence)
-
-
-class _Unnumbered(Formatter):
-    """Fills the places of a template: those of phrases likewise, those of numbers with an ellipsis."""
-
-    def format_field(self, value: object, format_spec: str) -> str:
-        """Write one value."""
-        if isinstance(value, Real):
-            return "…"
-        return str(super().format_field(without_numbers(value) if isinstance(value, str) else value, format_spec))
+    said = re.sub(r"\s*\([^)]*\)|:? [A-Z_]+ with a confidence of \S+(?=\.)", "", sentence)
+    return re.sub(r"\d+(\.\d+)?(\s?%)?", "…", said)

@@ -63,7 +63,9 @@ def load_data(layout: Layout, folder: Path, task: Task | None = None, *, patient
 def tell_patients(dataset: Dataset, folder: Path, pattern: re.Pattern[str]) -> Dataset:
     """Return the data set with the patient that each file's path names; one that names none ends the command."""
     if dataset.tells_patients:
-        raise typer.BadParameter("--patient-from is for data sets that tell no patients; this one does")
+        raise typer.BadParameter(
+            "--patient-from is for data sets that neither name patients nor number files; this one does"
+        )
     paths = [sample.path.relative_to(folder).as_posix() for sample in dataset.samples]
     found = [match[1] if (match := pattern.search(path)) else None for path in paths]
     if without := [path for path, patient in zip(paths, found, strict=True) if not patient]:

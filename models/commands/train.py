@@ -146,7 +146,10 @@ def train(
     if region is not None:
         dataset = tell_region(dataset, region, task)
     if Task.REGION in task and (absent := sorted(set(REGIONS) - {sample.region for sample in dataset.samples})):
-        console.print(f"no radiograph shows {', '.join(absent)}: the region bundle will name none of them")
+        console.print(
+            f"no radiograph shows {', '.join(absent)}: the region bundle will name none of them, and "
+            "the node refuses a fracture bundle beside it that serves one"
+        )
     told = {"region": region, "patient-from": patient_from}
     recipe = weigh_outlines(recipe, localisation, dataset, task)
     # Keras takes seconds to import.

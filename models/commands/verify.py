@@ -122,6 +122,10 @@ def _compare_card(bundle: Bundle) -> "list[Compared]":
         console.print(f"metrics.json says nothing of {error}: {CARD} is not checked")
         return []
     console.print(f"{CARD} compared with what manifest.toml and metrics.json say: {_count(differing)}")
+    if differing:
+        console.print(
+            "a card that another version wrote may differ in its words alone; `card --write` renders it again"
+        )
     return differing
 
 

@@ -91,7 +91,7 @@ def _load_published(folder: Path, task: Task | None) -> Dataset:
 def _build_sample(
     path: Path, outlines: Sequence[Mapping[str, Any]], *, region: str, fractured: bool, group: str
 ) -> Sample:
-    numbered = re.fullmatch(r"IMG(\d+)", path.stem)
+    numbered = re.fullmatch(r"(?:IMG)?(\d+)", path.stem)
     if numbered is None:
         raise DatasetError(f"{path.name}: FracAtlas calls its images IMG and a number, as in IMG0000019.jpg")
     try:

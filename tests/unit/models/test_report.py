@@ -44,9 +44,8 @@ def test_a_number_within_a_remark_within_a_remark_is_left_out_too() -> None:
             ),
             "strange",
         ),
-        (Phrase("{number} rows", number=np.float32(3)), "… rows"),
         (Phrase("no place in it stands out"), "no place in it stands out"),
-        ("no phrase, 0.31", "no phrase, 0.31"),
+        ("a distance of 0.31, 12 rows", "a distance of …, … rows"),
     ],
 )
 def test_what_differs_in_words_or_stands_in_brackets(remark: str, row: str) -> None:
