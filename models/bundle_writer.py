@@ -55,9 +55,9 @@ def write_bundle(folder: Path, made: Made, fields: Mapping[str, Any], metrics: M
 
 
 def _compress(path: Path) -> None:
-    """Deflate the archive in place: kernels at half precision are half zeros in Keras' 32-bit file."""
+    """Compress the archive in place: kernels at half precision are half zeros in Keras' 32-bit file."""
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: archive.read(info) for info in archive.infolist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content, compress_type=zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(name), content, compress_type=zipfile.ZIP_LZMA)
