@@ -3,6 +3,7 @@
 import queue
 import socket
 import ssl
+import threading
 import time
 from typing import Any
 
@@ -164,6 +165,8 @@ class RequestedAssociation(Association):
 
     dul: RequestorUpperLayer
     dimse: Responses
+    _waits = False
+    """Whether the reactor thread stands at its checkpoint."""
 
     def __init__(self, ae: AE, limits: PDULimits) -> None:
         super().__init__(ae, MODE_REQUESTOR)
@@ -177,12 +180,26 @@ class RequestedAssociation(Association):
         self.requestor.implementation_class_uid = ae.implementation_class_uid
         self.requestor.implementation_version_name = ae.implementation_version_name
 
+    @property
+    def _is_paused(self) -> bool:
+        """Tell whether the reactor thread waits; what sends a request or a release loops until it does.
+
+        pynetdicom 3.0 serves an N-EVENT-REPORT in a thread of its own, which notes at its end that the reactor goes on.
+        Where that stood at its checkpoint by then, the loop never ended: only the reactor itself is believed.
+        """
+        return self._waits
+
+    @_is_paused.setter
+    def _is_paused(self, waits: bool) -> None:
+        if threading.current_thread() is self:
+            self._waits = waits
+
     def kill(self) -> None:
         """End the threads of the association; where the peer holds one of them up, break the connection."""
         self._reactor_checkpoint.set()
         self._kill = True
         self.is_established = False
-        self._is_paused = True
+        self._waits = True
         end = time.monotonic() + _FAREWELL_S
         while self.dul.is_alive() and not self.dul.stop_dul():
             if time.monotonic() > end:
