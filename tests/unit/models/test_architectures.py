@@ -28,6 +28,7 @@ pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type
 
 SIZE = 64
 OUTPUTS = 3
+NO_TORCH = "torch is not installed: files of it can be neither read nor written here"
 large = pytest.mark.skipif(
     os.environ.get("DICOM_NODE_TEST_EVERYTHING") != "1",
     reason="large networks are built only where everything runs (DICOM_NODE_TEST_EVERYTHING=1)",
@@ -512,6 +513,8 @@ def test_a_damaged_file_is_refused(name: str, file: str, content: bytes, tmp_pat
     from models.architectures import build
     from models.pretrained import WeightsError, load_weights
 
+    if file.endswith(".pth"):
+        pytest.importorskip("torch", reason=NO_TORCH)
     (tmp_path / file).write_bytes(content)
     model = build("custom_cnn", image_size=64, outputs=1)
     with pytest.raises(WeightsError, match=f"{file} does not hold weights of {name}"):
@@ -520,7 +523,7 @@ def test_a_damaged_file_is_refused(name: str, file: str, content: bytes, tmp_pat
 
 @pytest.mark.parametrize("what", ["a list", "numbers"])
 def test_a_file_of_pytorch_with_something_else_is_refused(what: str, tmp_path: Any) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=NO_TORCH)
     from models.pretrained import WeightsError, load_weights
 
     torch.save([torch.zeros(2)] if what == "a list" else {"epoch": 3}, tmp_path / "w.pth")
