@@ -103,7 +103,7 @@ def test_folders_that_name_no_region_make_a_bundle_for_the_region_told(tmp_path:
     assert "No fracture is outlined in this data set" in card
     assert "each file is taken for a patient of its own" in output
     assert "each file was taken for a patient of its own" in card
-    assert "| HAND | 0 | 0 | - | - | no |" in card
+    assert "| HAND | 0 | 0 | - | - | - | no |" in card
 
 
 def test_of_folders_with_parts_only_the_training_part_is_learned(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model": "custom_cnn",
         "weights": "random",
         "image-size": 64,
-        "epochs": 12,
+        "epochs": 20,
         "batch-size": 16,
         "learning-rate": 1e-3,
         "folds": 2,
@@ -95,7 +95,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_training_shows_its_images_a_second_and_the_time_left(trained: Path) -> None:
     output = " ".join((trained / "output.txt").read_text(encoding="utf-8").split())
     for name in ("fold0", "fold1", "final"):
-        assert re.search(rf"{name}, 12 epochs \S+ (\d+)/\1 100% [\d.]+ images/s \d+:\d\d:\d\d", output), output
+        assert re.search(rf"{name}, 20 epochs \S+ (\d+)/\1 100% [\d.]+ images/s \d+:\d\d:\d\d", output), output
 
 
 def test_one_training_gives_a_bundle_for_each_task_that_the_pipeline_serves(trained: Path) -> None:
