@@ -17,10 +17,7 @@ def _type_tables(metrics: Mapping[str, Any]) -> str:
         f"The radiograph's own type is among the three most probable: {show_figure(figures['top_3_accuracy'])}.",
         f"Expected calibration error: {show_figure(figures['expected_calibration_error'])}.\n",
     ]
-    lines += ["| type | radiographs | recall | precision | F1 |", "|---|---|---|---|---|"]
-    for name, row in figures["types"].items():
-        shown = " | ".join(show_figure(row[figure]) for figure in ("recall", "precision", "f1"))
-        lines.append(f"| {name} | {row['radiographs']} | {shown} |")
+    lines += _list_labels("type", figures["types"], {"recall": "recall", "precision": "precision", "f1": "F1"})
     return "\n".join([*lines, ""])
 
 
@@ -31,10 +28,7 @@ def _region_tables(metrics: Mapping[str, Any]) -> str:
         f"Accuracy over {count_regions(figures)} regions: {show_figure(figures['accuracy'])}.",
         f"Expected calibration error: {show_figure(figures['expected_calibration_error'])}.\n",
     ]
-    lines += ["| region | radiographs | recall |", "|---|---|---|"]
-    lines += [
-        f"| {name} | {row['radiographs']} | {show_figure(row['recall'])} |" for name, row in figures["regions"].items()
-    ]
+    lines += _list_labels("region", figures["regions"], {"recall": "recall"})
     if absent := [region for region in REGIONS if region not in figures["regions"]]:
         lines.append(f"\nNo radiograph showed {', '.join(absent)}: the bundle names none of them, but another region.")
     lines.append(
@@ -42,6 +36,14 @@ def _region_tables(metrics: Mapping[str, Any]) -> str:
         f"accuracy {show_figure(figures['shifted']['accuracy'])}.\n"
     )
     return "\n".join([*lines, _scope(figures["scope"])])
+
+
+def _list_labels(kind: str, rows: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str]) -> list[str]:
+    """Return a table with a line a label; `columns` names its figures, and how they are headed."""
+    lines = [f"| {' | '.join([kind, 'radiographs', *columns.values()])} |", "|---|---|" + "---|" * len(columns)]
+    for name, row in rows.items():
+        lines.append(f"| {' | '.join([name, str(row['radiographs']), *(show_figure(row[one]) for one in columns)])} |")
+    return lines
 
 
 def _scope(scope: Mapping[str, Any]) -> str:

@@ -57,17 +57,12 @@ class Share:
         return ratio(int((self.hits[at] & among).sum()), int(among.sum()))
 
     def bound(
-        self,
-        value: float,  # noqa: ARG002 - as `Bounded` has it
-        percentiles: tuple[float, float],
-        clusters: IntArray,
-        level: float,
+        self, value: float, percentiles: tuple[float, float], clusters: IntArray, level: float
     ) -> tuple[float, float]:
         """Return the percentiles, or the exact interval where they are one."""
         if percentiles[0] < percentiles[1]:
             return percentiles
-        share = Share.__call__(self, np.arange(self.among.size))
-        return bound_share(share, np.unique(clusters[self.among]).size, level=level)
+        return bound_share(value, np.unique(clusters[self.among]).size, level=level)
 
 
 class FOne(Share):
@@ -84,7 +79,7 @@ class FOne(Share):
         """Return the percentiles, or what the exact interval of the share makes of F1 where they are one."""
         if percentiles[0] < percentiles[1]:
             return percentiles
-        low, high = super().bound(value, percentiles, clusters, level)
+        low, high = super().bound(value / (2 - value), percentiles, clusters, level)
         return 2 * low / (1 + low), 2 * high / (1 + high)
 
 
