@@ -23,7 +23,7 @@ ASSOCIATIONS = 16
 SLOW_S = 0.25
 """What the slow archive takes over each object."""
 QUIET_S = 0.5
-MEMORY_MB, THREADS = 40, 4
+MEMORY_MB, THREADS = 20, 4
 """What a process may use more in the last quarter than in the second: more would be a leak, less an allocator."""
 RETURN_S = 60 + STUDIES
 """How long the slow archive may lag behind, and the one that was dead may need to get all that waits."""
@@ -90,17 +90,20 @@ def test_under_load_nothing_is_lost_or_doubled_and_the_healthy_archive_waits_for
     with ExitStack() as death:
         dead = death.enter_context(silent_listener())
         with running_node(tmp_path / "beside", archives["healthy"], slow=archives["slow"].port, dead=dead) as node:
+            # What is loaded and kept at first use is no leak: it is there before anything is measured.
+            first, _, _ = send(node, archives["healthy"], ASSOCIATIONS)
             say("beside a slow one and a dead one:")
             with (watch := Watch(node.process.pid)).watching():
                 acknowledged, median, p95 = send(node, archives["healthy"], STUDIES)
+            acknowledged |= first
             waiting = count(archives["slow"], acknowledged).lost
             say(f"  the slow one lacks {waiting} result sets, the dead one all; now the dead one comes back")
             death.close()
             archives["dead, then back"] = start_archive(port=dead)
             for name, archive in archives.items():
-                has_all = lambda archive=archive: len(archive.reports) == STUDIES  # noqa: E731  # said in one line
+                has_all = lambda archive=archive: len(archive.reports) == len(acknowledged)  # noqa: E731  # said in one line
                 wait_for(f"{name}: every report is there", has_all, within_s=RETURN_S, poll_s=1)
-            wait_for("every study is done", lambda: is_all_done(node, STUDIES), within_s=120, poll_s=5)
+            wait_for("every study is done", lambda: is_all_done(node, len(acknowledged)), within_s=120, poll_s=5)
     counts = {name: count(archive, acknowledged) for name, archive in archives.items()}
     say(f"  {len(acknowledged)} studies, {sum(map(len, acknowledged.values()))} images acknowledged")
     for name, found in counts.items():
@@ -111,8 +114,8 @@ def test_under_load_nothing_is_lost_or_doubled_and_the_healthy_archive_waits_for
     grown = watch.growth()
     for one in grown:
         say(f"  {one}")
-    assert len(acknowledged) == STUDIES
-    assert all((found.complete, found.lost, found.doubled) == (STUDIES, 0, 0) for found in counts.values())
+    assert len(acknowledged) == ASSOCIATIONS + STUDIES
+    assert all((found.complete, found.lost, found.doubled) == (len(acknowledged), 0, 0) for found in counts.values())
     assert [str(one) for one in grown if one.memory_growth_mb > MEMORY_MB or one.thread_growth > THREADS] == []
     assert median <= 1.5 * median_alone + 0.5
     assert p95 <= 1.5 * p95_alone + 1
