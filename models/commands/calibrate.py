@@ -9,6 +9,7 @@ from inference.bundle import load_bundle
 from inference.errors import BundleError
 from inference.model import Model
 from models.commands.data import FRACATLAS, DataOption, LayoutOption, PatientOption, RegionOption, load_data
+from models.commands.new_folders import check_can_be_written
 from models.commands.progress import console, refuse, show_progress
 from models.pool import describe, warn_of_seen
 
@@ -50,6 +51,7 @@ def calibrate(
 
     if out.exists():
         refuse(f"{out} exists already")
+    check_can_be_written(out)
     try:
         verified = load_bundle(bundle)
         model = Model.load(verified, runtime="onnx", threads=2)

@@ -22,6 +22,7 @@ from models.commands.data import (
     load_data,
     take_part,
 )
+from models.commands.new_folders import check_can_be_written
 from models.commands.progress import console, refuse, show_progress
 from models.datasets import Dataset, inseparable_units
 from models.pool import describe, name_images, warn_of_seen
@@ -69,6 +70,8 @@ def evaluate(
     from models.held_out import answer_all  # noqa: PLC0415 - likewise
     from models.report import compute_report  # noqa: PLC0415 - likewise
 
+    if out is not None:
+        check_can_be_written(out)
     try:
         asked = load_asked(bundle, region=region)
     except BundleError as error:

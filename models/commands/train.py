@@ -20,7 +20,7 @@ from models.commands.data import (
     load_data,
     take_training_part,
 )
-from models.commands.new_bundle import check_new_bundles
+from models.commands.new_folders import check_can_be_written, check_new_bundles
 from models.commands.progress import console, refuse, show_progress
 from models.datasets import BLOCK, REGIONS, Dataset, DatasetError, assign_folds
 from models.pool import describe
@@ -142,6 +142,7 @@ def train(
     recipe = put_first(first or [], recipe)
     folders = {task[0]: out} if len(task) == 1 else {one: out / one.value for one in task}
     check_new_bundles(folders.values(), bundle_version)
+    check_can_be_written(store)
     dataset = take_training_part(load_data(layout, data, task[0], patient_from=patient_from))
     if region is not None:
         dataset = tell_region(dataset, region, task)

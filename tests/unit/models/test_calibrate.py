@@ -234,6 +234,14 @@ def test_nothing_is_written_over(tmp_path: Path, site: Path) -> None:
     assert "exists already" in output
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_answered(tmp_path: Path) -> None:
+    """The data are not even looked at."""
+    bundle = build_tiny_bundles(tmp_path / "b") / "tiny_fracture"
+    (tmp_path / "file").touch()
+    code, output = run(bundle, tmp_path, tmp_path / "file" / "new")
+    assert (code, "is a file" in output) == (1, True), output
+
+
 def test_the_pool_that_the_bundle_was_made_from_is_refused(tmp_path: Path, site: Path) -> None:
     bundle = build_tiny_bundles(tmp_path / "b") / "tiny_fracture"
     (bundle / "out_of_fold.csv").write_text("image\nIMG0000100.png\n")

@@ -29,6 +29,15 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report"
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_answered(tmp_path: Path) -> None:
+    """The data are not even looked at."""
+    (tmp_path / "file").touch()
+    bundles = build_tiny_bundles(tmp_path / "bundles")
+    words = ["evaluate", str(bundles), "--data", str(tmp_path), "--out", str(tmp_path / "file" / "report")]
+    result = runner.invoke(app, words)
+    assert (result.exit_code, "is a file" in " ".join(result.output.split())) == (1, True), result.output
+
+
 @pytest.fixture(scope="module")
 def report(written: Path) -> Any:
     return json.loads((written / "report.json").read_text())

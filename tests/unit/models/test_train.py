@@ -67,10 +67,11 @@ def test_of_several_tasks_the_folder_of_each_is_looked_at(tmp_path: Path) -> Non
     assert (code, "holds a bundle already" in output) == (1, True), output
 
 
-def test_a_folder_that_cannot_be_made_is_refused_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--out", "--store"])
+def test_a_folder_that_cannot_be_made_is_refused_first(tmp_path: Path, option: str) -> None:
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
-    code, output = run(tmp_path, "--out", str(tmp_path / "file" / "wrist"))
-    assert (code, "or is a file" in output) == (1, True), output
+    code, output = run(tmp_path, "--out", "wrist", option, str(tmp_path / "file" / "wrist"))
+    assert (code, f"{tmp_path / 'file'} is a file" in output) == (1, True), output
 
 
 @pytest.mark.parametrize("left", [(), ("figures/history.png", "model.onnx")])

@@ -1,4 +1,4 @@
-"""The bundles that a command is to make: what would not let them be written is said before hours of work."""
+"""The folders that a command is to write: what would not let it is said before minutes or hours of work."""
 
 import os
 import re
@@ -23,6 +23,11 @@ def check_new_bundles(folders: Iterable[Path], version: str) -> None:
             )
         if (folder / MANIFEST).exists():
             refuse(f"{folder} holds a bundle already, and none is written over: remove it, or give another --out")
-        nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-            refuse(f"{folder} cannot be made: {nearest} cannot be written to, or is a file")
+        check_can_be_written(folder)
+
+
+def check_can_be_written(folder: Path) -> None:
+    """End the command unless the folder can be written to, or made where it is missing."""
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        refuse(f"nothing can be written to {folder}: {nearest} is a file, or its permissions forbid it")
