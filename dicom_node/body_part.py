@@ -59,11 +59,10 @@ def outside_scope(header: Dataset) -> str | None:
 
 
 def contradicts(header: Dataset, region: str) -> str | None:
-    """Return the body part that the header names when a radiograph of it cannot show `region`, else None."""
-    for term in _terms(header):
-        if term in REGIONS:
-            return None if region in REGIONS[term] else term
-    return None
+    """Return the body parts that the header names when a radiograph of none of them can show `region`, else None."""
+    whole, *words = _terms(header)
+    named = [term for term in ([whole] if whole in REGIONS else dict.fromkeys(words)) if term in REGIONS]
+    return None if any(region in REGIONS[term] for term in named) else ", ".join(named) or None
 
 
 def name_region(header: Dataset) -> str | None:

@@ -65,6 +65,20 @@ def test_trusting_the_pixels_keeps_their_answer_and_flags_it() -> None:
     assert models.asked == [None]
 
 
+@pytest.mark.parametrize("body_part", ["HAND KNEE", "KNEE HAND", "LEFT HAND AND KNEE"])
+@pytest.mark.parametrize("policy", HeaderPolicy)
+def test_an_image_of_the_second_part_that_a_header_names_does_not_contradict_it(
+    body_part: str, policy: HeaderPolicy
+) -> None:
+    analysis = analyse(body_part, policy, Models())
+    assert (analysis.decision, analysis.flags) == (Decision.FRACTURE, ("A remark.",))
+
+
+def test_an_image_of_none_of_several_parts_is_told_against_all_of_them() -> None:
+    analysis = analyse("KNEE ANKLE", HeaderPolicy.TRUST_PIXELS, Models())
+    assert analysis.flags[-1] == "The header says KNEE, ANKLE, but the image looks like HAND."
+
+
 def test_trusting_the_header_asks_the_model_of_its_region_and_flags_it() -> None:
     models = Models()
     analysis = analyse("KNEE", HeaderPolicy.TRUST_HEADER, models)
