@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from dicom_node.header import code, number
+from dicom_node.lookup_table import read_table
 from inference.types import Float32Array
 
 Values = NDArray[np.float64]
@@ -110,17 +111,10 @@ def _voi_lut(ds: Dataset, values: Values) -> Values | None:
 
 def _look_up(item: Dataset, values: Values) -> Values:
     """Apply a table (PS3.3 C.11.1.1): values below its range give the first entry, values above it the last."""
-    declared, first_mapped, _bits = (int(value) for value in item.LUTDescriptor)
-    entries = declared % 65536 or 65536  # 0 stands for 65,536; it may have been read as SS
-    data = item.LUTData
-    if isinstance(data, bytes):
-        # 8-bit entries may be packed two to a word (C.11.1.1.1).
-        table = np.frombuffer(data, np.dtype("<u2") if len(data) >= 2 * entries else np.uint8)
-    else:
-        table = np.asarray(data)
+    first_mapped, table = read_table(item)
     if first_mapped > 32767 and values.min() < 0:
         first_mapped -= 65536  # read as US where the values are signed
-    index = np.clip(np.floor(values) - first_mapped, 0, min(entries, len(table)) - 1).astype(np.intp)
+    index = np.clip(np.floor(values) - first_mapped, 0, len(table) - 1).astype(np.intp)
     output: Values = table[index].astype(np.float64)
     return output
 

@@ -5,10 +5,10 @@ from contextlib import suppress
 import numpy as np
 from highdicom import VOILUT, ModalityLUT, ModalityLUTTransformation
 from highdicom.pr import SoftcopyVOILUTTransformation
-from numpy.typing import NDArray
 from pydicom import Dataset
 
 from dicom_node.header import code, items, number
+from dicom_node.lookup_table import read_table
 
 _FUNCTIONS = {"LINEAR", "LINEAR_EXACT", "SIGMOID"}
 
@@ -24,12 +24,13 @@ def find_modality_lut(header: Dataset) -> ModalityLUTTransformation | None:
     """Return the Modality LUT (PS3.3 C.11.1)."""
     for item in items(header, "ModalityLUTSequence")[:1]:
         with suppress(Exception):  # a table that cannot be read cannot be written
-            first, table = _read_table(item)
-            return ModalityLUTTransformation(modality_lut=ModalityLUT("US", first, table))
+            first, table = read_table(item)
+            return ModalityLUTTransformation(modality_lut=ModalityLUT("US", first, table.astype(np.uint16)))
     slope, intercept = number(header, "RescaleSlope"), number(header, "RescaleIntercept")
-    if not slope or intercept is None:
+    if slope is None and intercept is None:
         return None
-    return ModalityLUTTransformation(rescale_intercept=intercept, rescale_slope=slope, rescale_type="US")
+    # Of the two, which belong together, the one that is missing changes nothing: so the node reads it, too.
+    return ModalityLUTTransformation(rescale_intercept=intercept or 0.0, rescale_slope=slope or 1.0, rescale_type="US")
 
 
 def find_voi_lut(header: Dataset) -> list[SoftcopyVOILUTTransformation] | None:
@@ -39,7 +40,7 @@ def find_voi_lut(header: Dataset) -> list[SoftcopyVOILUTTransformation] | None:
     """
     for item in items(header, "VOILUTSequence")[:1]:
         with suppress(Exception):  # as above
-            first, table = _read_table(item)
+            first, table = read_table(item)
             # The bits in use, not those that LUTDescriptor declares; the result declares 16 and fills them.
             full = 2 ** max(1, int(table.max()).bit_length()) - 1
             filled = np.rint(table * (65535 / full)).astype(np.uint16)
@@ -51,10 +52,3 @@ def find_voi_lut(header: Dataset) -> list[SoftcopyVOILUTTransformation] | None:
         return None
     known = function if function in _FUNCTIONS else None
     return [SoftcopyVOILUTTransformation(window_center=center, window_width=width, voi_lut_function=known)]
-
-
-def _read_table(item: Dataset) -> tuple[int, NDArray[np.uint16]]:
-    entries, first, _ = (int(value) for value in item.LUTDescriptor)
-    data = item.LUTData
-    table = np.frombuffer(data, "<u2") if isinstance(data, bytes) else np.asarray(data)
-    return first, table[: entries % 65536 or 65536].astype(np.uint16)

@@ -30,6 +30,15 @@ def build_table():
     return item
 
 
+def build_packed_table():
+    """A VOI LUT of 256 entries of 8 bits, two to a word (PS3.3 C.11.1.1.1), for `phantom(bits=8)`."""
+    item = Dataset()
+    item.LUTDescriptor = [256, 0, 8]
+    item.LUTData = np.rint(np.linspace(0, 1, 256) ** 2 * 255).astype(np.uint8).tobytes()
+    item["LUTData"].VR, item["LUTDescriptor"].VR = "OW", "US"
+    return item
+
+
 SOURCES = {
     "a window": lambda: build_dx(WindowCenter=1800, WindowWidth=3000),
     "two windows, of which the first counts": lambda: build_dx(WindowCenter=[1500, 4000], WindowWidth=[2000, 10]),
@@ -39,6 +48,15 @@ SOURCES = {
     "a table": lambda: build_dx(WindowCenter=None, WindowWidth=None, VOILUTSequence=[build_table()]),
     "a rescaled source": lambda: build_dx(
         RescaleSlope=2, RescaleIntercept=-100, RescaleType="US", WindowCenter=3900, WindowWidth=8000
+    ),
+    "a packed table": lambda: build_dx(
+        phantom(bits=8).astype(np.uint8), WindowCenter=None, WindowWidth=None, VOILUTSequence=[build_packed_table()]
+    ),
+    "a slope without an intercept": lambda: build_dx(
+        RescaleSlope=2, RescaleIntercept=None, WindowCenter=4000, WindowWidth=8000
+    ),
+    "an intercept without a slope": lambda: build_dx(
+        RescaleSlope=None, RescaleIntercept=-1000, WindowCenter=1000, WindowWidth=4000
     ),
 }
 
