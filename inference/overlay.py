@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from inference.lettering import WHITE, SetText, set_strip, set_text
 from inference.phrases import Phrase, PlainEnglish, Voice, format_label
+from inference.probabilities import format_fracture_probability, format_probability
 from inference.types import Decision, Radiograph, RadiographAnalysis, Roi, ShownRadiograph, UInt8Array
 
 HEADLINES: Mapping[Decision, Phrase] = {
@@ -38,13 +39,6 @@ _PLAIN_ENGLISH = PlainEnglish()
 Point = NDArray[np.float64]
 Rows = Sequence[Sequence[UInt8Array]]
 """Of a strip: tiles of text, a left and a right one."""
-
-
-def format_probability(probability: float) -> str:
-    """Write a probability with two decimals, and never as a certainty."""
-    if probability < 0.005:
-        return "<0.01"
-    return ">0.99" if probability >= 0.995 else f"{probability:.2f}"
 
 
 def describe_boxes(analysis: RadiographAnalysis) -> str:
@@ -229,7 +223,7 @@ def _build_answer(analysis: RadiographAnalysis, height: float, voice: Voice, set
     colour = _HEADLINE_COLOURS.get(analysis.decision, WHITE)
     answer = [[set_text(voice.say(HEADLINES[analysis.decision]), height * 1.25, colour, bold=True)]]
     if analysis.fracture is not None:
-        probability = voice.number(format_probability(analysis.fracture.probability))
+        probability = voice.number(format_fracture_probability(analysis.fracture))
         answer[0].append(set_text(voice.say("Fracture probability {probability}", probability=probability), height))
     if (named := analysis.fracture_type) is not None:
         kind, confidence = voice.say(format_label(named.label)), voice.number(format_probability(named.confidence))

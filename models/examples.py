@@ -7,7 +7,8 @@ from types import MappingProxyType
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from inference.overlay import format_probability, render_overlay, show
+from inference.overlay import render_overlay, show
+from inference.probabilities import format_fracture_probability
 from inference.types import Decision, Radiograph
 from models.asking import Asked
 from models.datasets import read_unit_pixels
@@ -77,6 +78,6 @@ class _Example:
             axes.add_patch(
                 Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor="lime", linestyle="--", linewidth=1)
             )
-        probability = format_probability(analysis.fracture.probability) if analysis.fracture else "-"
+        probability = format_fracture_probability(analysis.fracture) if analysis.fracture else "-"
         axes.set_title(f"{self._name}  {self._sample.region}  p {probability}", fontsize=8)
         axes.axis("off")

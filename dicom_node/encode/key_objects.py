@@ -12,7 +12,8 @@ from dicom_node.encode.report import wording
 from dicom_node.encode.secondary_capture import describe_later_version
 from dicom_node.identity import DISCLAIMER
 from dicom_node.values import AnalysedInstance, ResultKind
-from inference.overlay import HEADLINES, format_probability
+from inference.overlay import HEADLINES
+from inference.probabilities import format_fracture_probability
 from inference.types import Decision
 
 _KIND = ResultKind.KEY_OBJECTS
@@ -47,5 +48,5 @@ def encode_key_objects(origin: Origin) -> Dataset | None:
 
 def _describe(image: AnalysedInstance) -> str:
     analysis = image.analysis
-    probability = f" {format_probability(analysis.fracture.probability)}" if analysis.fracture else ""
+    probability = f" {format_fracture_probability(analysis.fracture)}" if analysis.fracture else ""
     return f"{wording.describe_image(image.instance.header)}: {HEADLINES[analysis.decision]}{probability}."

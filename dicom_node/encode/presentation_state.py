@@ -25,7 +25,8 @@ from dicom_node.encode.versions import name_version
 from dicom_node.header import numbers
 from dicom_node.identity import DISCLAIMER, MANUFACTURER, MANUFACTURER_MODEL_NAME
 from dicom_node.values import AnalysedInstance, ResultKind
-from inference.overlay import HEADLINES, describe_operating_point, format_probability, outline_arrow
+from inference.overlay import HEADLINES, describe_operating_point, outline_arrow
+from inference.probabilities import format_fracture_probability
 from inference.types import Decision, ShownRadiograph
 
 _KIND = ResultKind.PRESENTATION_STATE
@@ -92,7 +93,7 @@ def _write(origin: Origin, image: AnalysedInstance, radiograph: ShownRadiograph)
     analysis, study = image.analysis, origin.analysis.study
     answer: str = HEADLINES[analysis.decision]
     if analysis.fracture is not None:
-        answer = f"{answer}, fracture probability {format_probability(analysis.fracture.probability)}"
+        answer = f"{answer}, fracture probability {format_fracture_probability(analysis.fracture)}"
     version = name_version(study) if study.version > 1 else ""
     # Not in the overlay's words: few viewers draw the dashes that a presentation state may ask for.
     point = describe_operating_point(analysis).capitalize()

@@ -18,8 +18,9 @@ from dicom_node.encode.versions import describe_version, list_predecessors
 from dicom_node.header import code, numbers
 from dicom_node.identity import DISCLAIMER, MANUFACTURER
 from dicom_node.values import AnalysedInstance, ResultKind
-from inference.overlay import HEADLINES, format_probability
+from inference.overlay import HEADLINES
 from inference.phrases import format_label
+from inference.probabilities import format_fracture_probability, format_probability
 from inference.types import RadiographAnalysis, UInt8Array
 
 _KIND = ResultKind.SECONDARY_CAPTURE
@@ -137,7 +138,7 @@ def summarise(analysis: RadiographAnalysis) -> str:
     """Say in one line what the pipeline says, in the words of the overlay."""
     said: list[str] = [HEADLINES[analysis.decision]]
     if analysis.fracture is not None:
-        said.append(f"fracture probability {format_probability(analysis.fracture.probability)}")
+        said.append(f"fracture probability {format_fracture_probability(analysis.fracture)}")
     if (named := analysis.fracture_type) is not None:
         said.append(f"most probable type {format_label(named.label)} {format_probability(named.confidence)}")
     if analysis.region is not None:

@@ -43,8 +43,9 @@ from dicom_node.encode.versions import build_predecessor_documents
 from dicom_node.header import code
 from dicom_node.identity import DISCLAIMER, MANUFACTURER, MANUFACTURER_MODEL_NAME, derive_result_uid
 from dicom_node.values import AnalysedInstance, Instance, ResultKind
-from inference.overlay import describe_operating_point, format_probability
+from inference.overlay import describe_operating_point
 from inference.phrases import format_label
+from inference.probabilities import format_probability
 from inference.types import Decision, RadiographAnalysis, Roi, Task
 
 _KIND = ResultKind.STRUCTURED_REPORT

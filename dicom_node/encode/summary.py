@@ -142,7 +142,7 @@ def _write_image(
     fracture = analysis.fracture
     cells = (
         (say(HEADLINES[analysis.decision]), Letters(size=30, colour=_COLOURS[analysis.decision], bold=True)),
-        (wording.say_probability(fracture.probability, language) if fracture else say("none"), Letters(size=30)),
+        (wording.say_fracture_probability(fracture, language) if fracture else say("none"), Letters(size=30)),
         (wording.say_region(analysis, language), _TEXT),
     )
     for left, right, (text, letters) in zip(_COLUMNS, (*_COLUMNS[1:], _WIDTH - _MARGIN), cells, strict=True):

@@ -133,8 +133,8 @@ def test_a_phrase_is_its_english_text_and_is_said_with_its_values_in_any_languag
 
 
 def test_numbers_are_written_as_the_language_does():
-    points = {"sensitive": 0.25, "specific": 0.6}
-    text = "No fracture below {sensitive:.2f}, fracture from {specific:.2f}"
+    points = {"first": 0.25, "last": 0.6}
+    text = "The radiograph and its mirror image are answered oppositely: probabilities {first:.2f} and {last:.2f}."
     assert "0,25" in load_language("de").say(text, **points)
     assert "0.25" in load_language("ja").say(text, **points)
 

@@ -168,9 +168,7 @@ def _lay_out_images(analysis: StudyAnalysis, language: Language) -> list[Flowabl
 
 def _list_image(number: int, image: AnalysedInstance, language: Language) -> list[Flowable]:
     analysis = image.analysis
-    said = (
-        wording.say_probability(analysis.fracture.probability, language) if analysis.fracture else language.say("none")
-    )
+    said = wording.say_fracture_probability(analysis.fracture, language) if analysis.fracture else language.say("none")
     return [
         set_paragraph(str(number)),
         set_paragraph(wording.describe_image(image.instance.header, language)),

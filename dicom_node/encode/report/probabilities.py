@@ -1,7 +1,6 @@
 """Lay out the probabilities of an image as bars: of a fracture, of the regions, and of its types."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from reportlab.lib.colors import Color
 from reportlab.lib.units import mm
@@ -9,9 +8,10 @@ from reportlab.platypus import Flowable, Table
 
 from dicom_node.encode.report.bars import Bar, ProbabilityBars
 from dicom_node.encode.report.typesetting import FLUSH, QUIET, build_table, set_paragraph, set_row
-from dicom_node.encode.report.wording import say_probability
+from dicom_node.encode.report.wording import say_fracture_probability, say_probability
 from dicom_node.languages import Language
 from inference.phrases import format_label
+from inference.probabilities import format_operating_points
 from inference.types import FracturePrediction, RadiographAnalysis, TypePrediction
 
 _REGIONS = 5
@@ -66,12 +66,18 @@ def _build_bars(probabilities: Mapping[str, float], first: Color, language: Lang
 
 
 def _build_fracture_bar(fracture: FracturePrediction, colour: Color, language: Language) -> Bar:
-    sensitive, specific = fracture.sensitive_threshold, fracture.specific_threshold
+    sensitive, specific = map(language.number, format_operating_points(fracture))
     marks = (
-        (sensitive, language.say("no fracture below {threshold:.2f}", threshold=sensitive)),
-        (specific, language.say("fracture from {threshold:.2f}", threshold=specific)),
+        (fracture.sensitive_threshold, language.say("no fracture below {threshold}", threshold=sensitive)),
+        (fracture.specific_threshold, language.say("fracture from {threshold}", threshold=specific)),
     )
-    return replace(_build_bar(language.say("Probability"), fracture.probability, colour, language), marks=marks)
+    return Bar(
+        label=language.say("Probability"),
+        probability=fracture.probability,
+        written=say_fracture_probability(fracture, language),
+        colour=colour,
+        marks=marks,
+    )
 
 
 def _build_bar(label: str, probability: float, colour: Color, language: Language) -> Bar:

@@ -12,9 +12,10 @@ from dicom_node.encode.versions import name_versions
 from dicom_node.header import code, numbers
 from dicom_node.languages import ENGLISH, Language
 from dicom_node.values import AnalysedInstance, Instance, ListedImage, StudyAnalysis
-from inference.overlay import HEADLINES, format_probability
+from inference.overlay import HEADLINES
 from inference.phrases import Phrase, format_label
-from inference.types import Decision, RadiographAnalysis
+from inference.probabilities import format_fracture_probability, format_operating_points, format_probability
+from inference.types import Decision, FracturePrediction, RadiographAnalysis
 
 NEVER_CAME = Phrase("The archive lists it, but it never came.")
 _SIDES = {"L": Phrase("left"), "R": Phrase("right"), "B": Phrase("both")}
@@ -108,16 +109,20 @@ def describe_uncertainty(analysis: RadiographAnalysis, language: Language = ENGL
     """Say between which probabilities the answer is left open; nothing where no fracture model spoke."""
     if analysis.fracture is None:
         return ""
+    sensitive, specific = map(language.number, format_operating_points(analysis.fracture))
     return language.say(
-        "No fracture below {sensitive:.2f}, fracture from {specific:.2f}",
-        sensitive=analysis.fracture.sensitive_threshold,
-        specific=analysis.fracture.specific_threshold,
+        "No fracture below {sensitive}, fracture from {specific}", sensitive=sensitive, specific=specific
     )
 
 
 def say_probability(probability: float, language: Language = ENGLISH) -> str:
     """Write a probability, never as a certainty."""
     return language.number(format_probability(probability))
+
+
+def say_fracture_probability(fracture: FracturePrediction, language: Language = ENGLISH) -> str:
+    """Write the probability of a fracture so that the operating points beside it tell the same as the decision."""
+    return language.number(format_fracture_probability(fracture))
 
 
 def say_region(analysis: RadiographAnalysis, language: Language = ENGLISH) -> str:

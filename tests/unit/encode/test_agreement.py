@@ -16,7 +16,7 @@ from dicom_node.operate.record import to_record
 from dicom_node.settings import Encoding
 from dicom_node.values import AnalysedInstance, ResultKind
 from inference.overlay import render_overlay, show
-from inference.types import Decision, Roi
+from inference.types import Decision, FracturePrediction, Roi
 
 STUDY = {"StudyInstanceUID": "1.2.3"}
 MARK = (90, 225, 255)
@@ -293,3 +293,19 @@ def test_every_encoding_says_the_same_probability_and_region():
     for text in (printed, capture.ImageComments):
         assert "0.87" in text
         assert "Lower leg 0.97" in text
+
+
+def test_what_is_written_beside_an_operating_point_never_denies_the_decision():
+    """0.498 is uncertain where a fracture is one from 0.5 on: rounded to 0.50 the page would contradict itself."""
+    fracture = FracturePrediction(probability=0.498, sensitive_threshold=0.2, specific_threshold=0.5)
+    results = encode(build("square pixels", decision=Decision.UNCERTAIN, fracture=fracture))
+    pages = " ".join(page.extract_text() for page in open_pages(results[ResultKind.ENCAPSULATED_PDF][0]))
+    (state,), (keys,) = results[ResultKind.PRESENTATION_STATE], results[ResultKind.KEY_OBJECTS]
+    (report,), (capture,) = results[ResultKind.STRUCTURED_REPORT], results[ResultKind.SECONDARY_CAPTURE]
+    written = str(state.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue)
+    (key,) = [item.TextValue for item in walk(keys) if item.get("ValueType") == "TEXT"]
+    assert all("0.498" in text for text in (pages, capture.ImageComments, written, key))
+    assert "fracture from 0.500" in pages
+    comments = [item.TextValue for item in walk(report) if "No fracture below" in item.get("TextValue", "")]
+    assert comments
+    assert all("No fracture below 0.200, fracture from 0.500." in comment for comment in comments)

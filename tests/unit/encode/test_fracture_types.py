@@ -13,7 +13,8 @@ from report_pages import measure_bar, open_pages, read_page
 from dicom_node.encode.results import encode_study
 from dicom_node.identity import DISCLAIMER
 from dicom_node.operate.record import to_record
-from inference.overlay import format_probability, render_original, render_overlay, show
+from inference.overlay import render_original, render_overlay, show
+from inference.probabilities import format_probability
 
 TYPES = {"OBLIQUE": 0.61, "SPIRAL": 0.2, "GREENSTICK": 0.12, "FRACTURE_DISLOCATION": 0.05, "AVULSION": 0.02}
 HEAD = "Type of the fracture, if there is one"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from analyses import build_analysis, build_radiograph
 
-from inference.overlay import describe_boxes, format_probability, render_original, render_overlay, show
+from inference.overlay import describe_boxes, render_original, render_overlay, show
 from inference.types import Decision, Roi
 
 DISCLAIMER = "Research use only. Not for diagnosis."
@@ -180,9 +180,3 @@ def test_text_is_set_for_the_eye_when_pixels_are_not_square():
 def test_what_is_not_ascii_in_a_model_name_does_not_break_the_legend():
     model = replace(build_analysis().models[0], name="поломка" * 40)
     assert overlay(build_radiograph(), replace(build_analysis(), models=(model,))).shape == (512, 400, 3)
-
-
-def test_no_probability_is_written_as_a_certainty():
-    assert [format_probability(value) for value in (0.0, 0.004, 0.5, 0.994, 0.9999, 1.0)] == [
-        "<0.01", "<0.01", "0.50", "0.99", ">0.99", ">0.99",
-    ]  # fmt: skip

@@ -112,9 +112,9 @@ def test_a_study_comes_back_with_the_probability_of_every_type(bundles: Path, tm
     from dicom_node.assemble.study import read_instance
     from dicom_node.encode.results import encode_study
     from dicom_node.values import Study
-    from inference.overlay import format_probability
     from inference.phrases import format_label
     from inference.pipeline import Pipeline
+    from inference.probabilities import format_probability
 
     source = build_dx(build_radiograph("oblique"))
     source.save_as(tmp_path / "oblique.dcm", enforce_file_format=True)
