@@ -15,6 +15,7 @@ from dicom_node.errors import StudyError
 from dicom_node.identity import DISCLAIMER
 from dicom_node.store import Finding
 from inference.overlay import render_original
+from inference.probabilities import format_percentage
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1b2733; }
@@ -93,7 +94,7 @@ def _name_kind(ds: Dataset) -> str:
 def _findings_table(answer: Answer) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(finding.region or '-')}</td><td>{html.escape(finding.decision)}</td>"
-        f"<td>{'-' if finding.probability is None else f'{finding.probability:.0%}'}</td>"
+        f"<td>{'-' if finding.probability is None else html.escape(format_percentage(finding.probability))}</td>"
         f"<td>{html.escape(finding.reason)}</td></tr>"
         for finding in answer.findings
     )

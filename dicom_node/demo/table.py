@@ -7,6 +7,7 @@ from rich.table import Column, Table
 
 from dicom_node.demo.gallery import Answer
 from dicom_node.demo.node import QUIET_S
+from inference.probabilities import format_percentage
 
 
 def build_table(answers: Sequence[Answer]) -> Table:
@@ -31,7 +32,7 @@ def build_table(answers: Sequence[Answer]) -> Table:
         first = [answer.label, str(len(answer.sources))]
         last = [f"{answer.seconds:.1f}", str(len(answer.summaries + answer.captures)), str(len(answer.reports))]
         for finding in answer.findings:
-            probability = "-" if finding.probability is None else f"{finding.probability:.0%}"
+            probability = "-" if finding.probability is None else format_percentage(finding.probability)
             table.add_row(*first, finding.region or "-", finding.decision, probability, *last)
             first, last = ["", ""], ["", "", ""]
     return table

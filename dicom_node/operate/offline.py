@@ -25,6 +25,7 @@ from dicom_node.settings import AnalysisSettings, HeaderPolicy, ModelSettings, S
 from dicom_node.store import revision_digest
 from dicom_node.values import Instance, Study
 from inference.pipeline import Pipeline
+from inference.probabilities import format_percentage
 from inference.types import Decision, RadiographAnalysis
 
 _AE_TITLE = "OFFLINE"
@@ -90,8 +91,8 @@ def analyse_files(
 
 def _show(console: Console, record: dict[str, Any]) -> None:
     probability, named = record["fracture_probability"], record["fracture_type"]
-    said = "" if probability is None else f"probability of a fracture {probability:.0%}"
-    typed = f"most probable type {named} {record['fracture_type_probability']:.0%}" if named else ""
+    said = "" if probability is None else f"probability of a fracture {format_percentage(probability)}"
+    typed = f"most probable type {named} {format_percentage(record['fracture_type_probability'])}" if named else ""
     sure = f"confidence {record['confidence']}" if record["confidence"] else ""
     lines = [record["path"], ", ".join(filter(None, [record["region"], said, sure, typed])), record["reason"]]
     print_entry(console, record["decision"], lines, style=_COLOURS[record["decision"]], column=14)

@@ -29,6 +29,7 @@ from dicom_node.store import (
     describe_expectation,
 )
 from dicom_node.values import Expectation
+from inference.probabilities import format_percentage
 
 _COLUMN = 12
 COLOURS: dict[str, str] = {
@@ -197,7 +198,7 @@ def describe_images(come: str, expectation: Expectation | None) -> str:
 
 def describe_finding(finding: Finding) -> str:
     """Say in a line what was found on one image."""
-    probability = "" if finding.probability is None else f" {finding.probability:.0%}"
+    probability = "" if finding.probability is None else f" {format_percentage(finding.probability)}"
     said = " ".join(filter(None, [finding.region or "", finding.decision + probability]))
     return f"{said}: {finding.reason}" if finding.reason else said
 

@@ -61,7 +61,7 @@ def _gather(request: Request, visitor: Visitor | None) -> dict[str, Any]:
     wording = find_wording(request)
     return {
         "language": wording.language.code,
-        **{name: getattr(wording, name) for name in ("say", "count", "tell", "label", "number")},
+        **{name: getattr(wording, name) for name in ("say", "count", "tell", "label", "number", "share")},
         "code": Markup("<code>{}</code>").format,
         "uid": Markup('<span class="uid">{}</span>').format,
         "moment": Markup('<span class="moment">{}</span>').format,

@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 from dicom_node.languages import LANGUAGES, Language, LanguageCode, load_language
 from dicom_node.web.site import get_site
 from inference.phrases import Phrase, format_label, take_apart
+from inference.probabilities import format_probability
 
 
 class Wording:
@@ -33,6 +34,10 @@ class Wording:
     def label(self, label: str) -> Markup:
         """Say what a model calls something: a region, a type."""
         return self.say(format_label(label))
+
+    def share(self, probability: float) -> str:
+        """Write a probability as results do, never as a certainty."""
+        return self.number(format_probability(probability))
 
     def number(self, written: str) -> str:
         """Write a number as the language does."""

@@ -29,7 +29,7 @@ def store(node):
     store.close()
 
 
-def receive(node, store, study, *, state=None, decision="no fracture", listed=0, **header):
+def receive(node, store, study, *, state=None, decision="no fracture", listed=0, probability=0.25, **header):
     store.add_instances([build_row(f"{study}.0", study, path=f"{study}/0.dcm")])
     write_part10(build_dx(phantom(48, 36), **header), node.settings.node.spool_dir / study / "0.dcm")
     if listed:
@@ -41,7 +41,9 @@ def receive(node, store, study, *, state=None, decision="no fracture", listed=0,
     if state:
         store.close_revision(study, time.time())
         (digest,) = [one.digest for one in store.status(100) if one.study_instance_uid == study]
-        said = Finding(sop_instance_uid=f"{study}.0", decision=decision, region="HAND", probability=0.25, reason="")
+        said = Finding(
+            sop_instance_uid=f"{study}.0", decision=decision, region="HAND", probability=probability, reason=""
+        )
         store.add_results(study, digest, [], [said], ["archive"])
         reason = "the disk was full" if state is RevisionState.FAILED else ""
         store.set_revision_state(study, digest, state, reason=reason)
@@ -87,6 +89,13 @@ def test_pages_follow_one_another_and_say_how_many_there_are(node, store):
     assert len({uid for page in pages for uid in page}) == 5
     assert run(node, "--page", "3", "--limit", "2").stdout.splitlines()[-1] == "5 studies, page 3 of 3"
     assert run(node, "--page", "4", "--limit", "2").stdout.splitlines()[-1] == "5 studies, page 4 of 3"
+
+
+def test_no_probability_is_shown_as_a_certainty(node, store):
+    receive(node, store, "1.1", state=RevisionState.FAILED, probability=0.0004)
+    receive(node, store, "1.2", state=RevisionState.FAILED, decision="fracture", probability=0.9996)
+    lines = [line.strip() for line in run(node, "--state", "failed").stdout.splitlines()]
+    assert {"HAND no fracture <1%", "HAND fracture >99%"} <= set(lines)
 
 
 def test_a_line_says_what_the_page_does_and_no_patient(node, store):

@@ -29,7 +29,7 @@ def receive(web, study, *, images=1, file=None):
     return study
 
 
-def close(web, study, state=RevisionState.DONE, decision="no fracture", destinations=("archive",)):
+def close(web, study, state=RevisionState.DONE, decision="no fracture", destinations=("archive",), *, probability=0.25):
     web.store.close_revision(study, time.time())
     (digest,) = [one.digest for one in web.store.status(1000) if one.study_instance_uid == study]
     result = StoredResult(
@@ -39,7 +39,7 @@ def close(web, study, state=RevisionState.DONE, decision="no fracture", destinat
         kind="encapsulated pdf",
         path="x",
     )
-    said = Finding(sop_instance_uid=f"{study}.0", decision=decision, region="HAND", probability=0.25, reason="")
+    said = Finding(sop_instance_uid=f"{study}.0", decision=decision, region="HAND", probability=probability, reason="")
     web.store.add_results(study, digest, [result], [said], destinations)
     web.store.set_revision_state(study, digest, state)
     return digest
@@ -56,6 +56,18 @@ def test_failures_come_first_and_then_what_changed_last(web):
         close(web, receive(web, study), RevisionState.FAILED if study == "1.1" else RevisionState.DONE)
     receive(web, "1.4")
     assert uids(web) == ["1.1", "1.4", "1.3", "1.2"]
+
+
+def test_no_probability_is_shown_as_a_certainty(web):
+    """As on the pictures and in the report: 0.9996 is not 1.00."""
+    browser = web.sign_in(Role.VIEWER)
+    for study, probability in (("1.1", 0.0004), ("1.2", 0.9996)):
+        close(web, receive(web, study), probability=probability)
+        page = browser.get(f"/study/{study}").text
+        assert page.count("&lt;0.01" if probability < 0.5 else "&gt;0.99") == 2
+    page = browser.get("/").text
+    assert "&lt;0.01" in page
+    assert "&gt;0.99" in page
 
 
 def park(web, study, destination):
