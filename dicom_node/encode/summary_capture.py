@@ -35,8 +35,7 @@ def encode_summary(origin: Origin, picture: UInt8Array) -> Dataset:
 def _add_general_image(ds: Dataset, origin: Origin, sources: Sequence[Instance]) -> None:
     """Add the General Image and General Reference Modules (PS3.3 C.7.6.1, C.12.4)."""
     ds.PatientOrientation = []  # type 2C: it shows no anatomy in any one direction
-    sides = {read_side(one.header) for one in sources} - {""}
-    add_side(ds, sides.pop() if len(sides) == 1 else "B" if sides else "")
+    add_side(ds, _gather_sides({read_side(one.header) for one in sources}))
     said = summarise_study(origin.analysis)
     later = describe_later_version(origin)
     ds.ImageComments = f"Summary: {said.sentence}.{later} {DISCLAIMER}"
@@ -44,3 +43,10 @@ def _add_general_image(ds: Dataset, origin: Origin, sources: Sequence[Instance])
     predecessors = list_predecessors(origin.analysis.study, "", SecondaryCaptureImageStorage, origin.language)
     if references := [*map(provenance.refer_to, sources), *predecessors]:
         ds.ReferencedImageSequence = references
+
+
+def _gather_sides(sides: set[str]) -> str:
+    """Return the side that all images are of, B (both) where they are of left and right; empty where that is open."""
+    if len(sides) == 1:
+        return next(iter(sides))
+    return "B" if {"L", "R"} <= sides or "B" in sides else ""

@@ -165,3 +165,13 @@ def test_every_script_prints_and_an_unknown_character_is_seen_to_be_one():
         assert ink.any()
         assert not np.array_equal(ink, boxes)
     assert np.array_equal(draw("𒀀"), draw("\N{REPLACEMENT CHARACTER}"))
+
+
+@pytest.mark.parametrize(
+    ("sides", "said"),
+    [("R", "R"), ("RR", "R"), ("LR", "B"), ("UR", None), ("RU", None), ("BR", "B"), ("LRU", "B"), ("R-", None)],
+)
+def test_the_summary_is_of_both_sides_only_where_left_and_right_are_shown(sides, said):
+    """A pelvis, which is unpaired, beside a right hip is no picture of both sides, nor is a hand of no known side."""
+    images = [negative(ImageLaterality=None if side == "-" else side) for side in sides]
+    assert encode(build_study(images)).get("ImageLaterality") == said
