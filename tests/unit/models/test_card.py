@@ -77,3 +77,17 @@ def test_a_bundle_made_by_the_way_is_not_taken_for_the_one_that_is_served(fractu
     assert said in render("fracture", fracture).partition("## Made by")[2]
     fracture["command"] = "fracture-models train --task fracture --out bundles"
     assert "need not be the one" not in render("fracture", fracture)
+
+
+def test_a_card_states_of_its_own_pool_what_its_figures_bear_out(fracture: Any) -> None:
+    every = fracture["figures"]["all"] = {**fracture["figures"]["all"], "fractures": 40, "radiographs": 80}
+    text = render("fracture", fracture).partition("## Known failures")[2]
+    assert f"{every['fractures']} of {every['radiographs']}" in text
+    assert "hospital" not in text  # of how many a pool is from, nothing tells; FracAtlas is from three
+    assert "made to look so" in text
+
+
+def test_a_card_names_the_confusions_of_the_pool_on_which_they_were_seen() -> None:
+    metrics = read_metrics("region")
+    assert "elbows as forearms" in render("region", metrics)
+    assert "elbows as forearms" not in render("region", {**metrics, "layout": "folders"})
