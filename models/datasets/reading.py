@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from inference.types import Float32Array
 
@@ -19,6 +19,8 @@ _SMALLEST = 16
 """A side of fewer pixels shows no bone."""
 _DEEP = ("I", "I;16", "I;16B", "I;16L")
 """Pillow's modes of more than eight bits, which its own conversion to eight would clip."""
+_TAILS = (0.5, 99.5)
+"""Percentiles between which the node shows a picture of more than eight bits (`dicom_node.analyse`)."""
 
 
 class UnreadableImageError(Exception):
@@ -28,15 +30,15 @@ class UnreadableImageError(Exception):
 def read_pixels(path: Path) -> UInt8Array:
     """Decode a grey image, shape (rows, columns), bone bright."""
     with Image.open(path) as image:
-        return np.asarray(_grey(image))
+        return np.asarray(ImageOps.exif_transpose(_grey(image)))
 
 
 def read_unit_pixels(path: Path) -> Float32Array:
-    """Decode a grey image as serving sees it: float32, range [0, 1], bone bright."""
+    """Decode a grey image as serving sees it, upright by its EXIF orientation: float32, range [0, 1], bone bright."""
     with Image.open(path) as image:
         if image.mode in _DEEP:
-            return _scale_deep(image)
-        return np.asarray(np.asarray(_grey(image)) / np.float32(255), np.float32)
+            return _stretch_deep(ImageOps.exif_transpose(image))
+        return np.asarray(np.asarray(ImageOps.exif_transpose(_grey(image))) / np.float32(255), np.float32)
 
 
 def read_thumbnail(path: Path) -> UInt8Array:
@@ -78,6 +80,15 @@ def _grey(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP:
         return Image.fromarray(np.rint(255 * _scale_deep(image)).astype(np.uint8))
     return image.convert("L")
+
+
+def _stretch_deep(image: Image.Image) -> Float32Array:
+    """Stretch from percentile to percentile, from darkest to brightest where nothing lies between them."""
+    pixels = np.asarray(image)
+    low, high = np.percentile(pixels, _TAILS, method="inverted_cdf").tolist()
+    if low == high:
+        low, high = int(pixels.min()), int(pixels.max())
+    return np.asarray(np.clip((pixels - np.float64(low)) / max(1, high - low), 0, 1), np.float32)
 
 
 def _scale_deep(image: Image.Image) -> Float32Array:

@@ -1,6 +1,8 @@
 """Grey values as they were stored, and files that hold no radiograph."""
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 from drawn_limbs import draw_limb, write_limb
 from PIL import Image, PngImagePlugin
 
+from dicom_node.analyse.picture import wrap_picture
+from dicom_node.analyse.pixels import to_radiograph
 from models.datasets import read_pixels, read_unit_pixels
 from models.datasets.reading import UnreadableImageError, read_thumbnail
 
@@ -21,17 +25,46 @@ def test_eight_bits_are_read_as_they_are(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
-def test_deep_pixels_are_scaled_by_the_bits_in_use_and_not_clipped(tmp_path: Path, suffix: str, bits: int) -> None:
+def test_deep_pixels_are_compared_by_the_bits_in_use_and_not_clipped(tmp_path: Path, suffix: str, bits: int) -> None:
     unit = draw_limb(3) / 255
     unit[0, 0] = 1
     stored = np.rint(unit * (2**bits - 1)).astype(np.uint16)
     path = tmp_path / f"limb.{suffix}"
     Image.fromarray(stored).save(path)
-    assert np.abs(read_unit_pixels(path) - unit).max() < 1 / 2**bits
     assert np.abs(read_pixels(path).astype(int) - np.rint(255 * unit)).max() <= 1
     plain = tmp_path / "plain.png"
     Image.fromarray(np.rint(255 * unit).astype(np.uint8)).save(plain)
     assert np.abs(read_thumbnail(path).astype(int) - read_thumbnail(plain)).max() <= 1
+
+
+def write_deep(path: Path, shift: int = 0) -> Path:
+    """Write a limb of 12 bits in 16 that leaves both ends of the scale unused, as detectors do."""
+    Image.fromarray((draw_limb(3).astype(np.uint16) * 9 + 200) << shift).save(path)
+    return path
+
+
+def write_flat(path: Path) -> Path:
+    """Write black with a bright spot too small for a percentile."""
+    pixels = np.full((300, 200), 100, np.uint16)
+    pixels[:5, :5] = 3000
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def write_turned(path: Path) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Orientation: rows from the right
+    Image.fromarray(draw_limb(3)).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("write", [write_deep, write_flat, write_turned, partial(write_deep, shift=4)])
+def test_a_picture_is_read_as_the_node_reads_it(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    path = write(tmp_path / "limb.png")
+    served = to_radiograph(wrap_picture(path)).pixels
+    assert np.ptp(served) > 0.8
+    assert read_unit_pixels(path).shape == served.shape
+    assert np.abs(read_unit_pixels(path) - served).max() < 1e-6
 
 
 def test_colour_and_transparency_are_read_as_grey(tmp_path: Path) -> None:
