@@ -86,8 +86,9 @@ def is_padding(ds: Dataset, stored: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _like_stored(ds: Dataset, value: float) -> float:
-    signed = number(ds, "PixelRepresentation") == 1
-    return value - 65536 if signed and value > 32767 else value
+    if number(ds, "PixelRepresentation") == 1:
+        return value - 65536 if value > 32767 else value
+    return value + 65536 if value < 0 else value
 
 
 def _modality(ds: Dataset, stored: NDArray[np.int64]) -> Values:

@@ -250,6 +250,15 @@ def test_pixel_padding_is_black_and_does_not_move_the_percentiles(
     assert_allclose(radiograph.pixels[20:], np.clip((PICTURE[20:] - 0.05) / 0.95, 0, 1), rtol=0, atol=2e-3)
 
 
+@pytest.mark.parametrize(("signed", "written"), [(False, "SS"), (True, "US")])
+def test_padding_is_known_by_its_bits_whatever_value_representation_it_has(*, signed: bool, written: str) -> None:
+    pixels = stored(16, signed=signed) // 2
+    pixels[:20] = -1 if signed else 65535
+    ds = build_dx(pixels, WindowCenter=None, WindowWidth=None)
+    ds.add_new("PixelPaddingValue", written, -1 if written == "SS" else 65535)
+    assert not to_radiograph(ds).pixels[:20].any()
+
+
 def test_a_padding_range_that_would_leave_nothing_is_ignored() -> None:
     ds = build_dx(stored(12), PixelPaddingValue=0, PixelPaddingRangeLimit=4095)
 
