@@ -1,6 +1,8 @@
 """Encode boxes, arrow and answer as a Grayscale Softcopy Presentation State (PS3.3 A.33.1) of the untouched source."""
 
 from collections.abc import Iterator
+from fractions import Fraction
+from math import isclose
 
 import numpy as np
 from highdicom import PresentationLUTTransformation
@@ -70,7 +72,7 @@ def encode_presentation_state(origin: Origin, image: AnalysedInstance, *, number
     )
     describe_result(ds, origin, header, _KIND, "Fracture AI marks. Research use only")
     del ds.DeviceSerialNumber  # the constructor wants one; software has none
-    _add_display(ds, origin, header)
+    _add_display(ds, origin, header, radiograph.pixel_aspect)
     provenance.add_sop_common(ds, origin, header, image.analysis.models)
     return ds
 
@@ -102,16 +104,21 @@ def _write(origin: Origin, image: AnalysedInstance, radiograph: ShownRadiograph)
     return TextObject(lines, "PIXEL", bounding_box=box, text_justification="LEFT")
 
 
-def _add_display(ds: Dataset, origin: Origin, header: Dataset) -> None:
-    """Say how wide a pixel is for its height (PS3.3 C.10.4), which side of the body it is, and when it was made."""
+def _add_display(ds: Dataset, origin: Origin, header: Dataset, pixel_aspect: float) -> None:
+    """Say how wide a pixel is for its height (PS3.3 C.10.4), which side of the body it is, and when it was made.
+
+    The aspect is the one that the picture was read with: a spacing that says another was not believed then either.
+    """
     (area,) = ds.DisplayedAreaSelectionSequence
     del area.PixelOriginInterpretation
     spacings = (numbers(header, keyword) for keyword in ("PixelSpacing", "ImagerPixelSpacing"))
-    if spacing := next(filter(is_pair, spacings), None):
+    usable = (pair for pair in spacings if is_pair(pair) and isclose(pair[0] / pair[1], pixel_aspect))
+    if spacing := next(usable, None):
         del area.PresentationPixelAspectRatio
         area.PresentationPixelSpacing = [format_number_as_ds(value) for value in spacing]
-    elif is_pair(ratio := numbers(header, "PixelAspectRatio")) and all(value.is_integer() for value in ratio):
-        area.PresentationPixelAspectRatio = [int(value) for value in ratio]
+    else:
+        ratio = Fraction(pixel_aspect).limit_denominator(10_000)
+        area.PresentationPixelAspectRatio = [ratio.numerator, ratio.denominator]
     # Of the series (PS3.3 C.7.3.1, type 2C): said where all its sources are of one side.
     headers = [image.instance.header for image in origin.analysis.images]
     sides = {read_side(one) for one in headers}

@@ -11,6 +11,7 @@ from builders import build_cr, build_dx, build_sc, phantom
 from pydicom import dcmread
 from report_pages import list_pictures, open_pages, read_page
 
+from dicom_node.analyse.geometry import pixel_aspect
 from dicom_node.encode.results import encode_study
 from dicom_node.operate.record import to_record
 from dicom_node.settings import Encoding
@@ -34,6 +35,16 @@ SOURCES = {
         0.5,
     ),
     "a digitised film": (lambda: build_sc(**STUDY), (512, 400), 1.0),
+    "a film scanned in oblong pixels": (
+        lambda: build_sc(NominalScannedPixelSpacing=[0.2, 0.1], **STUDY),
+        (512, 400),
+        2.0,
+    ),
+    "a spacing that is a mistake": (
+        lambda: build_dx(PixelSpacing=[200, 0.1], ImagerPixelSpacing=None, PixelAspectRatio=[2, 1], **STUDY),
+        (512, 400),
+        2.0,
+    ),
 }
 PRINTED = SOURCES | {
     "larger than it is printed": (
@@ -215,6 +226,7 @@ def test_the_box_is_the_same_pixels_of_the_same_instance_in_every_encoding(name,
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_presentation_state_shows_pixels_in_the_shape_of_the_source(name):
     image = build(name)
+    assert image.shown.pixel_aspect == pixel_aspect(image.instance.header)
     (state,) = encode(image)[ResultKind.PRESENTATION_STATE]
     (area,) = state.DisplayedAreaSelectionSequence
     assert area.DisplayedAreaBottomRightHandCorner == [image.shown.columns, image.shown.rows]
