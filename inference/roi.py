@@ -19,7 +19,8 @@ def find_rois(heatmap: Float32Array, *, hot: float = HOT, most: int = MOST) -> t
     """Return the boxes of the connected hot areas, hottest first; larger first among equals."""
     # Heat is smooth over dozens of pixels: a coarser look finds the same areas at a fraction of the time.
     step = max(1, min(heatmap.shape) // FINEST)
-    coarse = np.ascontiguousarray(heatmap[::step, ::step])
+    # Each sample is the middle of the pixels that it stands for, or boxes would lie too far to the lower right.
+    coarse = np.ascontiguousarray(heatmap[step // 2 :: step, step // 2 :: step])
     mask = cv2.threshold(coarse, hot, 1, cv2.THRESH_BINARY)[1].astype(np.uint8)
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     found: list[tuple[int, Roi]] = []
@@ -33,7 +34,10 @@ def find_rois(heatmap: Float32Array, *, hot: float = HOT, most: int = MOST) -> t
 
 
 def _enlarge(x: int, y: int, width: int, height: int, *, step: int, score: float, limits: tuple[int, ...]) -> Roi:
-    """Return the box in source pixels, kept inside the radiograph."""
+    """Return the box in source pixels, inside the radiograph; the last sample stands for what is left to the edge."""
     left, top = x * step, y * step
-    right, bottom = min(left + width * step, limits[1]), min(top + height * step, limits[0])
+    right, bottom = (
+        side if start + length > (side - 1 - step // 2) // step else (start + length) * step
+        for start, length, side in ((x, width, limits[1]), (y, height, limits[0]))
+    )
     return Roi(x=left, y=top, width=right - left, height=bottom - top, score=score)

@@ -34,6 +34,26 @@ def test_boxes_of_a_large_radiograph_reach_its_edge_and_no_further() -> None:
     assert abs(roi.y - 2400) <= 3
 
 
+@pytest.mark.parametrize("side", [512, 1537, 2048, 2500, 4095])
+def test_a_box_lies_in_the_middle_of_its_heat_however_large_the_radiograph(side: int) -> None:
+    off = []
+    for centre in 0.4 * side + np.arange(40) * 4.33:
+        along = np.exp(-np.square(np.arange(side, dtype=np.float32) + 0.5 - centre) / (2 * (0.03 * side) ** 2))
+        across = np.exp(-np.square(np.arange(600, dtype=np.float32) + 0.5 - 300) / (2 * 20**2))
+        (wide,) = find_rois(np.repeat(across, 4)[:, np.newaxis] * along)
+        (high,) = find_rois(along[:, np.newaxis] * np.repeat(across, 4))
+        off.append((wide.x + wide.width / 2 - centre, high.y + high.height / 2 - centre))
+    assert np.abs(np.mean(off, axis=0)).max() < 0.75
+
+
+@pytest.mark.parametrize("side", range(2048, 2056))
+def test_heat_at_the_edge_is_in_the_box_however_many_pixels_are_left_there(side: int) -> None:
+    heatmap = np.zeros((side, side), np.float32)
+    heatmap[-40:, -40:] = 1
+    (roi,) = find_rois(heatmap)
+    assert (roi.x + roi.width, roi.y + roi.height) == (side, side)
+
+
 @pytest.mark.parametrize(
     ("rows", "columns", "aspect"), [(400, 200, 1.0), (200, 400, 1.0), (300, 300, 2.0), (111, 97, 0.7)]
 )
