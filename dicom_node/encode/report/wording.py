@@ -224,4 +224,4 @@ def _write_date(date: str) -> str:
 
 def _write_number(header: Dataset, keyword: str) -> str:
     values = numbers(header, keyword)
-    return f"{values[0]:g}" if values else "?"
+    return f"{values[0]:.15g}" if values else "?"

@@ -92,6 +92,13 @@ def test_the_report_identifies_patient_and_study():
         assert said in text, said
 
 
+def test_an_image_is_named_by_its_numbers_however_large_they_are():
+    images = [build_image(build_dx(SeriesNumber=20261129, InstanceNumber=number)) for number in (1000001, 1000002)]
+    text = " ".join(read_text(build_study(images)).split())
+    assert "Series 20261129, image 1000001, DX" in text
+    assert "Series 20261129, image 1000002, DX" in text
+
+
 def test_no_fracture_is_written_never_implied():
     text = read_text(build_study([build_image(decision=Decision.NO_FRACTURE)]))
     assert "No fracture found in 1 analysed image" in text
