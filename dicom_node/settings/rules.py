@@ -72,7 +72,7 @@ def _validate_keyword(value: str) -> str:
 
 
 def _write_number(value: object) -> object:
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+    return f"{value:.15g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class Condition(Table):

@@ -30,6 +30,22 @@ def test_what_the_shipped_configuration_calls_a_default_is_one(tmp_path):
     assert (rule.images, rule.priority, rule.action, rule.say, rule.destinations) == ("every", 5, "include", False, ())
 
 
+@pytest.mark.parametrize(
+    ("keyword", "written", "read"),
+    [
+        ("SeriesNumber", "1000001", "1000001"),
+        ("AccessionNumber", "202611290007", "202611290007"),
+        ("StudyDate", "20260102", "20260102"),
+        ("PatientSize", "1.25", "1.25"),
+        ("SeriesNumber", "2.0", "2"),
+    ],
+)
+def test_a_number_keeps_all_its_digits(tmp_path, keyword, written, read):
+    when = f'[{{ keyword = "{keyword}", operator = "is", values = [{written}] }}]'
+    (rule,) = load(tmp_path, f'[[rules]]\nname = "one"\nwhen = {when}\n').rules
+    assert rule.when[0].values == (read,)
+
+
 def test_every_operator_is_named_in_the_shipped_configuration():
     text = " ".join(CONFIG.read_text().replace("# ", "").split())
     named = text[text.index("Operators:") : text.index("What an image does not have")]
