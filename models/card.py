@@ -53,7 +53,7 @@ def render_card(manifest: Manifest, metrics: Mapping[str, Any]) -> str:
         else f"A data set of the layout `{metrics.get('layout')}`.\n",
         _LITE if manifest.architecture.startswith("efficientnet_lite") and recipe["weights"] == "imagenet" else "",
         f"{data['samples']} radiographs used; left out: {left_out}.",
-        f"{data['contradicted']} whose duplicates carry another label are left out of the figures.\n",
+        _count_without_figure(manifest.task, metrics),
         _protocol(metrics),
         _ANSWERING if manifest.task is Task.FRACTURE else "",
         render_targets(manifest.task, metrics["figures"]),
@@ -64,6 +64,19 @@ def render_card(manifest: Manifest, metrics: Mapping[str, Any]) -> str:
         _name_by_products(manifest, metrics["command"]),
     ]
     return "\n".join(section for section in sections if section)
+
+
+def _count_without_figure(task: Task, metrics: Mapping[str, Any]) -> str:
+    """Say how many of the radiographs used are in no figure: a region is what it is, whether it is broken or not."""
+    data, figures = metrics["data"], metrics["figures"]
+    contradicted = f"{data['contradicted']} whose duplicates carry another label"
+    if task is Task.REGION:
+        return (
+            f"{data['samples'] - figures['radiographs']} that show none of its regions are left out of the figures.\n"
+        )
+    if task is Task.FRACTURE and (others := data["samples"] - data["contradicted"] - figures["all"]["radiographs"]):
+        return f"{contradicted}, and {others} of another region or of none, are left out of the figures.\n"
+    return f"{contradicted} are left out of the figures.\n"
 
 
 def _name_by_products(manifest: Manifest, command: str) -> str:

@@ -91,3 +91,19 @@ def test_a_card_names_the_confusions_of_the_pool_on_which_they_were_seen() -> No
     metrics = read_metrics("region")
     assert "elbows as forearms" in render("region", metrics)
     assert "elbows as forearms" not in render("region", {**metrics, "layout": "folders"})
+
+
+@pytest.mark.parametrize(
+    ("bundle", "said"),
+    [
+        ("fracture", "13 whose duplicates carry another label, and 26 of another region or of none, are left out"),
+        ("region", "26 that show none of its regions are left out"),
+    ],
+)
+def test_the_radiographs_used_are_those_of_the_figures_and_those_said_to_be_in_none(bundle: str, said: str) -> None:
+    metrics = read_metrics(bundle)
+    figures = metrics["figures"]
+    in_figures = figures["radiographs"] if bundle == "region" else figures["all"]["radiographs"]
+    left_out = sum(int(word) for word in said.split() if word.isdigit())
+    assert metrics["data"]["samples"] == in_figures + left_out
+    assert said in render(bundle, metrics)
