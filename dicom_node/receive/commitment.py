@@ -76,9 +76,10 @@ class Reporters:
         """Look up a name; it keeps the addresses it had where that fails, for then the name server is away."""
         try:
             found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: it is no name
             if name not in without:
-                _LOGGER.warning("%s has no address now: reports may be refused: %s", name, error.strerror)
+                reason = getattr(error, "strerror", None) or error
+                _LOGGER.warning("%s has no address now: reports may be refused: %s", name, reason)
             without.add(name)
             self._addresses[name] = self._addresses[name] or frozenset()
         else:

@@ -124,6 +124,15 @@ def test_folders_without_regions_are_routed_by_stage_1(tmp_path: Path) -> None:
     assert "15, 7 with a fracture" in output
 
 
+def test_limbs_whose_region_nothing_tells_do_not_count_as_outsiders(tmp_path: Path) -> None:
+    bundles = build_tiny_bundles(tmp_path / "b", region="KNEE")
+    evaluate(bundles, build_folders(tmp_path), "--layout", "folders", "--out", str(tmp_path / "report"))
+    scope = json.loads((tmp_path / "report" / "report.json").read_text())["region"]["scope"]
+    assert scope["refused_of_untold_regions"]["value"] == pytest.approx(1 / 16, abs=1e-4)
+    assert [scope[f"refused_of_{which}_regions"]["value"] for which in ("named", "other")] == [None, None]
+    assert "| refused, of all else | - |" in (tmp_path / "report" / "report.md").read_text()
+
+
 def test_a_region_told_skips_stage_1(tmp_path: Path) -> None:
     bundles, folders = build_tiny_bundles(tmp_path / "b"), build_folders(tmp_path)
     for bundle in (bundles, bundles / "tiny_fracture"):
