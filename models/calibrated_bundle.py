@@ -11,6 +11,9 @@ from models.card import UNTOLD, render_card
 from models.report_text import show_figure
 
 HEADING = "## Calibrated again"
+_SHARE = """\
+Where it was fitted, probabilities mean the share of fractures among these radiographs, and no longer that of the pool.
+"""
 
 
 def write_calibrated(bundle: Bundle, out: Path, fields: Mapping[str, Any], calibration: Mapping[str, Any]) -> Manifest:
@@ -51,6 +54,7 @@ def render_calibration(calibration: Mapping[str, Any]) -> str:
         f"Weights and ranking are those of version {calibration['from_version']}; all figures above are its own.",
         f"The calibration was fitted to {data['samples']} radiographs of `{data['folder']}`, layout {data['layout']}.",
         f"SHA-256 of their names: `{data['digest']}`.\n",
+        *([_SHARE] if "answers" in calibration else []),
         *([] if data.get("tells_patients", True) else [f"{UNTOLD}\n"]),
         "Before: the calibration as it was, on these radiographs.",
         "After: one fitted to other radiographs of the same source, in five folds. Intervals: 95 %.\n",

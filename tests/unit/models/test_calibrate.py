@@ -215,6 +215,7 @@ def test_the_new_bundle_keeps_the_weights_and_tells_where_its_calibration_is_fro
     card = (tmp_path / "new" / "card.md").read_text()
     assert card.startswith("# tiny-fracture 0.0.2\n\nWhat it was made from.\n\n## Calibrated again\n")
     assert "56 radiographs of `site`, layout fracatlas" in card
+    assert "probabilities mean the share of fractures among these radiographs" in card
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
 
 
