@@ -33,7 +33,7 @@ class Pictures:
         return self._ask(_render_original, path)
 
     def overlay(self, path: Path) -> bytes:
-        """Return one of the node's own Secondary Captures as PNG; raises as `original` does."""
+        """Return one of the node's own Secondary Captures as PNG, in the shape of its source; raises as that does."""
         return self._ask(_render_capture, path)
 
     def close(self) -> None:
@@ -90,4 +90,7 @@ def _render_original(_prepared: object, path: Path) -> bytes:
 
 
 def _render_capture(_prepared: object, path: Path) -> bytes:
-    return encode_png(dcmread(path).pixel_array)
+    from dicom_node.analyse.geometry import pixel_aspect  # noqa: PLC0415 - likewise
+
+    ds = dcmread(path)
+    return encode_png(ds.pixel_array, rows=max(1, round(ds.Rows * pixel_aspect(ds))))

@@ -120,6 +120,14 @@ def test_report_and_pictures_are_those_of_the_page(node, uid, tmp_path):
     assert ours == ["view report", "view picture"]
 
 
+def test_both_pictures_of_oblong_pixels_have_the_shape_that_is_seen(node, pipeline, tmp_path):
+    study = make_study(node.settings.node.data_dir, pipeline, ImagerPixelSpacing=[0.2, 0.1])
+    folder = tmp_path / "pictures"
+    run(node, study.StudyInstanceUID, "--pictures", folder)
+    sizes = {path.name: Image.open(BytesIO(path.read_bytes())).size for path in folder.rglob("*.png")}
+    assert sizes == dict.fromkeys(["image-1.png", "image-1-overlay.png"], (study.Columns, 2 * study.Rows))
+
+
 def test_what_cannot_be_decoded_or_is_gone_is_said_and_the_rest_is_written(node, uid, tmp_path):
     (received,) = node.settings.node.spool_dir.rglob("*.dcm")
     received.write_bytes(received.read_bytes()[:-1000])
