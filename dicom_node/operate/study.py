@@ -17,6 +17,7 @@ class ShownImage:
     """One image of the study."""
 
     number: int
+    """An analysed image has that of the report."""
     sop_instance_uid: str
     finding: Finding | None
     has_file: bool
@@ -86,7 +87,8 @@ def _list_images(
         for one in results
         if one.source_sop_instance_uid and one.kind == ResultKind.SECONDARY_CAPTURE
     }
-    order = {uid: position for position, uid in enumerate(findings)}
+    # As the report numbers them: the analysed ones first, in the order of their overlays.
+    order = {uid: position for position, uid in enumerate(dict.fromkeys([*overlays, *findings]))}
     shown = [one for one in received if one.role == InstanceRole.IMAGE or one.sop_instance_uid in findings]
     shown.sort(key=lambda one: order.get(one.sop_instance_uid, len(order)))
     return tuple(

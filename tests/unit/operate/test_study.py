@@ -5,14 +5,17 @@ import re
 from io import BytesIO
 
 import pytest
+from builders import build_dx, phantom
 from PIL import Image
 from pypdf import PdfReader
-from result_bench import make_study, receive_two_patients
+from report_pages import open_pages
+from result_bench import Bench, make_study, receive_two_patients
 from running import Node
 from typer.testing import CliRunner
 from web_bench import Web
 
 from dicom_node.cli import app
+from dicom_node.operate.study import look_at_study
 from dicom_node.web.roles import Role
 from inference.pipeline import Pipeline
 from inference.testing import build_tiny_bundles
@@ -118,6 +121,21 @@ def test_report_and_pictures_are_those_of_the_page(node, uid, tmp_path):
         assert picture.size == (72, 96)
     ours = [line["action"] for line in views(node) if "host" not in line]
     assert ours == ["view report", "view picture"]
+
+
+def test_images_have_the_numbers_that_the_report_gives_them(node, pipeline):
+    """What could not be analysed comes last there, and UIDs say nothing of the order of images."""
+    bench, study = Bench(node.settings.node.data_dir, pipeline), {"StudyInstanceUID": "1.2.3"}
+    small, large = phantom(40, 40), phantom(96, 72)
+    for number, (uid, pixels) in enumerate([("1.2.1", small), ("1.2.9", large), ("1.2.5", large)], start=1):
+        bench.receive(build_dx(pixels, InstanceNumber=number, SOPInstanceUID=uid, **study))
+    made = bench.make("1.2.3")
+    shown = look_at_study(node.settings, bench.store, "1.2.3")
+    bench.store.close()
+    assert [(one.number, one.sop_instance_uid) for one in shown.images] == [(1, "1.2.9"), (2, "1.2.5"), (3, "1.2.1")]
+    (text,) = ["".join(page.extract_text() for page in open_pages(ds)) for ds in made if "EncapsulatedDocument" in ds]
+    captions = re.findall(r"Image (\d): [^,]+, image (\d), DX", " ".join(text.split()))
+    assert captions == [("1", "2"), ("2", "3")]
 
 
 def test_both_pictures_of_oblong_pixels_have_the_shape_that_is_seen(node, pipeline, tmp_path):
