@@ -44,7 +44,10 @@ def find_voi_lut(header: Dataset) -> list[SoftcopyVOILUTTransformation] | None:
             # The bits in use, not those that LUTDescriptor declares; the result declares 16 and fills them.
             full = 2 ** max(1, int(table.max()).bit_length()) - 1
             filled = np.rint(table * (65535 / full)).astype(np.uint16)
-            return [SoftcopyVOILUTTransformation(voi_luts=[VOILUT(first, filled)])]
+            lut = VOILUT(max(first, 0), filled)
+            if first < 0:
+                _begin_below_zero(lut, first)
+            return [SoftcopyVOILUTTransformation(voi_luts=[lut])]
     center, width = number(header, "WindowCenter"), number(header, "WindowWidth")
     function = code(header, "VOILUTFunction")
     least = 1 if function in {"", "LINEAR"} else 1e-6
@@ -52,3 +55,14 @@ def find_voi_lut(header: Dataset) -> list[SoftcopyVOILUTTransformation] | None:
         return None
     known = function if function in _FUNCTIONS else None
     return [SoftcopyVOILUTTransformation(window_center=center, window_width=width, voi_lut_function=known)]
+
+
+def _begin_below_zero(lut: VOILUT, first: int) -> None:
+    """Say that a table begins at a negative value (PS3.3 C.11.2.1.1), which the constructor does not take.
+
+    Raises ValueError where the number of entries has no place in a signed descriptor.
+    """
+    entries = int(lut.LUTDescriptor[0])
+    if entries > np.iinfo(np.int16).max:
+        raise ValueError("so many entries")
+    lut.add_new("LUTDescriptor", "SS", [entries, first, 16])

@@ -5,7 +5,7 @@ import subprocess
 import numpy as np
 import pytest
 from analyses import build_image, build_study
-from builders import build_dx, phantom, write_part10
+from builders import build_cr, build_dx, phantom, write_part10
 from PIL import Image
 from pydicom import Dataset
 
@@ -39,6 +39,13 @@ def build_packed_table():
     return item
 
 
+def build_signed_table():
+    """A VOI LUT of values from -2048 on."""
+    item = build_table()
+    item.add_new("LUTDescriptor", "SS", [TOP + 1, -2048, 12])
+    return item
+
+
 SOURCES = {
     "a window": lambda: build_dx(WindowCenter=1800, WindowWidth=3000),
     "two windows, of which the first counts": lambda: build_dx(WindowCenter=[1500, 4000], WindowWidth=[2000, 10]),
@@ -51,6 +58,14 @@ SOURCES = {
     ),
     "a packed table": lambda: build_dx(
         phantom(bits=8).astype(np.uint8), WindowCenter=None, WindowWidth=None, VOILUTSequence=[build_packed_table()]
+    ),
+    "a table of signed values": lambda: build_cr(
+        (phantom().astype(np.int16) - 2048).astype(np.int16),
+        BitsStored=12,
+        HighBit=11,
+        WindowCenter=None,
+        WindowWidth=None,
+        VOILUTSequence=[build_signed_table()],
     ),
     "a slope without an intercept": lambda: build_dx(
         RescaleSlope=2, RescaleIntercept=None, WindowCenter=4000, WindowWidth=8000
