@@ -196,7 +196,7 @@ EMPTY = Phrase("It has no image.")
         Phrase("The heat map is withheld: {objection}.", objection=OUTSIDE),
         Phrase("revision {digest}: {state}: {reason}", digest="0f3a", state=Phrase("failed"), reason=EMPTY),
         EMPTY,
-        Phrase("no fracture below {threshold:.2f}", threshold=0.25),
+        Phrase("{said} (distance {distance:.2f}, limit {limit:.2f})", said=EMPTY, distance=0.25, limit=0.5),
         Phrase(
             "{first}; {second}",
             first=Phrase(
