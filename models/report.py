@@ -66,11 +66,11 @@ def _report_regions(asked: Asked, answers: Answers) -> dict[str, Any]:
 
 
 def _scope(table: RegionPredictions, named: BoolArray) -> dict[str, Figure]:
-    """Return the share that the scope refuses, of regions that stage 1 can name and of all else."""
-    refused = table.predicted == OUTSIDE_SCOPE
+    """Return the share that the scope refuses, of regions that stage 1 can name, of all else, and of the unlabelled."""
+    refused, told = table.predicted == OUTSIDE_SCOPE, table.region != ""
     return {
         f"refused_of_{which}_regions": _share_of(refused[rows], table.cluster[rows])
-        for which, rows in (("named", named), ("other", ~named))
+        for which, rows in (("named", named), ("other", ~named & told), ("untold", ~told))
     }
 
 

@@ -92,6 +92,7 @@ def _region_headlines(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "scope" in figures:
         yield "refused, of regions it names", show_figure(figures["scope"]["refused_of_named_regions"])
         yield "refused, of all else", show_figure(figures["scope"]["refused_of_other_regions"])
+        yield "refused, of regions not told", show_figure(figures["scope"]["refused_of_untold_regions"])
 
 
 def _type_headlines(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
