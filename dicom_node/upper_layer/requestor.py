@@ -185,9 +185,10 @@ class RequestedAssociation(Association):
         """Tell whether the reactor thread waits; what sends a request or a release loops until it does.
 
         pynetdicom 3.0 serves an N-EVENT-REPORT in a thread of its own, which notes at its end that the reactor goes on.
-        Where that stood at its checkpoint by then, the loop never ended: only the reactor itself is believed.
+        Where that stood at its checkpoint by then, the loop never ended: only the reactor itself is believed. Its last
+        word is often that it goes on: one that has been told to end is not waited for.
         """
-        return self._waits
+        return self._waits or self._kill
 
     @_is_paused.setter
     def _is_paused(self, waits: bool) -> None:
@@ -199,7 +200,6 @@ class RequestedAssociation(Association):
         self._reactor_checkpoint.set()
         self._kill = True
         self.is_established = False
-        self._waits = True
         end = time.monotonic() + _FAREWELL_S
         while self.dul.is_alive() and not self.dul.stop_dul():
             if time.monotonic() > end:

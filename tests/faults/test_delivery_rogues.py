@@ -16,7 +16,7 @@ from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
-from raw_peer import ASSOCIATE_AC, COMMAND, LAST, P_DATA, RELEASE_RP, command
+from raw_peer import ASSOCIATE_AC, COMMAND, LAST, P_DATA, RELEASE_RP, command, even
 from receiving import ends_soon
 from rogue_archive import FOUR_GIGABYTES, RogueArchive, data_pdu, pdu
 
@@ -25,6 +25,7 @@ from dicom_node.deliver.storage_scu import ResultFile, send_results
 from dicom_node.errors import AssociationError
 from dicom_node.query.session import open_session
 from dicom_node.settings import Archive, TLSFiles
+from dicom_node.storage_commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
 from dicom_node.store import DeliveryState
 from dicom_node.tls import build_server_context
 
@@ -282,6 +283,50 @@ def test_stock_pynetdicom_waits_for_room(rogue):
     with sending_as_pynetdicom_does(rogue(take_nothing), size=2500) as sending:
         sending.join(8 * TIMEOUT_S)
         assert sending.is_alive()
+
+
+class ClearsWhenAllIsOver(threading.Event):
+    """The checkpoint of a reactor: who stops the reactor, because an object is encoded and can go, comes too late."""
+
+    def __init__(self, assoc):
+        super().__init__()
+        self.set()
+        self._assoc = assoc
+        self.about_to_clear = threading.Event()
+
+    def clear(self):
+        self.about_to_clear.set()
+        self._assoc.join(A_WHILE_S)
+        super().clear()
+
+
+def report_out_of_place(may_report):
+    """Report on a presentation context that was not accepted, once that may be done."""
+
+    def act(node):
+        node.accept()
+        may_report.wait(A_WHILE_S)
+        report = command(0x0100, data_set=False, e0002=even(PUSH_MODEL), e1000=even(PUSH_MODEL_INSTANCE), e1002=b"\1\0")
+        node.socket.sendall(data_pdu(report, context=99))
+
+    return act
+
+
+@pytest.mark.fault(62)
+def test_a_report_that_ends_the_association_while_an_object_is_encoded_does_not_hold_the_next_send_up(rogue):
+    """A report on a wrong context, while an object is encoded: aborted, and the send comes back without an answer."""
+    may_report, answers = threading.Event(), []
+    port = rogue(report_out_of_place(may_report)).port
+    settings = Archive(name="a", ae_title="A", host="127.0.0.1", port=port, response_timeout_s=TIMEOUT_S)
+    with request_association(settings, "NODE", [build_context(Verification)]) as assoc:
+        checkpoint = assoc._reactor_checkpoint = ClearsWhenAllIsOver(assoc)  # noqa: SLF001  # the race is in there
+        sending = threading.Thread(target=lambda: answers.append(assoc.send_c_echo()), daemon=True)
+        sending.start()
+        assert checkpoint.about_to_clear.wait(A_WHILE_S)
+        may_report.set()
+        sending.join(3 * A_WHILE_S)
+        assert [len(answer) for answer in answers] == [0]
+    assert ends_soon(associations)
 
 
 def flood_with_matches(node):
