@@ -11,6 +11,7 @@ from pynetdicom import AE
 from pynetdicom._globals import MODE_REQUESTOR
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import T_CONNECT, AddressInformation
 
@@ -22,6 +23,7 @@ LARGEST_MESSAGE = 16 * 1024 * 1024
 """Bytes of the longest message that is read: a match of C-FIND, a report of storage commitment."""
 MOST_WAITING = 64
 """Messages that may wait to be looked at; more are not read before."""
+_SENSELESS = Phrase("sent a message that makes no sense")
 _HANDSHAKE = "TLS handshake"
 _FAREWELL_S = 1.0
 """How long what is on its way to the peer, such as an A-ABORT, may take at the end."""
@@ -133,7 +135,7 @@ class Responses(DIMSEServiceProvider):
         try:
             super().receive_primitive(data)
         except Exception:  # noqa: BLE001 - pynetdicom raises what it happens to stumble over
-            self._refuse(Phrase("sent a message that makes no sense"))
+            self._refuse(_SENSELESS)
         if self.message is None:
             self._received = 0
 
@@ -207,6 +209,14 @@ class RequestedAssociation(Association):
                     self.dul.note(Phrase("left a PDU incomplete"))
                 self.dul.break_off()
             time.sleep(0.01)
+
+    def _c_store_scp(self, req: C_STORE) -> None:  # noqa: ARG002 - pynetdicom's signature
+        """End an association on which an object comes, or an answer about one, where the answer to a C-MOVE is due.
+
+        Storage is never proposed on it. pynetdicom 3.0 would go on as long as they come, and ask nobody.
+        """
+        self.dul.note(_SENSELESS)
+        self.abort()
 
     def end(self) -> None:
         """Release the association if it is open, and leave neither thread nor connection."""

@@ -16,13 +16,13 @@ from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
-from raw_peer import ASSOCIATE_AC, COMMAND, LAST, P_DATA, RELEASE_RP, command, even
+from raw_peer import ASSOCIATE_AC, COMMAND, CR, LAST, P_DATA, RELEASE_RP, command, even
 from receiving import ends_soon
-from rogue_archive import FOUR_GIGABYTES, RogueArchive, data_pdu, pdu
+from rogue_archive import FOUR_GIGABYTES, RogueArchive, data_pdu, pdu, store_response
 
 from dicom_node.association import request_association
 from dicom_node.deliver.storage_scu import ResultFile, send_results
-from dicom_node.errors import AssociationError
+from dicom_node.errors import AssociationError, QueryError
 from dicom_node.query.session import open_session
 from dicom_node.settings import Archive, TLSFiles
 from dicom_node.storage_commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
@@ -283,6 +283,45 @@ def test_stock_pynetdicom_waits_for_room(rogue):
     with sending_as_pynetdicom_does(rogue(take_nothing), size=2500) as sending:
         sending.join(8 * TIMEOUT_S)
         assert sending.is_alive()
+
+
+def drip_objects(encode_one):
+    """Answer a C-MOVE with objects, or with answers about such, one after the other."""
+
+    def act(node):
+        node.accept()
+        node.read_message()
+        while not node.is_over:
+            node.socket.sendall(encode_one())
+            time.sleep(TIMEOUT_S / 4)
+
+    return act
+
+
+def encode_store_request():
+    request = command(1, data_set=True, e0002=even(CR), e0700=b"\0\0", e1000=even("1.2.3"))
+    return data_pdu(request) + data_pdu(struct.pack("<HHI", 8, 5, 0), control=LAST)
+
+
+@pytest.mark.fault(60, 62)
+@pytest.mark.parametrize("encode_one", [encode_store_request, lambda: store_response(CR)])
+def test_an_archive_that_answers_a_move_with_objects_on_the_same_association_is_left(rogue, encode_one):
+    """C-STORE after C-STORE where the answer to a C-MOVE is due, each in time: aborted, and the fetch has failed."""
+    settings = Archive(name="a", ae_title="A", host="127.0.0.1", port=rogue(drip_objects(encode_one)).port)
+    troubles = []
+
+    def fetch():
+        with open_session(settings, "NODE") as session:
+            try:
+                session.move_series("1.2.3", "1.2.3.4")
+            except QueryError as error:
+                troubles.append(str(error))
+
+    fetching = threading.Thread(target=fetch, daemon=True)
+    fetching.start()
+    fetching.join(3 * A_WHILE_S)
+    assert [trouble.endswith("sent a message that makes no sense") for trouble in troubles] == [True]
+    assert ends_soon(associations)
 
 
 class ClearsWhenAllIsOver(threading.Event):
