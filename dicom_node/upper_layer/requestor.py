@@ -5,6 +5,8 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pynetdicom import AE
@@ -93,6 +95,8 @@ class Responses(DIMSEServiceProvider):
     def __init__(self, assoc: Association) -> None:
         super().__init__(assoc)
         self._received = 0
+        self._reporting: set[int] = set()
+        """Threads that answer reports."""
 
     @property
     def _upper_layer(self) -> BoundedUpperLayer:
@@ -101,7 +105,17 @@ class Responses(DIMSEServiceProvider):
     @property
     def are_too_many(self) -> bool:
         """Tell whether no more are to be read for now."""
-        return self.msg_queue.qsize() >= MOST_WAITING
+        return self.msg_queue.qsize() + len(self._reporting) >= MOST_WAITING
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Count the present thread among those that answer reports: pynetdicom starts one for each report."""
+        self._reporting.add(threading.get_ident())
+        try:
+            yield
+        finally:
+            self._reporting.discard(threading.get_ident())
+            self._upper_layer.wake()  # there is room for one more
 
     def get_msg(self, block: bool = False) -> Any:
         """Wait for the next message, the DIMSE time-out at most; (None, None) where none comes.
@@ -209,6 +223,10 @@ class RequestedAssociation(Association):
                     self.dul.note(Phrase("left a PDU incomplete"))
                 self.dul.break_off()
             time.sleep(0.01)
+
+    def _serve_request(self, msg: Any, context_id: int) -> None:
+        with self.dimse.reporting():
+            super()._serve_request(msg, context_id)
 
     def _c_store_scp(self, req: C_STORE) -> None:  # noqa: ARG002 - pynetdicom's signature
         """End an association on which an object comes, or an answer about one, where the answer to a C-MOVE is due.

@@ -21,6 +21,7 @@ from receiving import ends_soon
 from rogue_archive import FOUR_GIGABYTES, RogueArchive, data_pdu, pdu, store_response
 
 from dicom_node.association import request_association
+from dicom_node.deliver.commitment import request_commitment
 from dicom_node.deliver.storage_scu import ResultFile, send_results
 from dicom_node.errors import AssociationError, QueryError
 from dicom_node.query.session import open_session
@@ -339,6 +340,10 @@ class ClearsWhenAllIsOver(threading.Event):
         super().clear()
 
 
+def encode_report():
+    return command(0x0100, data_set=False, e0002=even(PUSH_MODEL), e1000=even(PUSH_MODEL_INSTANCE), e1002=b"\1\0")
+
+
 def report_out_of_place(may_report):
     """Report on a presentation context that was not accepted, once that may be done."""
 
@@ -382,6 +387,40 @@ def test_responses_that_nobody_has_looked_at_are_not_heaped_up(rogue):
         time.sleep(1)
         assert 0 < assoc.dimse.msg_queue.qsize() < 100
         assoc.abort()
+    assert ends_soon(associations)
+
+
+def flood_with_reports(node):
+    node.accept()
+    node.read_message()
+    node.flood(data_pdu(encode_report(), context=1), 3_000)
+
+
+def count_threads_up_to(most):
+    """Wait until so many threads are started, or a while; tell how many there were at most beyond those before."""
+    before, seen, end = threading.active_count(), 0, time.monotonic() + A_WHILE_S
+    while seen < most and time.monotonic() < end:
+        seen = max(seen, threading.active_count() - before)
+        time.sleep(0.01)
+    return seen
+
+
+@pytest.mark.fault(10, 62)
+def test_reports_that_nobody_has_answered_are_not_heaped_up(rogue):
+    """Reports without end beside a database that is slow: they are not read, where each is a thread."""
+    settings = Archive(name="a", ae_title="A", host="127.0.0.1", port=rogue(flood_with_reports).port)
+    go_on = threading.Event()
+
+    def take(_report):
+        return go_on.wait(30)
+
+    with request_association(settings, "NODE", [build_context(PUSH_MODEL)]) as assoc:
+        asking = threading.Thread(target=request_commitment, args=(assoc, "1.2.3", [], take))
+        asking.start()
+        assert 30 < count_threads_up_to(500) < 100
+        go_on.set()
+        assoc.abort()
+        asking.join()
     assert ends_soon(associations)
 
 
