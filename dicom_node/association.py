@@ -62,9 +62,10 @@ def _build(archive: Archive, ae_title: str, contexts: Sequence[PresentationConte
         address = look_up(archive.host, archive.connection_timeout_s)
         assoc.acceptor.address_info = AddressInformation.from_addr_port(address, archive.port)
         assoc.set_socket(RequestingSocket(assoc, assoc.acceptor.address_info, tls))
-    except OSError as error:  # a name that cannot be resolved
+    except (OSError, ValueError) as error:  # a name that cannot be resolved, or is none
         late = isinstance(error, TimeoutError)
-        reason: str = Phrase("its name is not resolved in time") if late else error.strerror or ""
+        said = getattr(error, "strerror", None) or str(error)
+        reason: str = Phrase("its name is not resolved in time") if late else said
         why = Phrase("{host} cannot be reached: {why}", host=archive.host, why=reason)
         raise AssociationError(_told(archive, why)) from error
     assoc.connection_timeout = max(deadline - time.monotonic(), 0.001)

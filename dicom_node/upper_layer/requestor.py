@@ -43,7 +43,7 @@ class RequestingSocket(BoundedSocket):
         """Connect, with TLS where it is asked for, all of it within the association's connection time-out."""
         try:
             self.socket = self._connect(primitive.address_info)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - such as a `tls_name` that is no name: somebody waits without limit
             self._keeper.note(_describe_failure(error))
             if self.socket is not None:
                 self.socket.close()
@@ -75,7 +75,7 @@ class RequestingSocket(BoundedSocket):
             raise TimeoutError(_HANDSHAKE) from None
 
 
-def _describe_failure(error: OSError) -> str:
+def _describe_failure(error: Exception) -> str:
     """Say why there is no connection, as something that the peer did."""
     if isinstance(error, ConnectionRefusedError):
         return Phrase("refused the connection: nothing listens there")
@@ -86,7 +86,8 @@ def _describe_failure(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         why = getattr(error, "verify_message", "") or error.reason or Phrase("it was cut off")
         return Phrase("failed the TLS handshake: {why}", why=why)
-    return Phrase("cannot be reached: {why}", why=error.strerror or type(error).__name__)
+    said = getattr(error, "strerror", None) or str(error)
+    return Phrase("cannot be reached: {why}", why=said or type(error).__name__)
 
 
 class Responses(DIMSEServiceProvider):

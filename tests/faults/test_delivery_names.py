@@ -5,10 +5,12 @@ import threading
 import time
 
 import pytest
+from certificates import Authority
 from pynetdicom.transport import AddressInformation
 from running import wait_for
 
 from dicom_node import association
+from dicom_node.settings import TLSFiles
 from dicom_node.store import RevisionState
 
 pytestmark = pytest.mark.fault(62)
@@ -81,3 +83,34 @@ def test_a_name_that_nobody_knows_is_tried_again(archive, bench, monkeypatch):
     assert now.pending == 2
     assert now.detail == f"archive: {NAME} cannot be reached: Name or service not known"
     assert one.state is RevisionState.DELIVERING
+
+
+NO_NAMES = ["pacs..example", f"{'x' * 64}.example", ".pacs.example"]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_an_archive_whose_host_is_no_name_is_away(archive, bench, name):
+    """A name with an empty label, or one that is too long: nothing else than an archive that is away."""
+    one = bench(archive().port)
+    one.destination = one.destination.model_copy(update={"host": name})
+    now = one.attempt()
+    assert (now.pending, now.parked) == (2, 0)
+    assert now.detail.startswith(f"archive: {name} cannot be reached: ")
+    assert "idna" in now.detail
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_an_archive_that_is_to_show_what_is_no_name_is_away(bench, tmp_path, name):
+    """The same in `tls_name`: the try comes back, and the place of the queue with it."""
+    authority = Authority(tmp_path / "tls")
+    files = TLSFiles.model_validate(authority.settings(authority.issue("node")).model_dump(exclude={"incoming"}))
+    outcomes = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = bench(listener.getsockname()[1], tls=files, tls_name=name)
+        trying = threading.Thread(target=lambda: outcomes.append(one.attempt()), daemon=True)
+        trying.start()
+        trying.join(10)
+    (now,) = outcomes
+    assert (now.pending, now.parked) == (2, 0)
+    assert "cannot be reached: " in now.detail
+    assert "idna" in now.detail
