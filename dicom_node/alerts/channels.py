@@ -3,9 +3,11 @@
 import json
 import logging
 import smtplib
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -20,6 +22,11 @@ from dicom_node.settings import AlertSettings
 
 _LOGGER = logging.getLogger(__name__)
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
+_PATIENCE = 10
+"""In time-outs: each read has one, and a server that always says a little more must come to an end too."""
+_LOOK_S = 0.1
+_READY = 220
+"""What a mail server says first (RFC 5321 4.2.3)."""
 
 
 class Channel(Protocol):
@@ -98,8 +105,9 @@ class Webhook:
                 connection = HTTPSConnection(host, port, timeout=timeout_s, context=context)
             else:
                 connection = HTTPConnection(host, port, timeout=timeout_s)
-            connection.connect()
-            yield connection
+            with _within(_PATIENCE * timeout_s, connection):
+                connection.connect()
+                yield connection
         except (OSError, HTTPException) as error:
             raise AlertError(f"{self.where}: {_name(error)}") from error
         finally:
@@ -143,7 +151,13 @@ class Mail:
     def _connected(self) -> Iterator[smtplib.SMTP]:
         settings = self._settings
         try:
-            with self._open() as server:
+            server = self._build()
+            # Each of them has an answer of its own.
+            limit_s = (_PATIENCE + len(settings.mail_to)) * settings.timeout_s
+            with _within(limit_s, server), server:
+                code, said = server.connect(settings.smtp_host, self._port)
+                if code != _READY:
+                    raise smtplib.SMTPConnectError(code, said)
                 if settings.smtp_security == "starttls":
                     server.starttls(context=_build_context(settings))
                 if settings.smtp_user:
@@ -152,12 +166,42 @@ class Mail:
         except (OSError, smtplib.SMTPException) as error:
             raise AlertError(f"{self.where}: {_name(error)}") from error
 
-    def _open(self) -> smtplib.SMTP:
+    def _build(self) -> smtplib.SMTP:
+        """Build the client, which would connect by itself, before its socket could be had, if it were told where."""
         settings = self._settings
-        host, timeout_s = settings.smtp_host, settings.timeout_s
         if settings.smtp_security == "tls":
-            return smtplib.SMTP_SSL(host, self._port, timeout=timeout_s, context=_build_context(settings))
-        return smtplib.SMTP(host, self._port, timeout=timeout_s)
+            server: smtplib.SMTP = smtplib.SMTP_SSL(timeout=settings.timeout_s, context=_build_context(settings))
+        else:
+            server = smtplib.SMTP(timeout=settings.timeout_s)
+        # The name that its certificate must hold.
+        server._host = settings.smtp_host  # type: ignore[attr-defined]  # noqa: SLF001
+        return server
+
+
+@contextmanager
+def _within(limit_s: float, server: HTTPConnection | smtplib.SMTP) -> Iterator[None]:
+    """Break a connection off that has not come to its end in time; TimeoutError, whatever that looks like."""
+    over, late = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        if over.wait(limit_s):
+            return
+        late.set()
+        while not over.wait(_LOOK_S):
+            if server.sock is not None:
+                with suppress(OSError):  # it is broken already
+                    # Past TLS, which the other thread may be using.
+                    socket.socket.shutdown(server.sock, socket.SHUT_RDWR)
+
+    threading.Thread(target=watch, name="patience with a server", daemon=True).start()
+    try:
+        yield
+    except (OSError, HTTPException):
+        if late.is_set():
+            raise TimeoutError from None
+        raise
+    finally:
+        over.set()
 
 
 def build_channels(settings: AlertSettings) -> tuple[Channel, ...]:

@@ -53,7 +53,10 @@ class AlertSettings(Table):
     settle_s: Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)] = 300
     """How long all must be well before it is told that it is over."""
     timeout_s: Seconds = 10
-    """How long webhook and mail server may take for each answer."""
+    """How long webhook and mail server may take for each answer; for all of them ten times as long.
+
+    A mail server has that time once more for each recipient.
+    """
     stuck_after_s: Seconds = 1800
     """A study may wait for its analysis this long."""
     undelivered_after_s: Seconds = 1800

@@ -1,5 +1,7 @@
+import contextlib
 import socket
 import ssl
+import threading
 import time
 from contextlib import closing
 
@@ -82,6 +84,72 @@ def test_a_webhook_that_is_silent_takes_its_time_and_no_more():
         with pytest.raises(AlertError, match="not answer in time"):
             Webhook(settings).tell(MESSAGE)
         assert time.monotonic() - began < 5
+
+
+class Talker:
+    """A server that answers so many requests as it should, and then says a little more now and then, without end."""
+
+    def __init__(self, said, *answers, context=None):
+        self._said, self._answers, self._context = said, answers, context
+        self._over = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._talk)
+        self._thread.start()
+
+    def _talk(self):
+        with self._listener, contextlib.suppress(OSError):
+            connection, _ = self._listener.accept()
+            connection.settimeout(10)
+            if self._context is not None:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            with connection:
+                for answer in self._answers:
+                    connection.sendall(answer)
+                    connection.recv(65536)
+                while not self._over.wait(0.05):
+                    connection.sendall(self._said)
+
+    def close(self):
+        self._over.set()
+        self._thread.join()
+
+
+def tell(channel):
+    """Tell the channel something; return what it says of it, "told" where it took it, nothing where it waits on."""
+    outcomes = []
+
+    def tell_it():
+        try:
+            channel.tell(MESSAGE)
+        except AlertError as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append("told")
+
+    telling = threading.Thread(target=tell_it, daemon=True)
+    telling.start()
+    telling.join(15)
+    return outcomes
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 100 Continue\r\n\r\n", b"H"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_webhook_that_never_comes_to_its_answer_is_left(said, scheme, context, authority):
+    over_tls = {"context": context} if scheme == "https" else {}
+    with closing(Talker(said, b"", **over_tls)) as server:
+        hook = webhook(server, scheme=scheme, ca=str(authority.certificate), timeout_s=0.1)
+        (outcome,) = tell(hook)
+    assert outcome.endswith("does not answer in time")
+
+
+@pytest.mark.parametrize("answers", [(), (b"220 mail\r\n",), (b"220 mail\r\n", b"250 ok\r\n")])
+@pytest.mark.parametrize("security", ["none", "tls"])
+def test_a_mail_server_that_never_comes_to_the_end_of_an_answer_is_left(answers, security, context, authority):
+    over_tls = {"context": context} if security == "tls" else {}
+    with closing(Talker(b"250-and\r\n", *answers, **over_tls)) as server:
+        (outcome,) = tell(mail(server, security, ca=str(authority.certificate), timeout_s=0.1))
+    assert outcome.endswith("does not answer in time")
 
 
 def test_a_mail_says_what_is_wrong_and_what_to_do(context, authority, secret):
