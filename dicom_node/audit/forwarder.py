@@ -76,7 +76,7 @@ class Forwarder:
         try:
             while self._forward_batch():
                 self._remember()
-        except (OSError, NodeError) as error:  # NodeError: a certificate that cannot be used now
+        except (OSError, NodeError, ValueError) as error:  # a certificate that cannot be used now, a name that is none
             reason = getattr(error, "strerror", None) or str(error)
             problem = f"{type(error).__name__}: {reason}"
             self._sender.close()

@@ -29,7 +29,7 @@ def check_syslog(settings: Settings) -> Iterator[Finding]:
             return
         sender.connect()
         sender.close()
-    except (OSError, NodeError) as error:
+    except (OSError, NodeError, ValueError) as error:  # ValueError: a name that is none
         says = f"{server}: {getattr(error, 'strerror', None) or error}"
         yield Finding(subject="syslog server", ok=False, says=says, remedy="check [audit], [tls] and the server")
         return

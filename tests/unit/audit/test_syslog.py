@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from certificates import Authority
+from running import wait_for
 from syslog_server import SyslogServer
 
 from dicom_node.audit import AuditEvent, AuditTrail
@@ -131,6 +132,22 @@ def test_what_waits_while_the_server_is_away_is_sent_when_it_is_back(audit, tls,
         assert len(server.wait_for(3)) == 3
     assert count_waiting(audit, read_place(audit.folder)) == 0
     assert read_place(audit.folder).problem == ""
+
+
+@pytest.mark.parametrize("key", ["syslog_host", "tls_name"])
+def test_a_server_whose_name_is_none_is_away_and_the_thread_lives_on(audit, tmp_path, tls, server_context, key):
+    audit.note(AuditEvent.APPLICATION_START, role="worker")
+    with SyslogServer(server_context) as server:
+        files = tls.model_dump(exclude={"incoming"})
+        where = {"syslog_host": "127.0.0.1", "syslog_port": server.port, "tls": files, key: "syslog..example"}
+        forwarder = Forwarder(audit, build_sender(AuditSettings(**where)))
+        forwarder.start()
+        wait_for("the problem is noted", lambda: (place := read_place(audit.folder)) and place.problem, within_s=10)
+        assert forwarder._thread.is_alive()  # noqa: SLF001  # nobody but it would say so
+        forwarder.stop(5)
+        (finding,) = check_syslog(build_settings(tmp_path, **where))
+    assert "idna" in read_place(audit.folder).problem
+    assert not finding.ok
 
 
 def test_a_deaf_server_holds_up_nobody_but_the_forwarder(audit, tls, server_context):
