@@ -10,7 +10,8 @@ from pynetdicom.transport import AddressInformation
 from running import wait_for
 
 from dicom_node import association
-from dicom_node.settings import TLSFiles
+from dicom_node.receive.commitment import Reporters
+from dicom_node.settings import Destination, TLSFiles
 from dicom_node.store import RevisionState
 
 pytestmark = pytest.mark.fault(62)
@@ -114,3 +115,17 @@ def test_an_archive_that_is_to_show_what_is_no_name_is_away(bench, tmp_path, nam
     assert (now.pending, now.parked) == (2, 0)
     assert "cannot be reached: " in now.detail
     assert "idna" in now.detail
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_a_host_that_is_no_name_keeps_no_other_archive_from_reporting(name):
+    """The receiver goes on looking up the names of the others: their reports are taken, and no stranger may connect."""
+    named = {"WRONG": name, "RIGHT": "localhost"}
+    reporters = Reporters([Destination(name=title, ae_title=title, host=named[title], port=104) for title in named])
+    reporters.follow_names()
+    try:
+        wait_for("the other is known", lambda: reporters.may_report("RIGHT", "127.0.0.1"), within_s=5)
+        assert not reporters.may_report("WRONG", "127.0.0.1")
+        assert not reporters.may_connect("192.0.2.1")
+    finally:
+        reporters.stop()
