@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import math
 import threading
 from contextlib import closing
 
@@ -47,6 +48,7 @@ def run_web(settings: Settings) -> int:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,  # anybody can write them: addresses are those of connections
+                timeout_graceful_shutdown=math.ceil(settings.node.grace_s),  # without it, for whoever sends slowly
             )
         )
         # In a thread of its own uvicorn leaves the signals to us, and a stop is an exit with code 0.

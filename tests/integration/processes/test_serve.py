@@ -95,6 +95,30 @@ def test_a_silent_archive_does_not_hold_up_the_end(tmp_path):
         connection.close()
 
 
+def connect(port):
+    try:
+        return socket.create_connection(("127.0.0.1", port), timeout=5)
+    except OSError:
+        return None
+
+
+@pytest.mark.fault(66)
+def test_a_browser_that_never_ends_its_request_does_not_hold_up_the_end(node):
+    """A form whose body never comes to its end: the web process stops within the grace period all the same."""
+    node.config.write_text(node.config.read_text().replace("grace_s = 10", "grace_s = 1"))
+    web = subprocess.Popen([sys.executable, "-m", "dicom_node", "web", "--config", str(node.config)])
+    connection = wait_for("it listens", lambda: connect(node.settings.web.port))
+    with connection:
+        form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\nExpect: 100-continue"
+        connection.sendall(b"POST /login HTTP/1.1\r\nHost: node\r\n" + form + b"\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")  # it waits for the body
+        web.terminate()
+        try:
+            assert web.wait(15) == 0
+        finally:
+            web.kill()
+
+
 @pytest.mark.parametrize("moment_s", [0.0, 0.3, 0.6, 1.0])
 def test_a_worker_that_is_stopped_while_it_starts_ends_with_exit_code_0(node, moment_s):
     worker = subprocess.Popen([sys.executable, "-m", "dicom_node", "worker", "--config", str(node.config)])
