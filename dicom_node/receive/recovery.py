@@ -24,9 +24,7 @@ def rebuild_rows(archive: Archive) -> int:
         if not is_uid(path.stem):
             _LOGGER.warning("a file of the spool was passed over: its name is no SOP Instance UID")
             continue
-        known = archive.store.find_instance(path.stem)
-        if known is None or known.removed_at is not None or archive.spool.folder / known.path != path:
-            added += _try_to_add_row(archive, path)
+        added += _try_to_add_row(archive, path)
     if added:
         _LOGGER.warning("%d files of the spool had no row; they have one now", added)
     return added
@@ -49,8 +47,11 @@ def add_row(archive: Archive, path: Path) -> Admission:
 
 def _try_to_add_row(archive: Archive, path: Path) -> bool:
     try:
+        known = archive.store.find_instance(path.stem)
+        if known is not None and known.removed_at is None and archive.spool.folder / known.path == path:
+            return False
         return add_row(archive, path) is Admission.NEW
-    except Exception as error:  # noqa: BLE001  # whatever a file that is not one of ours makes a parser do: the next one is none the worse
+    except Exception as error:  # noqa: BLE001  # whatever a file that is not one of ours makes a parser do, or a database that was away for a moment: the next one is none the worse
         reason = describe_unforeseen(error)
         _LOGGER.error("a file of the spool was passed over: SOP Instance %s: %s", path.stem, reason)  # noqa: TRY400  # no texts of exceptions in logs
         return False

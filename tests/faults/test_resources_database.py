@@ -8,7 +8,9 @@ import pytest
 from builders import build_dx
 from raw_peer import RawPeer, status_of
 from receiving import encode, kept_files, status
+from sqlalchemy.exc import OperationalError
 
+from dicom_node.receive.recovery import rebuild_rows
 from dicom_node.store import Store, schema
 from dicom_node.store.integrity import set_aside_if_corrupt
 
@@ -69,6 +71,27 @@ def check_rows(receiver, objects):
     assert [row.study_instance_uid for row in rows if row] == [ds.StudyInstanceUID for ds in objects]
     studies = {study.study_instance_uid for study in receiver.archive.store.open_studies()}
     assert studies == {ds.StudyInstanceUID for ds in objects}
+
+
+def test_a_database_that_is_away_for_a_moment_does_not_end_the_search_for_files_without_a_row(monkeypatch, start):
+    """It fails while the spool is looked through: one file is passed over, which the log says; the others get rows."""
+    receiver, objects = receive_some(start)
+    with closing(sqlite3.connect(database_of(receiver))) as other:
+        other.execute("DELETE FROM instances")
+        other.commit()
+    store, tries = receiver.archive.store, []
+    find = store.find_instance
+
+    def find_but_once(uid):
+        tries.append(uid)
+        if len(tries) == 1:
+            raise OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error"))
+        return find(uid)
+
+    monkeypatch.setattr(store, "find_instance", find_but_once)
+    assert rebuild_rows(receiver.archive) == 2
+    assert rebuild_rows(receiver.archive) == 1
+    check_rows(receiver, objects)
 
 
 def test_a_deleted_database_is_made_again_from_the_spool(start):
