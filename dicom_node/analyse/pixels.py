@@ -32,6 +32,7 @@ from pydicom.uid import (
 from dicom_node.analyse.codestream import MAX_PIXELS, frame_shape
 from dicom_node.analyse.geometry import pixel_aspect, spacing_mm
 from dicom_node.analyse.grayscale import display_table
+from dicom_node.display_shutter import find_opening
 from dicom_node.errors import UndecodableImageError
 from dicom_node.header import code, number
 from inference.phrases import Phrase
@@ -81,6 +82,7 @@ def to_radiograph(ds: Dataset) -> Radiograph:
     """Make a data set with pixel data and file meta information a `Radiograph`.
 
     Grey: stored bits, Modality LUT, VOI LUT or window or percentiles, inversion (`display_table`). Colour: luminance.
+    What lies outside a display shutter is black.
 
     Raises
     ------
@@ -91,8 +93,12 @@ def to_radiograph(ds: Dataset) -> Radiograph:
         _check_transfer_syntax(ds.file_meta)
         _check_frame(ds)
         _check_length(ds)
-        pixels = _luminance(ds) if code(ds, "PhotometricInterpretation") in _COLOURS else _grey(ds)
-    return Radiograph(pixels=pixels, spacing_mm=spacing_mm(ds), pixel_aspect=pixel_aspect(ds))
+        aspect = pixel_aspect(ds)
+        opening = find_opening(ds, aspect)
+        pixels = _luminance(ds) if code(ds, "PhotometricInterpretation") in _COLOURS else _grey(ds, opening)
+        if opening is not None:
+            pixels[~opening] = 0
+    return Radiograph(pixels=pixels, spacing_mm=spacing_mm(ds), pixel_aspect=aspect)
 
 
 @contextmanager
@@ -176,7 +182,7 @@ def _decode(ds: Dataset, *, raw: bool) -> NDArray[np.integer]:
     return pixels
 
 
-def _grey(ds: Dataset) -> Float32Array:
+def _grey(ds: Dataset, opening: NDArray[np.bool_] | None) -> Float32Array:
     array = _decode(ds, raw=True)
     cells = array.view(f"u{array.dtype.itemsize}")
     if cells.itemsize <= 2:
@@ -185,7 +191,9 @@ def _grey(ds: Dataset) -> Float32Array:
         domain, cells = np.unique(cells, return_inverse=True)
         domain = domain.astype(np.int64)
     step = max(1, int((cells.size / _SAMPLE_EVERY) ** 0.5))
-    counts = np.bincount(cells[::step, ::step].ravel(), minlength=domain.size)
+    sample = cells[::step, ::step]
+    seen = sample.ravel() if opening is None else sample[opening[::step, ::step]]
+    counts = np.bincount(seen, minlength=domain.size)
     pixels: Float32Array = display_table(ds, _stored_values(ds, domain), counts)[cells]
     return pixels
 

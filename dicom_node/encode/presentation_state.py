@@ -17,6 +17,7 @@ from pydicom import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from dicom_node import __version__
+from dicom_node.display_shutter import KEYWORDS, find_opening, list_shapes
 from dicom_node.encode import provenance
 from dicom_node.encode.evidence import build_evidence, describe_result
 from dicom_node.encode.gray import find_modality_lut, find_voi_lut, is_inverted
@@ -24,7 +25,7 @@ from dicom_node.encode.provenance import Origin
 from dicom_node.encode.secondary_capture import describe_later_version, is_pair, read_side
 from dicom_node.encode.structured_report import outline_box
 from dicom_node.encode.versions import name_version
-from dicom_node.header import numbers
+from dicom_node.header import code, numbers
 from dicom_node.identity import DISCLAIMER, MANUFACTURER, MANUFACTURER_MODEL_NAME
 from dicom_node.values import AnalysedInstance, ResultKind
 from inference.overlay import HEADLINES, describe_operating_point, outline_arrow
@@ -42,7 +43,8 @@ def encode_presentation_state(origin: Origin, image: AnalysedInstance, *, number
     """
     header, radiograph = image.instance.header, image.shown
     evidence = build_evidence(origin, image.instance)
-    if radiograph is None or evidence.SamplesPerPixel != 1 or not evidence.SeriesInstanceUID:
+    is_grey = code(header, "PhotometricInterpretation").startswith("MONOCHROME")
+    if radiograph is None or not is_grey or not evidence.SeriesInstanceUID:
         return None
     layer = GraphicLayer(_LAYER, order=1, description=f"Fracture AI. {DISCLAIMER}"[:64])
     marks = GraphicAnnotation(
@@ -70,6 +72,7 @@ def encode_presentation_state(origin: Origin, image: AnalysedInstance, *, number
         voi_lut_transformations=find_voi_lut(header),
         presentation_lut_transformation=PresentationLUTTransformation("INVERSE" if is_inverted(header) else "IDENTITY"),
     )
+    _add_shutter(ds, header, radiograph.pixel_aspect)
     describe_result(ds, origin, header, _KIND, "Fracture AI marks. Research use only")
     del ds.DeviceSerialNumber  # the constructor wants one; software has none
     _add_display(ds, origin, header, radiograph.pixel_aspect)
@@ -102,6 +105,16 @@ def _write(origin: Origin, image: AnalysedInstance, radiograph: ShownRadiograph)
     lines = "\r\n".join(filter(None, (answer, point, version, DISCLAIMER)))
     box = (0.0, 0.0, float(radiograph.columns), max(1.0, radiograph.rows * 0.12))
     return TextObject(lines, "PIXEL", bounding_box=box, text_justification="LEFT")
+
+
+def _add_shutter(ds: Dataset, header: Dataset, pixel_aspect: float) -> None:
+    """Repeat the display shutter that the picture was read with (PS3.3 C.11.12): a state without one takes it away."""
+    if find_opening(header, pixel_aspect) is None:
+        return
+    ds.ShutterShape = list_shapes(header)
+    for keyword in (keyword for shape in list_shapes(header) for keyword in KEYWORDS[shape]):
+        setattr(ds, keyword, [int(value) for value in numbers(header, keyword)])
+    ds.ShutterPresentationValue = 0
 
 
 def _add_display(ds: Dataset, origin: Origin, header: Dataset, pixel_aspect: float) -> None:

@@ -72,6 +72,22 @@ STUDIES = {
     "pixels that are not square": lambda: build_study(
         [build_image(build_dx(PixelAspectRatio=[2, 1], ImagerPixelSpacing=None), pixel_aspect=2.0)]
     ),
+    "a shutter of three shapes": lambda: build_study(
+        [
+            build_image(
+                build_dx(
+                    ShutterShape=["RECTANGULAR", "CIRCULAR", "POLYGONAL"],
+                    ShutterLeftVerticalEdge=41,
+                    ShutterRightVerticalEdge=280,
+                    ShutterUpperHorizontalEdge=81,
+                    ShutterLowerHorizontalEdge=440,
+                    CenterOfCircularShutter=[240, 200],
+                    RadiusOfCircularShutter=160,
+                    VerticesOfThePolygonalShutter=[40, 200, 256, 380, 480, 200, 256, 20],
+                )
+            )
+        ]
+    ),
     "a calibrated DX": lambda: build_study(
         [
             build_image(
