@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from pydicom import Dataset
+
 from dicom_node.encode.encapsulated_pdf import encode_encapsulated_pdf
 from dicom_node.encode.identification import read_valid
 from dicom_node.encode.key_objects import encode_key_objects
@@ -90,34 +92,36 @@ def _encode_marks(origin: Origin, encodings: Collection[Encoding]) -> Iterator[R
     """Encode what is in no language."""
     for encoding, encode in _FURTHER.items():
         if encoding in encodings:
-            yield from _try_to_encode(encode, origin)
+            yield from encode(origin)
 
 
-def _try_to_encode(encode: Callable[[Origin], Iterator[ResultObject]], origin: Origin) -> list[ResultObject]:
-    """Encode one form of the results; where a header makes that impossible, the others are there all the same."""
+def _try_to_encode(
+    encode: Callable[..., Dataset | None], origin: Origin, kind: ResultKind, source: str = "", **options: Any
+) -> Iterator[ResultObject]:
+    """Encode one further object; where a header makes that impossible, the others are there all the same."""
     try:
-        return list(encode(origin))
+        ds = encode(origin, **options)
     except Exception as error:  # noqa: BLE001  # the answer itself must not be lost with a further form of it
         uid = origin.analysis.study.study_instance_uid
-        _LOGGER.error("study %s, %s: %s", uid, encode.__name__, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
-        return []
+        _LOGGER.error("study %s, %s: %s", uid, kind, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
+        return
+    if ds is not None:
+        yield ResultObject(kind=kind, ds=ds, source_sop_instance_uid=source)
 
 
 def _encode_structured_report(origin: Origin) -> Iterator[ResultObject]:
-    if (ds := encode_structured_report(origin)) is not None:
-        yield ResultObject(kind=ResultKind.STRUCTURED_REPORT, ds=ds)
+    return _try_to_encode(encode_structured_report, origin, ResultKind.STRUCTURED_REPORT)
 
 
 def _encode_presentation_states(origin: Origin) -> Iterator[ResultObject]:
     for number, image in enumerate(list_analysed(origin.analysis), start=1):
-        if (ds := encode_presentation_state(origin, image, number=number)) is not None:
-            source = image.instance.sop_instance_uid
-            yield ResultObject(kind=ResultKind.PRESENTATION_STATE, ds=ds, source_sop_instance_uid=source)
+        source = image.instance.sop_instance_uid
+        kind = ResultKind.PRESENTATION_STATE
+        yield from _try_to_encode(encode_presentation_state, origin, kind, source, image=image, number=number)
 
 
 def _encode_key_objects(origin: Origin) -> Iterator[ResultObject]:
-    if (ds := encode_key_objects(origin)) is not None:
-        yield ResultObject(kind=ResultKind.KEY_OBJECTS, ds=ds)
+    return _try_to_encode(encode_key_objects, origin, ResultKind.KEY_OBJECTS)
 
 
 _FURTHER = {

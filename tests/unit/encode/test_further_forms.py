@@ -9,6 +9,7 @@ from pydicom import dcmread
 from pydicom.uid import Comprehensive3DSRStorage
 
 import dicom_node.encode.results
+from dicom_node.encode.presentation_state import encode_presentation_state
 from dicom_node.encode.report.wording import NEVER_CAME
 from dicom_node.encode.results import encode_study
 from dicom_node.encode.sop_classes import list_kinds
@@ -254,3 +255,24 @@ def test_a_further_form_that_cannot_be_encoded_costs_no_other(monkeypatch, caplo
     assert set(ResultKind) - set(results) == {ResultKind.STRUCTURED_REPORT, ResultKind.REJECTION_NOTE}
     assert "ValueError" in caplog.text
     assert "Canary" not in caplog.text
+
+
+def test_an_image_whose_marks_cannot_be_encoded_does_not_cost_the_others_theirs(monkeypatch):
+    def fail_at_first(origin, image, *, number):
+        if number == 1:
+            raise ValueError("Canary")
+        return encode_presentation_state(origin, image, number=number)
+
+    monkeypatch.setattr(dicom_node.encode.results, "encode_presentation_state", fail_at_first)
+    first, second = image(), image()
+    results = encode(build_study([first, second]))
+    (state,) = results[ResultKind.PRESENTATION_STATE]
+    (series,) = state.ReferencedSeriesSequence
+    (shown,) = series.ReferencedImageSequence
+    assert shown.ReferencedSOPInstanceUID == second.instance.sop_instance_uid
+    assert results[ResultKind.KEY_OBJECTS]
+
+
+def test_a_picture_of_a_palette_has_no_grayscale_presentation_state():
+    results = encode(build_study([image(PhotometricInterpretation="PALETTE COLOR")]))
+    assert ResultKind.PRESENTATION_STATE not in results
