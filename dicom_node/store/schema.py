@@ -215,10 +215,26 @@ alerts = sa.Table(
 )
 
 
+_POSTGRESQL = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""Parameters of libpq: a server that is gone without a word is noticed within about a minute, not after hours."""
+
+
 def create_engine(url: str) -> sa.Engine:
-    """Make an engine; SQLite gets a write-ahead log, full synchronisation and patience with other writers."""
+    """Make an engine; SQLite gets a write-ahead log, full synchronisation and patience with other writers.
+
+    PostgreSQL gets the time-outs of `_POSTGRESQL`, as far as the URL does not give others.
+    """
+    parsed = sa.make_url(url)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    patience = {} if is_sqlite else {key: value for key, value in _POSTGRESQL.items() if key not in parsed.query}
     # What people type into the pages, a name or an accession number, is a parameter: no log may repeat it.
-    engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=not url.startswith("sqlite"))
+    engine = sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=not is_sqlite, connect_args=patience)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_pragmas)
         sa.event.listen(engine, "begin", _begin)
