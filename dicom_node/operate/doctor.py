@@ -16,6 +16,7 @@ from dicom_node.errors import AssociationError, ConfigurationError
 from dicom_node.operate.alerts import check_alerts
 from dicom_node.operate.archives import check_archives
 from dicom_node.operate.certificates import check_certificates
+from dicom_node.operate.databases import check_databases
 from dicom_node.operate.finding import Finding
 from dicom_node.operate.forms import check_forms
 from dicom_node.operate.health import accepts_connections
@@ -175,6 +176,7 @@ def _check_proofs(settings: Settings, destination: Destination, offered: dict[st
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     check_data_folder,
     check_privacy,
+    check_databases,
     check_bundles,
     check_certificates,
     check_ports,

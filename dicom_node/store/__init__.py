@@ -37,6 +37,7 @@ from dicom_node.store.records import (
 from dicom_node.store.rejection import NOTHING_TO_REJECT
 from dicom_node.store.statistics_store import WEEK_S, ImageCount, VersionTime
 from dicom_node.store.store import Store, revision_digest
+from dicom_node.store.upgrade import look_at_schema
 from dicom_node.store.worklist import Event, WorklistEntry
 from dicom_node.store.worklist_query import RECEIVING, WorklistQuery
 
@@ -82,5 +83,6 @@ __all__ = [
     "WorklistEntry",
     "WorklistQuery",
     "describe_expectation",
+    "look_at_schema",
     "revision_digest",
 ]

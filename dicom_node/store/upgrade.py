@@ -17,6 +17,7 @@ from dicom_node.store import schema
 _LOGGER = logging.getLogger(__name__)
 
 _NUMBER = sa.table("alembic_version", sa.column("version_num", sa.String))
+_SCRIPTS = "dicom_node.store:migrations"
 _LOCK = 0x4449434F4D
 """Key of PostgreSQL's advisory lock; SQLite has one writer anyway."""
 
@@ -40,16 +41,42 @@ def bring_up_to_date(connection: sa.Connection) -> None:
     if number == schema.NUMBER:
         return
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", "dicom_node.store:migrations")
+    config.set_main_option("script_location", _SCRIPTS)
+    _refuse_later(number, config)
+    is_new = not sa.inspect(connection).get_table_names()
+    command.upgrade(config, "head")
+    if not is_new:
+        _LOGGER.warning("the database is brought from schema %s to %s", number or "without a number", schema.NUMBER)
+
+
+def look_at_schema(url: str) -> str | None:
+    """Return the number of a database's schema, as `find_number` does; nothing is made or changed.
+
+    Raises
+    ------
+    ConfigurationError
+        The database is of a later release.
+    sqlalchemy.exc.SQLAlchemyError
+        It cannot be opened, or read.
+    """
+    engine = schema.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            number = find_number(connection)
+    finally:
+        engine.dispose()
+    config = Config()
+    config.set_main_option("script_location", _SCRIPTS)
+    _refuse_later(number, config)
+    return number
+
+
+def _refuse_later(number: str | None, config: Config) -> None:
     if number is not None and number not in list_numbers(config):
         raise ConfigurationError(
             f"table [database]: the database was made by a later release (schema {number}; this one knows"
             f" {schema.NUMBER}): install that release again, or put back the backup from before its first start"
         )
-    is_new = not sa.inspect(connection).get_table_names()
-    command.upgrade(config, "head")
-    if not is_new:
-        _LOGGER.warning("the database is brought from schema %s to %s", number or "without a number", schema.NUMBER)
 
 
 def find_number(connection: sa.Connection) -> str | None:
