@@ -12,7 +12,7 @@ from dicom_node.alerts.channels import build_channels
 from dicom_node.alerts.conditions import Condition, find_conditions
 from dicom_node.errors import AlertError
 from dicom_node.operate.finding import Finding
-from dicom_node.operate.status import describe_condition
+from dicom_node.operate.status import describe_condition, has_run
 from dicom_node.operate.terminal import print_entry
 from dicom_node.settings import Settings
 from dicom_node.store import AlertKey, Store, ToldAlert
@@ -21,24 +21,25 @@ _COLUMN = 8
 
 
 def show_alerts(settings: Settings, *, as_json: bool) -> int:
-    """Print what is wrong and which channel was told of it; return 1 where anything is wrong, else 0."""
+    """Print what is wrong and which channel was told of it; return 0 only where a node has run, and nothing is."""
     store = Store(settings.database_url)
     conditions = find_conditions(settings, store, time.time())
     told = {channel.name: store.told_alerts(channel.name) for channel in build_channels(settings.alerts)}
     store.close()
+    is_well = not conditions and has_run(settings)
     if as_json:
         content = [
             {**asdict(one), "told": [name for name, rows in told.items() if one.key in rows]} for one in conditions
         ]
         print(json.dumps(content, indent=2))  # noqa: T201  # the command's output
-        return 1 if conditions else 0
+        return 0 if is_well else 1
     console = Console(highlight=False)
     for condition in conditions:
         lines = [*describe_condition(condition), _describe_told(condition, told)]
         print_entry(console, "ALARM", lines, style="bold red", column=_COLUMN)
-    if not conditions:
+    if is_well:
         console.print("nothing is wrong")
-    return 1 if conditions else 0
+    return 0 if is_well else 1
 
 
 def _describe_told(condition: Condition, told: dict[str, dict[AlertKey, ToldAlert]]) -> str:

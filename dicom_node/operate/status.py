@@ -1,6 +1,7 @@
 """`dicom-node status`: the newest studies and what became of them. Shows UIDs, never names."""
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -40,6 +41,19 @@ COLOURS: dict[str, str] = {
 }
 
 
+def has_run(settings: Settings) -> bool:
+    """Tell whether a worker has ever swept in this data folder; where none has, say so: nobody looked after anything.
+
+    A relative `data_dir` is looked for where the command was started: from elsewhere it is another, empty folder.
+    """
+    if settings.node.heartbeat.exists():
+        return True
+    folder = settings.node.data_dir.absolute()
+    said = f"no worker has ever run on the data folder {folder}: is that the node's, seen from where this was started?"
+    print(f"dicom-node: {said}", file=sys.stderr)  # noqa: T201  # beside the output, which may be JSON
+    return False
+
+
 def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
     """Print open studies and the newest revisions."""
     store = Store(settings.database_url)
@@ -48,6 +62,8 @@ def show_status(settings: Settings, *, limit: int, as_json: bool) -> None:
     kept = _retention(settings, store).unproven()
     conditions = find_conditions(settings, store, time.time())
     store.close()
+    if not waiting and not revisions:
+        has_run(settings)
     trail = read_status(AuditTrail(settings.node.audit_dir, settings.node.ae_title), settings.audit)
     if as_json:
         content = {
@@ -88,6 +104,8 @@ def show_worklist(settings: Settings, chosen: Filter, *, patients: bool, as_json
     with closing(Store(settings.database_url)) as store, closing(Identities(store, settings.node.spool_dir)) as known:
         listed = gather_worklist(store, chosen, known if patients else None, within_s=None)
         conditions = find_conditions(settings, store, time.time())
+    if not listed.total:
+        has_run(settings)
     if listed.named:
         action = PersonAction.SEARCH_WORKLIST if chosen.search else PersonAction.SEE_WORKLIST
         note_here(settings, AuditEvent.PATIENTS_LISTED, action=action, study_instance_uids=listed.named)

@@ -1,3 +1,4 @@
+import contextlib
 import json
 from contextlib import closing
 
@@ -46,8 +47,22 @@ def mail_keys(port):
     return "\n".join([*lines, 'mail_to = ["pacs@h.example"]'])
 
 
-def test_a_node_with_nothing_wrong_says_so(write):
+def test_a_node_with_nothing_wrong_says_so(write, tmp_path):
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "worker.alive").touch()
     assert run("--config", write()) == (0, "nothing is wrong\n")
+
+
+@pytest.mark.parametrize("words", [("alerts",), ("alerts", "--json"), ("status",), ("status", "--state", "failed")])
+def test_a_data_folder_that_no_node_has_run_on_is_said_to_be_one(write, tmp_path, words):
+    # As one that is relative is, where the command was started somewhere else.
+    config = write()
+    config.write_text(config.read_text().replace(f"{tmp_path}/var", "var"))
+    with contextlib.chdir(tmp_path):
+        result = CliRunner().invoke(app, [*words, "--config", str(config)])
+    assert f"no worker has ever run on the data folder {tmp_path}/var" in result.stderr
+    assert "nothing is wrong" not in result.output
+    assert result.exit_code == (1 if "alerts" in words else 0)
 
 
 def test_what_is_wrong_is_shown_with_who_was_told(write):
