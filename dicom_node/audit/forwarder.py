@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from dicom_node.audit.messages import encode_message
+from dicom_node.audit.messages import divide, encode_message
 from dicom_node.audit.syslog import SyslogSender, TLSSender, UDPSender, frame
 from dicom_node.audit.trail import AuditTrail
 from dicom_node.durable import write_durably
@@ -106,12 +106,12 @@ class Forwarder:
     def _send(self, line: bytes) -> None:
         try:
             content = json.loads(line)
-            encoded = encode_message(content)
-            message = encoded and frame(content["at"], content["pid"], encoded)
+            parts = [encode_message(part) for part in divide(content)]
+            messages = [frame(content["at"], content["pid"], part) for part in parts if part]
         except (ValueError, LookupError, TypeError, AttributeError):
             self._place = replace(self._place, unreadable=self._place.unreadable + 1)
             return
-        if message:
+        for message in messages:
             self._sender.send(message)
             self._place = replace(self._place, sent=self._place.sent + 1)
 

@@ -3,7 +3,7 @@
 Which parts they are made of, and what they say of patients: `parts`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from xml.etree import ElementTree as ET
 
 from pydicom.uid import ImplicitVRLittleEndian
@@ -32,7 +32,19 @@ from dicom_node.audit.parts import (
 )
 from dicom_node.audit.trail import AuditEvent, PersonAction
 
+_STUDIES_A_MESSAGE = 50
+"""As a page of the worklist has. UDP takes 64 KiB at most, and many servers less."""
 _STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+
+
+def divide(line: Line) -> Iterator[Line]:
+    """Divide a line that may be of any number of studies, so that the message of each part fits into a datagram."""
+    studies = line.get("study_instance_uids") or ()
+    if len(studies) <= _STUDIES_A_MESSAGE:
+        yield line
+        return
+    for first in range(0, len(studies), _STUDIES_A_MESSAGE):
+        yield {**line, "study_instance_uids": studies[first : first + _STUDIES_A_MESSAGE]}
 
 
 def encode_message(line: Line) -> bytes | None:

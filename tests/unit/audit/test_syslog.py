@@ -1,5 +1,6 @@
 """What a syslog server gets, and what becomes of the trail while it is away."""
 
+import base64
 import json
 import re
 import socket
@@ -68,6 +69,22 @@ def test_a_header_is_that_of_rfc_5424():
     said = frame("2026-01-02T03:04:05.000006+00:00", 7, b"<x/>")
     expected = f"<85>1 2026-01-02T03:04:05.000006+00:00 {socket.gethostname()} dicom-node 7 DICOM+RFC3881 - "
     assert said == expected.encode() + b"\xef\xbb\xbf<x/>"
+
+
+def test_a_long_list_of_names_is_told_in_datagrams_that_can_be_sent_and_holds_nothing_up(audit):
+    studies = [f"1.2.826.0.1.3680043.8.498.{10**36 + number}" for number in range(1020)]
+    with SyslogServer() as server:
+        audit.note(AuditEvent.PATIENTS_LISTED, user="jane", action="see worklist", study_instance_uids=studies)
+        audit.note(AuditEvent.APPLICATION_STOP, role="worker")
+        assert forwarder_over_udp(audit, server.port).forward()
+        messages = server.wait_for(22)
+    assert [start_of(message) for message in messages] == ["110112"] * 21 + ["110100"]
+    queries = b"".join(
+        base64.b64decode(query.text)
+        for message in messages[:21]
+        for query in ET.fromstring(message.partition(b"\xef\xbb\xbf")[2]).iter("ParticipantObjectQuery")  # noqa: S314
+    )
+    assert all(uid.encode() in queries for uid in studies)
 
 
 def test_each_line_that_has_a_message_is_one_datagram(audit):
