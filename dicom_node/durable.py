@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 PRIVATE_FILE = 0o600
@@ -37,6 +38,17 @@ def make_private_folder(path: Path) -> None:
     make_private_folder(path.parent)
     path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     sync_folder(path.parent)
+
+
+def leave_to_owner(path: Path) -> None:
+    """Give what root has just made in another user's folder to that user, who could not write it otherwise.
+
+    Where root may not do so either, it stays as it is.
+    """
+    folder = path.parent.stat()
+    if os.geteuid() == 0 and folder.st_uid != 0:
+        with suppress(PermissionError):
+            os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)
 
 
 def sync_folder(path: Path) -> None:

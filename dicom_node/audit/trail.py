@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from dicom_node.durable import PRIVATE_FILE, make_private_folder
+from dicom_node.durable import PRIVATE_FILE, leave_to_owner, make_private_folder
 from dicom_node.errors import describe_uid
 
 _LOGGER = logging.getLogger(__name__)
@@ -111,12 +111,16 @@ class AuditTrail:
 
     def _append(self, now: datetime, line: str) -> None:
         path = self._file_of(now)
+        is_new = not path.exists()
         try:
             descriptor = _open(path)
         except FileNotFoundError:
             make_private_folder(self.folder)
+            leave_to_owner(self.folder)
             descriptor = _open(path)
         try:
+            if is_new:
+                leave_to_owner(path)
             os.write(descriptor, line.encode("ascii") + b"\n")
         finally:
             os.close(descriptor)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from dicom_node.durable import PRIVATE_FILE, PRIVATE_FOLDER, leave_to_owner
 from dicom_node.store import schema
 from dicom_node.store.upgrade import bring_up_to_date, is_up_to_date
 
@@ -23,7 +24,11 @@ class Database:
         """
         database = sa.make_url(url).database
         if url.startswith("sqlite") and database:
-            Path(database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path = Path(database)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+            if not path.exists():
+                path.touch(mode=PRIVATE_FILE)
+                leave_to_owner(path)
         self._engine = schema.create_engine(url)
         try:
             self._prepare()
