@@ -5,11 +5,9 @@ anywhere but to the destination that somebody names.
 """
 
 import base64
-import shutil
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +24,6 @@ from inference.phrases import Phrase
 
 _WAITING = 4
 """Uploads that are worked on or wait for their turn; further ones are refused, so that pages never wait for them."""
-_LEFT_BEHIND_S = 3600
 _MODELS_MB = 2000
 """What models and pictures may take beyond what decoding may."""
 
@@ -132,13 +129,6 @@ class Predictions:
         with self._lock:
             if self._cage is not None:
                 self._cage.close()
-
-    def remove_left_behind(self) -> None:
-        """Remove what a process that was killed has left of uploads."""
-        for folder in self._settings.node.uploads_dir.glob("*"):
-            with suppress(OSError):  # another process has just done so
-                if time.time() - folder.stat().st_mtime > _LEFT_BEHIND_S:
-                    shutil.rmtree(folder)
 
     def _answer(self, file: UploadedFile) -> Answer | NodeError:
         with laid_down([file], self._settings.node.uploads_dir) as (path,):

@@ -13,6 +13,7 @@ from dicom_node.processes import wait_for_stop
 from dicom_node.settings import Settings
 from dicom_node.store import Accounts, Store
 from dicom_node.web.application import build_app
+from dicom_node.web.uploads import remove_left_behind
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def run_web(settings: Settings) -> int:
     web = settings.web
     with closing(Store(settings.database_url)) as store, closing(Accounts(settings.database_url)) as accounts:
         app = build_app(settings, store, accounts)
-        app.state.site.predictions.remove_left_behind()
+        remove_left_behind(settings.node.uploads_dir)
         spare_collector()
         if app.state.site.first_run.prepare():
             where = f"http://{web.host}:{web.port}/first-run"

@@ -3,9 +3,12 @@
 For processes that read files they lie in a folder of their own in the node's data folder, while they are worked on.
 """
 
+import fcntl
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,11 +79,35 @@ async def read_upload(request: Request, *, most: int = MOST_FILES) -> Upload:
 def laid_down(files: Sequence[UploadedFile], folder: Path) -> Iterator[list[Path]]:
     """Write uploaded files below a folder for as long as they are worked on, never under the names that they came with.
 
-    They lie in a folder of their own, into which whoever works on them may write.
+    They lie in a folder of their own, into which whoever works on them may write; it is locked as long as this process
+    lives, so that what a killed one has left can be told from it.
     """
     make_private_folder(folder)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="") as name:
-        paths = [Path(name) / f"uploaded-{number}" for number, _ in enumerate(files, start=1)]
+    with ExitStack() as stack:
+        with _locked(folder):
+            own = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="")))
+            stack.enter_context(_locked(own))
+        paths = [own / f"uploaded-{number}" for number, _ in enumerate(files, start=1)]
         for path, file in zip(paths, files, strict=True):
             path.write_bytes(file.content)
         yield paths
+
+
+def remove_left_behind(folder: Path) -> None:
+    """Remove what processes that were killed have left of uploads below a folder."""
+    if not folder.exists():
+        return
+    with _locked(folder):
+        for one in folder.iterdir():
+            with suppress(OSError), _locked(one, fcntl.LOCK_NB):  # whoever has it locked works on it
+                shutil.rmtree(one)
+
+
+@contextmanager
+def _locked(folder: Path, patience: int = 0) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | patience)
+        yield
+    finally:
+        os.close(descriptor)
