@@ -233,7 +233,8 @@ def _name(error: Exception) -> str:
         return "refuses the login"
     if isinstance(error, smtplib.SMTPResponseException):
         return f"answers {error.smtp_code}"
-    if isinstance(error, TimeoutError):
+    # To smtplib a server that says nothing has hung up.
+    if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
         return "does not answer in time"
     if isinstance(error, ssl.SSLError):
         return f"no TLS: {error.reason or error}"

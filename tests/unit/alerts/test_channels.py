@@ -86,6 +86,14 @@ def test_a_webhook_that_is_silent_takes_its_time_and_no_more():
         assert time.monotonic() - began < 5
 
 
+def test_a_mail_server_that_is_silent_is_said_to_be():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        keys = {"smtp_port": port, "smtp_security": "none", "mail_from": "a@h.example", "mail_to": ("b@h.example",)}
+        with pytest.raises(AlertError, match="does not answer in time"):
+            Mail(AlertSettings(smtp_host="127.0.0.1", timeout_s=0.3, **keys)).tell(MESSAGE)
+
+
 class Talker:
     """A server that answers so many requests as it should, and then says a little more now and then, without end."""
 
