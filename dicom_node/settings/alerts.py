@@ -72,6 +72,8 @@ class AlertSettings(Table):
     def _check_mail(self) -> "AlertSettings":
         if self.smtp_host and not (self.mail_from and self.mail_to):
             raise ValueError("table [alerts], key 'smtp_host': needs mail_from and mail_to")
+        if self.mail_to and not self.smtp_host:
+            raise ValueError("table [alerts], key 'mail_to': needs smtp_host; without it nobody gets mail")
         if bool(self.smtp_user) != bool(self.smtp_password_file):
             raise ValueError("table [alerts], key 'smtp_user': belongs together with smtp_password_file")
         return self

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictInt, model_validator
 
 from dicom_node.settings.table import Table
 from dicom_node.settings.tls import OptionalTLS
@@ -19,3 +19,11 @@ class AuditSettings(Table):
     """Files for RFC 5425; None: UDP (RFC 5426). In the configuration file true stands for those of `[tls]`."""
     tls_name: str = ""
     """Name that the server's certificate must hold; empty: `syslog_host`."""
+
+    @model_validator(mode="after")
+    def _check_host(self) -> "AuditSettings":
+        if (self.tls is not None or self.syslog_port) and not self.syslog_host:
+            raise ValueError(
+                "table [audit], key 'syslog_host': is required with tls or syslog_port; nothing is sent else"
+            )
+        return self

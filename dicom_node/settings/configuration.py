@@ -80,6 +80,13 @@ class Settings(Table):
 
     @model_validator(mode="after")
     def _check_archives(self) -> "Settings":
+        archives: dict[str, str] = {}
+        for number, sender in enumerate(self.senders, start=1):
+            if sender.archive and archives.setdefault(sender.ae_title, sender.archive) != sender.archive:
+                raise ValueError(
+                    f"table [[senders]] number {number}, key 'archive': another sender {sender.ae_title} has"
+                    f" {archives[sender.ae_title]!r}, and only one of them would be asked"
+                )
         asked = [("[[senders]]", "archive", sender.archive) for sender in self.senders if sender.archive]
         asked += [("[reconcile]", "archives", name) for name in (self.reconcile.archives if self.reconcile else ())]
         for table, key, name in asked:
@@ -189,6 +196,8 @@ _SENTENCES = {
     "missing": "is required and missing",
     "too_short": "must not be empty (an empty list would let everybody in, or send results nowhere)",
     "string_too_short": "must not be empty",
+    "tuple_type": 'must be a list: a key as ["one", "two"], a table under double brackets, as [[senders]]',
+    "ip_any_network": 'is no address, nor a network with zeros after its prefix, such as "192.0.2.0/24"',
     "int_type": "must be a whole number, without quotes",
     "float_type": "must be a number, without quotes",
     "bool_type": "must be true or false, without quotes",

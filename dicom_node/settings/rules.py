@@ -2,6 +2,7 @@
 
 from difflib import get_close_matches
 from enum import StrEnum
+from math import isfinite, nan
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, model_validator
@@ -98,10 +99,11 @@ class Condition(Table):
         if self.vr not in ORDERED:
             raise ValueError(f"{self.keyword} is no number, age or date: it has no {self.operator!s}")
         try:
-            (value,) = self.values
-            float(value)
-        except ValueError as error:
-            raise ValueError(f"{self.operator!s} needs one number") from error
+            (value,) = map(float, self.values)
+        except ValueError:
+            value = nan
+        if not isfinite(value):
+            raise ValueError(f"{self.operator!s} needs one number")
 
     @property
     def vr(self) -> str:

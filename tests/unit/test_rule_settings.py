@@ -88,6 +88,10 @@ RULE = '[[rules]]\nname = "first"\n[[rules]]\nname = "odd"\n'
             'when = [{ keyword = "PatientAge", operator = "below", values = ["018Y"] }]',
             "key 'when.0': below needs one number",
         ),
+        (
+            'when = [{ keyword = "PatientAge", operator = "below", values = ["nan"] }]',
+            "key 'when.0': below needs one number",
+        ),
         ('when = [{ keyword = "Modality", operator = "is", value = "CR" }]', "key 'when.0.value': is not known here"),
         ('destinations = ["nowhere"]', "('odd'), key 'destinations': no [[destinations]] has the name 'nowhere'"),
         ("priority = 0", "number 2 ('odd'), key 'priority'"),
