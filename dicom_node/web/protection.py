@@ -1,5 +1,6 @@
-"""What stands before every page: limits of size, refusal of other sites' forms, and headers that bind the browser."""
+"""What stands before every page: limits of size and time, refusal of other sites' forms, headers for the browser."""
 
+import asyncio
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -8,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dicom_node.web import patience
 from inference.phrases import Phrase
 
 _FORM_BYTES = 64_000
@@ -75,16 +77,26 @@ def comes_from_elsewhere(headers: Headers) -> bool:
 
 def _limit(receive: Receive, headers: Headers, most: int) -> Receive:
     declared = headers.get("content-length", "")
-    received = 0
+    received, is_complete = 0, False
+    began: float | None = None
     # FastAPI makes "400 Bad Request" of any other exception.
     too_large = HTTPException(413, Phrase("This is more than {size:g} MB.", size=most / 1e6))
+    too_slow = HTTPException(408, Phrase("This took too long to arrive."))
 
     async def receive_limited() -> Message:
-        nonlocal received
+        nonlocal received, is_complete, began
         if declared.isdigit() and int(declared) > most:
             raise too_large
-        message = await receive()
+        began = began or asyncio.get_running_loop().time()
+        until = began + max(patience.BODY_S, received / patience.BODY_BYTES_A_SECOND)
+        try:
+            # What comes after the body is that the browser has gone, which may take as long as the answer.
+            async with asyncio.timeout_at(None if is_complete else until):
+                message = await receive()
+        except TimeoutError:
+            raise too_slow from None
         received += len(message.get("body", b""))
+        is_complete = not message.get("more_body", False)
         if received > most:
             raise too_large
         return message

@@ -13,6 +13,7 @@ from dicom_node.processes import wait_for_stop
 from dicom_node.settings import Settings
 from dicom_node.store import Accounts, Store
 from dicom_node.web.application import build_app
+from dicom_node.web.patience import PatientProtocol
 from dicom_node.web.uploads import remove_left_behind
 
 _LOGGER = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def run_web(settings: Settings) -> int:
                 app,
                 host=web.host,
                 port=web.port,
+                http=PatientProtocol,
                 log_config=None,  # the node's: uvicorn's prints the texts of exceptions
                 log_level="warning",
                 access_log=False,
