@@ -69,18 +69,26 @@ class Identities:
         self._store = store
         self._spool_dir = spool_dir
         self._known: dict[str, Identity | None] = {}
+        self._read_from: dict[str, str] = {}
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
         self._closed = threading.Event()
 
     def of_studies(self, uids: Collection[str]) -> dict[str, Identity | None]:
-        """Return whom studies are of, as one file of each says; None where it says nothing or is gone."""
-        missing = [uid for uid in uids if uid not in self._known]
-        for uid, path in self._store.first_files(missing).items() if missing else ():
-            self._remember(uid, path)
+        """Return whom studies are of, as one file of each says; None where it says nothing or is gone.
+
+        Its file may have been removed since it was read, and another have come that names somebody else.
+        """
+        files = self._store.first_files(uids)
+        for uid in uids:
+            if uid not in files:
+                self._known.pop(uid, None)
+            elif uid not in self._known or self._read_from.get(uid) != files[uid]:
+                self._remember(uid, files[uid])
         return {uid: self._known.get(uid) for uid in uids}
 
     def _remember(self, study_instance_uid: str, path: str) -> None:
+        self._read_from[study_instance_uid] = path
         self._known[study_instance_uid] = read_identity(self._spool_dir / path)
 
     def find_accession(self, text: str, *, within_s: float | None = 0.1) -> FoundStudies:
@@ -104,8 +112,9 @@ class Identities:
     def _read_missing(self, files: dict[str, str]) -> threading.Thread | None:
         with self._lock:
             for gone in self._known.keys() - files.keys():
-                del self._known[gone]
-            missing = {uid: path for uid, path in files.items() if uid not in self._known}
+                self._known.pop(gone, None)
+            known = {uid: self._read_from.get(uid) for uid in self._known.copy()}
+            missing = {uid: path for uid, path in files.items() if known.get(uid) != path}
             if missing and (self._reader is None or not self._reader.is_alive()):
                 self._reader = threading.Thread(target=self._read, args=(missing,), name="accessions", daemon=True)
                 self._reader.start()
