@@ -221,8 +221,14 @@ _POSTGRESQL = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
+    "options": "-c idle_in_transaction_session_timeout=60s",
 }
-"""Parameters of libpq: a server that is gone without a word is noticed within about a minute, not after hours."""
+"""Parameters of libpq: whichever side is gone without a word, the other notices within about a minute, not after hours.
+
+Of the server: a writer that is gone holds the others up no longer.
+"""
+_WRITER = 0x4449434F4D
+"""Key of PostgreSQL's advisory lock for whoever writes; what an earlier release took to bring a database up to date."""
 
 
 def create_engine(url: str) -> sa.Engine:
@@ -238,6 +244,8 @@ def create_engine(url: str) -> sa.Engine:
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_pragmas)
         sa.event.listen(engine, "begin", _begin)
+    else:
+        sa.event.listen(engine, "begin", _wait_for_turn)
     return engine
 
 
@@ -252,3 +260,10 @@ def _set_pragmas(connection: Any, _record: object) -> None:
 def _begin(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _wait_for_turn(connection: sa.Connection) -> None:
+    # One writer at a time, as in SQLite: else what a transaction has read may be otherwise before it acts upon it, and
+    # an image that comes while its study is closed, or while its study's files are removed, would be lost.
+    if connection.get_execution_options().get("writes", False):
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER)))

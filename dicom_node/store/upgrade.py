@@ -18,8 +18,6 @@ _LOGGER = logging.getLogger(__name__)
 
 _NUMBER = sa.table("alembic_version", sa.column("version_num", sa.String))
 _SCRIPTS = "dicom_node.store:migrations"
-_LOCK = 0x4449434F4D
-"""Key of PostgreSQL's advisory lock; SQLite has one writer anyway."""
 
 
 def is_up_to_date(connection: sa.Connection) -> bool:
@@ -35,8 +33,6 @@ def bring_up_to_date(connection: sa.Connection) -> None:
     ConfigurationError
         The database is of a later release.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     number = find_number(connection)
     if number == schema.NUMBER:
         return
