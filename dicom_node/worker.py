@@ -27,7 +27,7 @@ from dicom_node.encode.sop_classes import list_profiles
 from dicom_node.errors import describe_unforeseen
 from dicom_node.processes import hold_lock, install_stop_signals
 from dicom_node.query.asking import Asking
-from dicom_node.query.reconciliation import Reconciliation
+from dicom_node.query.reconciliation import Reconciliation, longest_wait_s
 from dicom_node.result_sets import ResultSets
 from dicom_node.retention import Retention
 from dicom_node.settings import Settings
@@ -197,11 +197,14 @@ class Sweep:
         self._workflow = workflow
         self._trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
         self._clock = ClockWatch()
+        self._has_begun = False
         self._listening_since = time.time()
 
     def __call__(self) -> None:
         """Sweep. Idempotent."""
         try:
+            if not self._has_begun:
+                self._leave_future()
             self._follow_clock()
             now = time.time()
             completion = self._settings.completion
@@ -217,6 +220,14 @@ class Sweep:
             self._settings.node.heartbeat.touch(mode=PRIVATE_FILE)
         except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks
             _LOGGER.error("the sweep failed: %s", describe_unforeseen(error))  # noqa: TRY400  # no texts in logs
+
+    def _leave_future(self) -> None:
+        """Follow a clock that was set before there was a worker: the receiver may have begun with a wrong one."""
+        settings = self._settings
+        tries = [max(one.retry_longest_s, one.commitment_deadline_s) for one in settings.destinations]
+        fetches_s = longest_wait_s(settings.reconcile) if settings.reconcile else 0.0
+        self._store.leave_future(time.time(), tries_within_s=max(tries, default=0.0), fetches_within_s=fetches_s)
+        self._has_begun = True
 
     def _follow_clock(self) -> None:
         """Let no study close early, or wait for hours, because the wall clock was set."""

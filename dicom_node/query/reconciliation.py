@@ -116,7 +116,7 @@ class Reconciliation:
 
     def _wait_s(self, tries: int) -> float:
         """Return one, two, four, … periods, less a half: a tick that comes early must not cost a whole one."""
-        return self._reconcile.every_s * (2.0**tries - 0.5)
+        return _wait_s(self._reconcile, tries)
 
     def _give_up(self, known: Retrieval, missing: Sequence[ListedImage]) -> None:
         told = Phrase(
@@ -159,6 +159,15 @@ class Reconciliation:
             _LOGGER.warning("study %s %s", known.study_instance_uid, told)
             return _Outcome.FAILED
         return _Outcome.FETCHED
+
+
+def longest_wait_s(reconcile: ReconcileSettings) -> float:
+    """Return how far ahead the next fetch of a study is at most."""
+    return _wait_s(reconcile, reconcile.tries)
+
+
+def _wait_s(reconcile: ReconcileSettings, tries: int) -> float:
+    return reconcile.every_s * (2.0**tries - 0.5)
 
 
 def _count(images: Sequence[ListedImage]) -> str:

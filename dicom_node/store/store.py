@@ -110,16 +110,31 @@ class Store(DeliveryStore, ArchiveStore, RetentionStore, GaugeStore, AlertStore,
         """Move the times of open studies, and of what is tried again, after the wall clock was set by `step_s`.
 
         It is `now` by the new time, and was set no longer ago than `within_s`: what has come since needs no moving.
+        Nor does what would lie ahead then: it was noted before the start of a machine whose clock began in the past.
         What is tried again is not put off by a clock that was set back; earlier than meant does no harm.
         """
         with self._writing() as connection:
             for column in (studies.c.first_open_at, studies.c.last_received_at, studies.c.asked_at):
                 came_since = column.between(now - within_s - 1, now)
-                where = (studies.c.first_open_at.is_not(None), column.is_not(None), sa.not_(came_since))
+                would_be_ahead = sa.and_(column + step_s > now, column <= now)
+                where = (studies.c.first_open_at.is_not(None), column.is_not(None), ~came_since, ~would_be_ahead)
                 connection.execute(studies.update().where(*where).values({column.name: column + step_s}))
             for column in _TIMES_OF_TRIES if step_s < 0 else ():
                 ahead = sa.update(column.table).where(column > now)
                 connection.execute(ahead.values({column.name: column + step_s}))
+
+    def leave_future(self, now: float, *, tries_within_s: float, fetches_within_s: float) -> None:
+        """Let nothing wait for a time that a clock which was ahead has noted; to be asked when the worker starts.
+
+        It was set right while no worker followed it. Tries and fetches are meant for no later than these seconds ahead.
+        """
+        limits = {dispatches.c.next_try_at: now + tries_within_s, retrievals.c.next_try_at: now + fetches_within_s}
+        ahead: dict[sa.Column[float], float | None] = {studies.c.asked_at: None}  # when it was, nobody knows: once more
+        ahead |= dict.fromkeys((studies.c.first_open_at, studies.c.last_received_at, *_TIMES_OF_TRIES), now)
+        with self._writing() as connection:
+            for column, value in ahead.items():
+                where = column > limits.get(column, now)
+                connection.execute(sa.update(column.table).where(where), {column.name: value})
 
     def force_completion(self, study_instance_uid: str) -> bool:
         """Let an open study count as complete at the next sweep; False where it is not open."""

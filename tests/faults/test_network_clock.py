@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from stored_rows import build_row
 
 from dicom_node.assemble.completeness import is_complete
 from dicom_node.clock import ClockWatch
-from dicom_node.settings import CompletionSettings, Destination, NodeSettings, Sender, Settings
+from dicom_node.settings import CompletionSettings, Destination, NodeSettings, ReconcileSettings, Sender, Settings
 from dicom_node.store import OpenStudy, Retrieval, Store, StoredResult
 from dicom_node.worker import Sweep, keep_time
 from dicom_node.workflow import StudyWorkflow
@@ -28,6 +29,17 @@ NOON = 1_800_000_000.0
 def receive(store: Store, number: int, at: float) -> None:
     row = build_row(f"1.2.{number}", "1.9", received_at=at)
     store.add_instances([row])
+
+
+def plan_result(store: Store, study: str, at: float) -> None:
+    """Have a study complete at a time, with a result that an archive is to get."""
+    store.add_instances([build_row(f"{study}.1", study, received_at=at)])
+    store.close_revision(study, at)
+    (unmade,) = store.unmade_revisions()
+    result = StoredResult(
+        sop_instance_uid="1.5", sop_class_uid="1.2", series_instance_uid="1.6", kind="encapsulated pdf", path="1.5.dcm"
+    )
+    store.add_results(study, unmade.digest, [result], [], ["archive"])
 
 
 def closes(study: OpenStudy, now: float) -> bool:
@@ -64,6 +76,52 @@ def test_a_study_closes_after_its_quiet_period_although_the_clock_was_set(
     store.close()
 
 
+def test_a_study_of_before_the_start_closes_although_the_clock_began_in_the_past(store: Store) -> None:
+    """A machine without a clock of its own starts years back, and is set right when it has found a time server."""
+    step_s = 5 * 365 * 86_400
+    receive(store, 1, NOON)
+    now = NOON + 60
+    store.follow_clock(step_s, now, within_s=1)
+    (study,) = store.open_studies()
+    assert (study.first_open_at, study.last_received_at) == (NOON, NOON)
+    assert closes(study, now)
+
+
+def test_nothing_waits_for_a_time_of_a_clock_that_was_ahead_before_the_worker_started(tmp_path: Path) -> None:
+    """The receiver is there first, and the clock may be set before there is a worker that sees it."""
+    settings = Settings(
+        node=NodeSettings(ae_title="NODE", data_dir=tmp_path),
+        senders=(Sender(ae_title="PACS"),),
+        destinations=(Destination(name="archive", ae_title="A", host="127.0.0.1", port=104),),
+        reconcile=ReconcileSettings(archives=("archive",)),
+    )
+    store, ahead = Store(settings.database_url), time.time() + 365 * 86_400
+    receive(store, 1, ahead)
+    store.record_listing("1.9", "archive", [], asked_at=ahead + 1)
+    fetch = Retrieval(archive="archive", study_instance_uid="1.9", related_instances=1, is_whole=False)
+    store.record_retrieval(replace(fetch, next_try_at=ahead + 600))
+    plan_result(store, "1.8", ahead)
+    (due,) = store.due_deliveries(ahead)
+    store.begin_try(due, ahead + 600)
+    sweep = Sweep(settings, store, cast("StudyWorkflow", SimpleNamespace(start_due=lambda _now: None)))
+    sweep()
+    now = time.time()
+    (study,) = store.open_studies()
+    assert study.asked_at is None
+    assert closes(study, now + 20)
+    assert store.due_deliveries(now)
+    fetching = store.find_retrieval("archive", "1.9")
+    assert fetching
+    assert fetching.next_try_at <= now
+    assert all(one.changed_at <= now for one in store.unmade_revisions())
+    # What is put off in good order stays so.
+    (due,) = store.due_deliveries(now)
+    store.begin_try(due, now + 500)
+    Sweep(settings, store, cast("StudyWorkflow", SimpleNamespace(start_due=lambda _now: None)))()
+    assert not store.due_deliveries(now + 400)
+    store.close()
+
+
 @pytest.mark.parametrize("step_s", [3600, -3600])
 def test_a_step_is_noticed_once_and_the_passing_of_time_is_none(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
     watch, clock = ClockWatch(), time.time
@@ -95,13 +153,7 @@ def test_a_sweep_after_an_hour_s_step_leaves_a_study_open(tmp_path: Path, monkey
 
 def test_a_delivery_is_tried_again_on_time_although_the_clock_was_set_back(store: Store) -> None:
     """An hour back puts off no retry by an hour: of a delivery, of a fetch, or of an attempt at results."""
-    receive(store, 1, NOON)
-    store.close_revision("1.9", NOON)
-    (unmade,) = store.unmade_revisions()
-    result = StoredResult(
-        sop_instance_uid="1.5", sop_class_uid="1.2", series_instance_uid="1.6", kind="encapsulated pdf", path="1.5.dcm"
-    )
-    store.add_results("1.9", unmade.digest, [result], [], ["archive"])
+    plan_result(store, "1.9", NOON)
     (due,) = store.due_deliveries(time.time())
     store.begin_try(due, NOON + 600)
     store.record_retrieval(
