@@ -1,21 +1,26 @@
 """Storage and Verification SCU: send results, read the answer for each of them."""
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
 
 from dicom_node.association import request_association
-from dicom_node.errors import AssociationError
+from dicom_node.errors import AssociationError, describe_unforeseen
 from dicom_node.settings import Destination
 from dicom_node.store import DeliveryState
 from dicom_node.upper_layer.requestor import RequestedAssociation
 from inference.phrases import Phrase
 
+_LOGGER = logging.getLogger(__name__)
+FILE_DAMAGED = Phrase("The stored file is missing or cannot be read.")
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 _NOTE_KNOWN, _NOTE_REFUSED = 0xA770, range(0xA770, 0xA780)
 """What dcm4chee answers a rejection note, A770 to A77F: it would say the same for ever, about what the note names.
 
@@ -133,6 +138,19 @@ def _describe_refusal(result: int) -> str:
     return Phrase("the destination accepts not this SOP class (presentation context result {result})", result=result)
 
 
+def _read(path: Path) -> Dataset:
+    """Read a result; ValueError where its file ends within an element, which pydicom overlooks."""
+    ds = dcmread(path)
+    # To go over a data set is to convert its elements.
+    if any(_is_cut_off(ds.get_item(tag)) for tag in ds.keys()):  # noqa: SIM118
+        raise ValueError("the file is cut off")
+    return ds
+
+
+def _is_cut_off(element: DataElement | RawDataElement) -> bool:
+    return isinstance(element, RawDataElement) and len(element.value or b"") != element.length != _UNDEFINED_LENGTH
+
+
 def _send(assoc: RequestedAssociation, file: ResultFile, refusal: int | None) -> Delivery:
     if refusal is not None:
         state, detail = DeliveryState.PARKED, _describe_refusal(refusal)
@@ -141,7 +159,12 @@ def _send(assoc: RequestedAssociation, file: ResultFile, refusal: int | None) ->
             detail = Phrase("{name}: {why}", name=UID(file.sop_class_uid).name, why=detail)
         return Delivery(sop_instance_uid=file.sop_instance_uid, state=state, detail=detail)
     try:
-        answer = assoc.send_c_store(dcmread(file.path) if file.ds is None else file.ds).get("Status")
+        ds = _read(file.path) if file.ds is None else file.ds
+    except Exception as error:  # noqa: BLE001  # damaged bytes fail in many ways; the others go, and are not sent again
+        _LOGGER.error("%s cannot be read: %s", file.sop_instance_uid, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
+        return Delivery(sop_instance_uid=file.sop_instance_uid, state=DeliveryState.PENDING, detail=FILE_DAMAGED)
+    try:
+        answer = assoc.send_c_store(ds).get("Status")
     except RuntimeError:  # pynetdicom's way to say that the association is gone
         answer = None
     state, detail = classify_status(answer, of_rejection_note=file.is_rejection_note)

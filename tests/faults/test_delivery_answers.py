@@ -90,6 +90,25 @@ def test_a_result_whose_file_is_gone_waits_alone_and_goes_when_it_is_restored(ar
     assert one.state is RevisionState.DONE
 
 
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("length", [0, 100, 600])
+def test_a_result_whose_file_is_damaged_waits_alone_and_goes_when_it_is_restored(archive, bench, number, length):
+    """What has broken on the disk keeps no other result waiting, and what was taken is not sent again and again."""
+    one_archive = archive()
+    one = bench(one_archive.port, **UNPROVEN)
+    file = one.node.results_dir / one.results[number].path
+    content = file.read_bytes()
+    file.write_bytes(content[:length])
+    for _ in range(2):
+        now = one.attempt()
+        assert (now.pending, now.sent, now.parked) == (1, 1, 0)
+        assert len(one_archive.received) == 1
+    assert now.detail == "The stored file is missing or cannot be read."
+    file.write_bytes(content)
+    assert one.attempt().sent == 2
+    assert one.state is RevisionState.DONE
+
+
 @pytest.mark.parametrize("rejection", [(1, 1, 3), (1, 1, 7), (1, 2, 2)])
 def test_a_permanent_rejection_parks_and_alarms(bench, rejection):
     """A-ASSOCIATE-RJ (1,…), permanent: parked with an alarm that says what the archive does not recognise."""
