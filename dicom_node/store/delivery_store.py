@@ -22,7 +22,7 @@ from dicom_node.store.proofs import (
 )
 from dicom_node.store.records import Alarm, DeliveryState, DueDelivery, RevisionState, StoredResult, UnprovenResult
 from dicom_node.store.rejection import is_held, release_notes, settle_held_notes
-from dicom_node.store.rows import add_event, is_note, list_results, of_revision, set_state
+from dicom_node.store.rows import add_event, is_note, lacks_files, list_results, of_revision, set_state
 from dicom_node.store.schema import deliveries, results, revisions
 from dicom_node.store.statistics_rows import note_delivered
 from dicom_node.store.superseding import leave_out_superseded
@@ -212,7 +212,7 @@ class DeliveryStore(Database):
         """Try again what has failed or is parked; return how many revisions that concerns.
 
         Of every study and destination where None. With a destination, what failed before it had results stays. What a
-        rule has excluded is looked at again, by the rules of now, where its study is named.
+        rule has excluded is looked at again, by the rules of now, where its study is named; not without its files.
         """
         failed = [revisions.c.state == RevisionState.FAILED]
         if study_instance_uid is not None:
@@ -221,7 +221,7 @@ class DeliveryStore(Database):
         with self._writing() as connection:
             again = reopen_parked(connection, study_instance_uid, destination)
             columns = (revisions.c.study_instance_uid, revisions.c.digest)
-            query = sa.select(*columns).where(*failed, ~_HAS_RESULTS)
+            query = sa.select(*columns).where(*failed, ~_HAS_RESULTS, ~lacks_files())
             unmade = connection.execute(query).all() if destination is None else []
             for study, digest in again:
                 set_state(connection, study, digest, RevisionState.DELIVERING, "")

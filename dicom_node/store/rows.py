@@ -44,6 +44,16 @@ def is_note(sop_instance_uid: sa.ColumnElement[str] | str) -> sa.Exists:
     )
 
 
+def lacks_files() -> sa.Exists:
+    """Tell of a row of `revisions` whether retention has removed files of it: received ones, and its results."""
+    return sa.exists().where(
+        revision_instances.c.study_instance_uid == revisions.c.study_instance_uid,
+        revision_instances.c.digest == revisions.c.digest,
+        instances.c.sop_instance_uid == revision_instances.c.sop_instance_uid,
+        instances.c.removed_at.is_not(None),
+    )
+
+
 def set_state(
     connection: sa.Connection, study_instance_uid: str, digest: str, state: RevisionState, reason: str
 ) -> None:

@@ -16,7 +16,7 @@ from dicom_node.store.records import (
     ReceivedInstance,
     RevisionState,
 )
-from dicom_node.store.rows import add_event, list_results, of_revision, set_state, to_instance
+from dicom_node.store.rows import add_event, lacks_files, list_results, of_revision, set_state, to_instance
 from dicom_node.store.schema import deliveries, events, findings, instances, results, revisions, studies
 from dicom_node.store.worklist_query import (
     RECEIVING,
@@ -123,18 +123,19 @@ class WorklistStore(Database):
     def send(self, study_instance_uid: str, destination: str, profile: Profile | None = None) -> int:
         """Let a destination get the results of a study's newest version that it was never to get; return how many.
 
-        `profile` is what of them it gets; None: all.
+        `profile` is what of them it gets; None: all. Results whose files retention has removed are sent nowhere.
         """
         newest = (
-            sa.select(revisions.c.digest)
+            sa.select(revisions.c.digest, lacks_files().label("lacks_files"))
             .where(revisions.c.study_instance_uid == study_instance_uid)
             .where(sa.exists().where(*_same_revision(results)))
             .order_by(revisions.c.version.desc())
         )
         with self._writing() as connection:
-            digest = connection.execute(newest.limit(1)).scalar()
-            if digest is None:
+            row = connection.execute(newest.limit(1)).first()
+            if row is None or row.lacks_files:
                 return 0
+            digest = row.digest
             mine = (*of_revision(deliveries, study_instance_uid, digest), deliveries.c.destination == destination)
             known = set(connection.execute(sa.select(deliveries.c.sop_instance_uid).where(*mine)).scalars())
             made = list_results(connection, study_instance_uid, digest)

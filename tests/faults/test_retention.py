@@ -200,6 +200,21 @@ def test_other_bytes_under_a_removed_instance_are_still_a_conflict(receiver, sto
     assert store.find_instance(ds.SOPInstanceUID).removed_at is not None
 
 
+def test_results_that_retention_has_removed_are_promised_to_nobody(receiver, store, node, retention):
+    """Their files are gone: a destination that is configured later would wait for them for ever."""
+    ds = small_dx()
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    finish(store, node, ds.StudyInstanceUID)
+    assert store.send(ds.StudyInstanceUID, "early") == 1
+    deliver(
+        store, store.results_of(ds.StudyInstanceUID, store.status(1)[0].digest)[0].sop_instance_uid, destination="early"
+    )
+    assert retention.remove_files(time.time() + LATER) == 1
+    assert store.send(ds.StudyInstanceUID, "late") == 0
+    assert not store.due_deliveries(time.time() + LATER)
+    assert store.status(1)[0].state is RevisionState.DONE
+
+
 def test_a_late_image_of_a_removed_study_is_analysed_alone(receiver, store, node, retention):
     """A late image opens a version of what is there; with its study sent again, of the whole study."""
     first, late, last = (small_dx(StudyInstanceUID="1.2.3", InstanceNumber=n) for n in (1, 2, 3))

@@ -110,3 +110,16 @@ def test_the_files_of_an_excluded_study_may_be_removed_in_their_time(node, pipel
     node.store.set_revision_state(uid, node.store.status(1)[0].digest, state)
     removable = [one.study_instance_uid for one in node.store.removable_studies(time.time() + 1)]
     assert removable == ([uid] if state is RevisionState.EXCLUDED else [])
+
+
+def test_what_retention_has_removed_is_not_looked_at_again(node, pipeline):
+    """Without its files it would be reported as not analysed, and nobody could say whose it is."""
+    set_rules(node, pipeline, Rule(name="all", action="exclude"))
+    uid = infant(node).StudyInstanceUID
+    node.make(uid)
+    digest = node.store.status(1)[0].digest
+    node.store.set_revision_state(uid, digest, RevisionState.EXCLUDED)
+    with node.store.removal(uid, time.time() + 1) as paths:
+        assert paths
+    assert node.store.retry(uid) == 0
+    assert node.store.status(1)[0].state is RevisionState.EXCLUDED
