@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 
 from pynetdicom import AE, _config
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation
 
@@ -85,6 +86,7 @@ def _request(assoc: RequestedAssociation, archive: Archive) -> None:
         raise AssociationError(_told(archive, why)) from error
     if assoc.is_established:
         return
+    _look_for_rejection(assoc)
     answer = assoc.acceptor.primitive
     if assoc.is_rejected and answer is not None and answer.result == _PERMANENT:
         reason = Phrase(answer.reason_str.lower())  # as dicom_node.languages.labels has them
@@ -95,6 +97,13 @@ def _request(assoc: RequestedAssociation, archive: Archive) -> None:
     if archive.tls is not None and not assoc.dul.has_heard:
         why = Phrase("{why}, over TLS (do both sides trust each other's certificate?)", why=why)
     raise AssociationError(_told(archive, why))
+
+
+def _look_for_rejection(assoc: RequestedAssociation) -> None:
+    """Find the rejection after which the connection was closed before pynetdicom looked whether it was ever made."""
+    answer: object = assoc.dul.peek_next_pdu()
+    if isinstance(answer, A_ASSOCIATE) and answer.result != _ACCEPTED:
+        assoc.is_rejected, assoc.acceptor.primitive = True, answer
 
 
 def _told(archive: Archive, why: str) -> str:

@@ -5,6 +5,7 @@ import socket
 import pytest
 from delivery_bench import rejecting
 from pydicom.uid import JPEGBaseline8Bit
+from pynetdicom.acse import ACSE
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
@@ -113,6 +114,22 @@ def test_a_result_whose_file_is_damaged_waits_alone_and_goes_when_it_is_restored
 def test_a_permanent_rejection_parks_and_alarms(bench, rejection):
     """A-ASSOCIATE-RJ (1,…), permanent: parked with an alarm that says what the archive does not recognise."""
     with rejecting(*rejection) as port:
+        one = bench(port)
+        now = one.attempt()
+    assert (now.pending, now.parked) == (0, 2)
+    assert "rejected the association for good" in one.store.alarms()[0].detail
+
+
+def test_a_rejection_that_is_over_before_anybody_looks_is_one_all_the_same(bench, monkeypatch):
+    """On a busy machine the connection may be closed again before pynetdicom looks whether it was ever made."""
+    send_request = ACSE.send_request
+
+    def send_and_lag(acse):
+        send_request(acse)
+        acse.dul.join(60)
+
+    monkeypatch.setattr(ACSE, "send_request", send_and_lag)
+    with rejecting(1, 1, 7) as port:
         one = bench(port)
         now = one.attempt()
     assert (now.pending, now.parked) == (0, 2)
