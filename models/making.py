@@ -15,6 +15,7 @@ from models.bundle_writer import write_bundle
 from models.claims import check_claims
 from models.datasets import Dataset
 from models.history_figure import draw_history
+from models.inputs import name_inputs
 from models.lessons import teach
 from models.protocol import IMAGENET_OFFSET, IMAGENET_SCALE, Experiment
 from models.recipe import Progress, Recipe
@@ -41,7 +42,8 @@ def make_bundles(
     """
     check_claims(dataset, tuple(folders), folds)
     lessons = [teach(task, dataset) for task in folders]
-    trained = Experiment(dataset.samples, lessons, recipe, progress=progress, store=store).run(folds)
+    kept = store / name_inputs(dataset.samples, recipe, folds)
+    trained = Experiment(dataset.samples, lessons, recipe, progress=progress, store=kept).run(folds)
     preprocessing = {"image_size": recipe.image_size, "scale": IMAGENET_SCALE, "offset": IMAGENET_OFFSET}
     # Before any is written: a bundle that is there would stand in the way of the same command again.
     all_made = {task: _MAKERS[task](dataset, trained) for task in folders}

@@ -118,7 +118,11 @@ def train(
     ] = None,
     bundle_version: Annotated[str, typer.Option(help="Version of the bundle, three numbers.")] = "1.0.0",
     store: Annotated[
-        Path, typer.Option(help="Features and finished folds are kept here; an interrupted run goes on from them.")
+        Path,
+        typer.Option(
+            help="Features and finished folds are kept here; an interrupted run goes on from them, where radiographs, "
+            "labels, folds and weights are still the same."
+        ),
     ] = Path("var/training"),
     seed: Annotated[int, typer.Option(help="Seed of folds, variations and weights.")] = SEED,
 ) -> None:

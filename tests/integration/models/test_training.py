@@ -141,7 +141,7 @@ def test_what_a_bundle_states_follows_from_what_it_carries(trained: Path, task: 
 
 
 def test_what_is_finished_is_kept_for_a_run_that_is_interrupted(trained: Path) -> None:
-    weights = sorted(path.name for path in (trained / "store").glob("training-*/*.weights.h5"))
+    weights = sorted(path.name for path in (trained / "store").glob("inputs-*/training-*/*.weights.h5"))
     assert weights == ["final.weights.h5", "fold0.weights.h5", "fold1.weights.h5"]
 
 
