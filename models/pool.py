@@ -26,10 +26,13 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def name_images(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Return a name for each sample of a whole data set, wherever its folder lies.
+    """Return a name for each sample of a data set, wherever its folder lies.
 
-    File names where these are unique, otherwise paths below the samples' common folder.
+    File names where these are unique, otherwise paths below the samples' common folder. With an official split always
+    paths below the data set's folder: a part of it has the names of the whole, and another part has others.
     """
+    if any(sample.split for sample in samples):
+        return tuple(sample.name for sample in samples)
     names = tuple(sample.path.name for sample in samples)
     if len(set(names)) == len(names):
         return names

@@ -37,7 +37,12 @@ def gather(
     joined = _join([sample.group for sample in listed], [(kept[i].group, kept[j].group) for i, j in pairs])
     contradicted = _contradicted(listed, joined)
     samples = tuple(
-        replace(sample, group=joined[sample.group], contradicted=joined[sample.group] in contradicted)
+        replace(
+            sample,
+            group=joined[sample.group],
+            contradicted=joined[sample.group] in contradicted,
+            name=_name(sample, images),
+        )
         for sample in kept
     )
     merged = {joined[old] for old in joined if joined[old] != old}

@@ -44,6 +44,8 @@ class Sample:
     """Its part of the official split (`train`, `validation`, `test`); empty where there is none."""
     numbered: bool = True
     """Whether neighbouring numbers are likely to be views of one patient."""
+    name: str = ""
+    """Path below the data set's folder of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
