@@ -1,5 +1,6 @@
 """Image files into grey pixels; what cannot be one radiograph is refused with its reason."""
 
+import struct
 import warnings
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def read_unit_pixels(path: Path) -> Float32Array:
 
 
 def read_thumbnail(path: Path) -> UInt8Array:
-    """Decode every block of the file, shape (64, 64) whatever its aspect; a JPEG at a fraction of its cost.
+    """Decode every block of the file, shape (64, 64) whatever its aspect, upright by its EXIF orientation.
+
+    A JPEG is decoded at a fraction of its cost.
 
     Raises
     ------
@@ -58,7 +61,8 @@ def read_thumbnail(path: Path) -> UInt8Array:
         raise UnreadableImageError("missing") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnreadableImageError(f"more than {Image.MAX_IMAGE_PIXELS} pixels") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # SyntaxError: Pillow's word for a broken PNG
+    # SyntaxError: Pillow's word for a broken PNG, or broken EXIF; the last two come of EXIF whose values are damaged.
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error) as error:
         reason = "empty" if path.is_file() and not path.stat().st_size else f"unreadable: {type(error).__name__}"
         raise UnreadableImageError(reason) from error
 
@@ -71,14 +75,15 @@ def _shrink(path: Path) -> UInt8Array:
         image.load()
         # A JPEG decoded at a fraction of its size is padded to whole pixels; the box leaves the padding out.
         box = draft[1] if draft else None
-        return np.asarray(_grey(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, box=box))
+        small = _grey(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, box=box)
+        return np.asarray(ImageOps.exif_transpose(small))
 
 
 def _grey(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise UnreadableImageError("floating point pixels, whose range is not known")
     if image.mode in _DEEP:
-        return Image.fromarray(np.rint(255 * _scale_deep(image)).astype(np.uint8))
+        return Image.fromarray(np.rint(255 * _scale_deep(ImageOps.exif_transpose(image))).astype(np.uint8))
     return image.convert("L")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_limbs import draw_limb, write_limb
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 
 from dicom_node.analyse.picture import wrap_picture
 from dicom_node.analyse.pixels import to_radiograph
@@ -141,3 +141,50 @@ def test_damage_anywhere_is_a_reason_or_an_image_and_nothing_else(tmp_path: Path
                 except UnreadableImageError:
                     continue
                 assert shape == (64, 64)
+
+
+def write_turned_copy(folder: Path, *, deep: bool) -> tuple[Path, Path]:
+    """Write a limb as it stands, and again lying on its side with the EXIF orientation that sets it up."""
+    limb = draw_limb(3)
+    pixels = Image.fromarray(limb.astype(np.uint16) * 16) if deep else Image.fromarray(limb)
+    orientation = Image.Exif()
+    orientation[ExifTags.Base.Orientation] = 6
+    upright, turned = folder / "upright.png", folder / "turned.png"
+    pixels.save(upright)
+    pixels.transpose(Image.Transpose.ROTATE_90).save(turned, exif=orientation)
+    return upright, turned
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_copy_that_exif_sets_upright_has_the_thumbnail_of_the_upright_one(tmp_path: Path, *, deep: bool) -> None:
+    """Training reads both as the same pixels: apart, one would be learned from and the other held out."""
+    upright, turned = write_turned_copy(tmp_path, deep=deep)
+    assert np.array_equal(read_unit_pixels(turned), read_unit_pixels(upright))
+    assert np.array_equal(read_pixels(turned), read_pixels(upright))
+    assert np.abs(read_thumbnail(turned).astype(int) - read_thumbnail(upright)).max() <= 1
+
+
+def test_what_has_a_thumbnail_can_be_read_in_full_whatever_its_exif_is(tmp_path: Path) -> None:
+    """What loading lets pass, training must be able to read: it would end in its midst."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "limb.jpg"
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Make], exif[ExifTags.Base.XResolution] = 6, "maker", 3.5
+    Image.fromarray(draw_limb(3, rows=40, columns=30)).save(path, exif=exif)
+    whole = path.read_bytes()
+    start = whole.index(b"MM\0*")
+    refused = 0
+    for _ in range(1000):
+        damaged = bytearray(whole)
+        for place in rng.integers(start, start + 70, rng.integers(1, 5)):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(bytes(damaged))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                read_thumbnail(path)
+            except UnreadableImageError:
+                refused += 1
+            else:
+                assert read_unit_pixels(path).ndim == 2
+    assert refused
