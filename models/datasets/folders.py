@@ -1,6 +1,7 @@
 """A folder per class, with or without folders for training, validation and test, around the classes or in them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -40,7 +41,7 @@ def load_folders(folder: Path, task: Task | None = None) -> Dataset:
     DatasetError
         There is no image, fewer than two classes, or they are not what the task asks for; the message names them.
     """
-    paths = sorted(path for path in folder.rglob("*") if _is_image(path.relative_to(folder)))
+    paths = sorted(path for path in _walk(folder) if _is_image(path.relative_to(folder)))
     listed = [_build_sample(path, number, folder) for number, path in enumerate(paths)]
     spelled = {_plain(sample.label): sample.label for sample in reversed(listed) if sample.label}
     if len(spelled) < 2:
@@ -50,6 +51,19 @@ def load_folders(folder: Path, task: Task | None = None) -> Dataset:
     _check(spelled, task, folder)
     classless = {sample.path.relative_to(folder).as_posix(): "in no class" for sample in listed if not sample.label}
     return gather([_interpret(sample, spelled, task) for sample in listed], images=folder, left_out=classless)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield every file, also below folders that are links: classes often lie on another disk."""
+    for place, folders, files in os.walk(folder, followlinks=True):
+        here = Path(place)
+        folders[:] = [name for name in folders if not _leads_back(here / name)]
+        yield from (here / name for name in files)
+
+
+def _leads_back(path: Path) -> bool:
+    """Tell whether a folder is a link to one that it lies in."""
+    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
 
 
 def _is_image(path: Path) -> bool:

@@ -118,3 +118,12 @@ def test_classes_that_do_not_say_what_is_asked_are_refused_by_name(
 ) -> None:
     with pytest.raises(DatasetError, match=message):
         load_folders(build_folders(tmp_path, names), task)
+
+
+def test_classes_that_are_links_to_folders_elsewhere_are_read_and_a_link_back_ends(tmp_path: Path) -> None:
+    build_folders(tmp_path / "elsewhere", ["spiral"])
+    build_folders(tmp_path / "data", ["avulsion", "oblique"])
+    (tmp_path / "data" / "spiral").symlink_to(tmp_path / "elsewhere" / "spiral")
+    (tmp_path / "data" / "oblique" / "again").symlink_to(tmp_path / "data")
+    labels = [sample.label for sample in load_folders(tmp_path / "data", Task.TYPE).samples]
+    assert labels == ["avulsion"] * 2 + ["oblique"] * 2 + ["spiral"] * 2
