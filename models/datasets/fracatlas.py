@@ -10,7 +10,7 @@ from typing import Any
 
 from inference.types import Task
 from models.datasets.gathering import gather
-from models.datasets.sample import Dataset, DatasetError, Sample
+from models.datasets.sample import REGIONS, Dataset, DatasetError, Sample
 
 _COARSE: Mapping[str, str] = MappingProxyType({"hip": "HIP", "shoulder": "SHOULDER"})
 """What a coarse label of `dataset.csv` tells where it stands alone."""
@@ -59,8 +59,8 @@ def _load_pool(folder: Path) -> Dataset:
         _build_sample(
             images / row["image"],
             outlines.get(row["image"], ()),
-            region=row["region"],
-            fractured=row["fractured"] == "1",
+            region=_read_region(row),
+            fractured=_read_fractured(row, "image"),
             group=row["duplicate_group"] or row["image"],
         )
         for row in rows
@@ -81,9 +81,9 @@ def _load_published(folder: Path, task: Task | None) -> Dataset:
     images = folder / "images"
     listed = []
     for row in _read_table(folder, "dataset.csv"):
-        name, fractured = row["image_id"], row["fractured"] == "1"
+        name, fractured = row["image_id"], _read_fractured(row, "image_id")
         path = images / ("Fractured" if fractured else "Non_fractured") / name
-        region = _read_region(row)
+        region = _read_flags(row)
         listed.append(_build_sample(path, outlines.get(name, ()), region=region, fractured=fractured, group=name))
     return gather(listed, images=images, notes=[_NOTE])
 
@@ -111,7 +111,21 @@ def _build_sample(
     )
 
 
+def _read_fractured(row: Mapping[str, str], name: str) -> bool:
+    if row["fractured"] not in {"0", "1"}:
+        raise DatasetError(f"{row[name]}: fractured is {row['fractured']!r}, neither 1 nor 0")
+    return row["fractured"] == "1"
+
+
 def _read_region(row: Mapping[str, str]) -> str:
+    if row["region"] not in {*REGIONS, "OTHER", ""}:
+        raise DatasetError(
+            f"{row['image']}: region {row['region']!r} is none of {', '.join(REGIONS)}, OTHER, nor empty"
+        )
+    return row["region"]
+
+
+def _read_flags(row: Mapping[str, str]) -> str:
     told = [flag for flag in _FLAGS if row[flag] == "1"]
     return _COARSE.get(told[0], "") if len(told) == 1 and row["mixed"] != "1" else ""
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,30 @@ def test_an_image_without_a_number_is_named(tmp_path: Path, name: str) -> None:
     with (tmp_path / "labels.csv").open("a", encoding="utf-8") as table:
         table.write(f"{name},HAND,0,,0\n")
     with pytest.raises(DatasetError, match="FracAtlas calls its images IMG and a number"):
+        load_fracatlas(tmp_path)
+
+
+@pytest.mark.parametrize("said", ["1.0", "", "True", "yes"])
+def test_a_label_that_is_neither_one_nor_zero_is_refused(tmp_path: Path, said: str) -> None:
+    """A spreadsheet writes 1 as 1.0 where the column has gaps: all would be taken for radiographs without fracture."""
+    build_pool(tmp_path, [("IMG0000001.jpg", "HAND", 1, "", 0)])
+    with (tmp_path / "labels.csv").open("a", encoding="utf-8") as table:
+        table.write(f"IMG0000025.jpg,HAND,{said},,0\n")
+    with pytest.raises(DatasetError, match=f"IMG0000025.jpg: fractured is '{said}', neither 1 nor 0"):
+        load_fracatlas(tmp_path)
+
+
+def test_a_label_as_published_that_is_neither_one_nor_zero_is_refused(tmp_path: Path) -> None:
+    build_published(tmp_path, PUBLISHED)
+    table = tmp_path / "dataset.csv"
+    table.write_text(re.sub(",1$", ",1.0", table.read_text(encoding="utf-8"), flags=re.MULTILINE), encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"fractured is '1\.0', neither 1 nor 0"):
+        load_fracatlas(tmp_path)
+
+
+def test_a_region_that_is_none_is_refused(tmp_path: Path) -> None:
+    build_pool(tmp_path, [("IMG0000001.jpg", "Wrist", 0, "", 0)])
+    with pytest.raises(DatasetError, match=r"IMG0000001\.jpg: region 'Wrist' is none of HAND, FOREARM, .* OTHER"):
         load_fracatlas(tmp_path)
 
 
