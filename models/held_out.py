@@ -93,11 +93,15 @@ def tabulate_fractures(answers: Answers) -> FracturePredictions:
 
 
 def tabulate_types(answers: Answers, labels: Sequence[str]) -> TypePredictions:
-    """Return stage 3's answers where it spoke; the data set's classes are the bundle's labels, however spelled."""
+    """Return stage 3's answers where it spoke; the data set's classes are the bundle's labels, however spelled.
+
+    A radiograph whose twin carries another label has no type of its own.
+    """
     known = {_plain(label): label for label in labels}
     rows = [row for row, analysis in enumerate(answers.analyses) if analysis.fracture_type is not None]
     found = [analysis.fracture_type for analysis in answers.analyses if analysis.fracture_type is not None]
-    own = [known.get(_plain(answers.samples[row].label), "") for row in rows]
+    samples = [answers.samples[row] for row in rows]
+    own = ["" if one.contradicted else known.get(_plain(one.label), "") for one in samples]
     ranks = [
         sum(share > one.probabilities[label] for share in one.probabilities.values()) + 1 if label else 0
         for one, label in zip(found, own, strict=True)

@@ -200,3 +200,15 @@ def test_a_radiograph_under_two_types_teaches_neither(tmp_path: Path) -> None:
     dataset = build_dataset(tmp_path, "bab", "--x")
     assert name_types(dataset) == ("a", "b")
     assert teach_type(dataset).targets.tolist() == [[0, 1], [1, 0], [UNKNOWN, UNKNOWN]]
+
+
+def test_a_radiograph_under_two_types_counts_for_neither_in_an_evaluation(tmp_path: Path) -> None:
+    from inference.types import Decision, RadiographAnalysis, TypePrediction
+    from models.held_out import Answers, tabulate_types
+
+    said = TypePrediction(label="a", confidence=0.6, probabilities={"a": 0.6, "b": 0.4})
+    analysis = RadiographAnalysis(decision=Decision.FRACTURE, fracture_type=said)
+    samples = build_dataset(tmp_path, "abb", "-x-").samples
+    answers = Answers(samples=samples, names=("0", "1", "2"), clusters=np.arange(3), analyses=(analysis,) * 3)
+    table = tabulate_types(answers, ("a", "b"))
+    assert (table.type.tolist(), table.rank.tolist()) == (["a", "", "b"], [1, 0, 2])
