@@ -42,8 +42,11 @@ def name_regions(dataset: Dataset) -> tuple[str, ...]:
 
 
 def name_types(dataset: Dataset) -> tuple[str, ...]:
-    """Return the types that the folders of the data set are called after, in the order of their names."""
-    return tuple(sorted({sample.label for sample in dataset.samples if sample.label}))
+    """Return the types that the folders of the data set are called after, in the order of their names.
+
+    Only those of a radiograph that teaches its type: what cannot be learned is not named.
+    """
+    return tuple(sorted({one.label for one in dataset.samples if one.label and not one.contradicted}))
 
 
 def teach_type(dataset: Dataset) -> Lesson:

@@ -202,6 +202,14 @@ def test_a_radiograph_under_two_types_teaches_neither(tmp_path: Path) -> None:
     assert teach_type(dataset).targets.tolist() == [[0, 1], [1, 0], [UNKNOWN, UNKNOWN]]
 
 
+def test_a_type_whose_every_radiograph_is_also_under_another_is_not_named(tmp_path: Path) -> None:
+    from models.lessons import name_types, teach_type
+
+    dataset = build_dataset(tmp_path, "babc", "---x")
+    assert name_types(dataset) == ("a", "b")
+    assert teach_type(dataset).targets.shape == (4, 2)
+
+
 def test_a_radiograph_under_two_types_counts_for_neither_in_an_evaluation(tmp_path: Path) -> None:
     from inference.types import Decision, RadiographAnalysis, TypePrediction
     from models.held_out import Answers, tabulate_types
