@@ -64,11 +64,23 @@ def warn_of_seen(bundle: Path, dataset: Dataset) -> str:
     return ""
 
 
-def _digest_of(bundle: Path) -> str | None:
+def warn_of_calibrated(bundle: Path, dataset: Dataset) -> str:
+    """Return a warning where the bundle was calibrated again to these radiographs; nothing otherwise."""
+    if _digest_of(bundle, "calibration") != digest_names(dataset.samples):
+        return ""
+    return (
+        f"{bundle.name} was calibrated on these very radiographs: probabilities and decisions flatter, ranking does "
+        "not. Honest figures are on its card."
+    )
+
+
+def _digest_of(bundle: Path, *below: str) -> str | None:
     try:
         metrics = json.loads((bundle / "metrics.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    for key in below:
+        metrics = metrics.get(key, {})
     found = metrics.get("data", {}).get("digest")
     return str(found) if found else None
 

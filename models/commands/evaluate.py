@@ -25,7 +25,7 @@ from models.commands.data import (
 from models.commands.new_folders import check_can_be_written
 from models.commands.progress import console, refuse, show_progress
 from models.datasets import Dataset, inseparable_units
-from models.pool import describe, name_images, warn_of_seen
+from models.pool import describe, name_images, warn_of_calibrated, warn_of_seen
 
 if TYPE_CHECKING:
     from models.asking import Asked
@@ -81,7 +81,12 @@ def evaluate(
     dataset = take_part(load_data(layout, data, asked_for, patient_from=patient_from), part)
     if region is None and tasks == [Task.FRACTURE] and not any(sample.region for sample in dataset.samples):
         refuse("this data set names no region, and a fracture bundle alone does not either: tell it with --region")
-    warnings = [sentence for one in asked.bundles if (sentence := warn_of_seen(one.folder, dataset))]
+    warnings = [
+        sentence
+        for one in asked.bundles
+        for warn in (warn_of_seen, warn_of_calibrated)
+        if (sentence := warn(one.folder, dataset))
+    ]
     for sentence in warnings:
         console.print(f"[bold red]{sentence}[/bold red]")
     rows = np.arange(len(dataset.samples))

@@ -195,6 +195,20 @@ def test_the_pool_that_a_bundle_was_made_from_is_recognised(tmp_path: Path) -> N
     assert "tiny_fracture was trained on these very radiographs" in " ".join(evaluate(bundles, pool).split())
 
 
+def test_the_radiographs_that_a_bundle_was_calibrated_to_are_recognised(tmp_path: Path) -> None:
+    from models.datasets import LAYOUTS
+    from models.pool import describe
+
+    bundles, site = build_tiny_bundles(tmp_path / "b"), write_pool(tmp_path / "site")
+    metrics = {"data": {"digest": "of the pool"}, "calibration": {"data": describe(LAYOUTS["fracatlas"](site))}}
+    (bundles / "tiny_fracture" / "metrics.json").write_text(json.dumps(metrics))
+    output = " ".join(evaluate(bundles, site).split())
+    assert "tiny_fracture was calibrated on these very radiographs: probabilities and decisions flatter" in output
+    metrics["calibration"]["data"]["digest"] = "of another site"
+    (bundles / "tiny_fracture" / "metrics.json").write_text(json.dumps(metrics))
+    assert "flatter" not in evaluate(bundles, site)
+
+
 def test_a_part_of_a_bundles_pool_is_recognised_by_the_names(tmp_path: Path) -> None:
     bundles = build_tiny_bundles(tmp_path / "b")
     pool = write_pool(tmp_path / "pool", [*MIXED, Drawn(fractured=False, spot=0.5, at=(0, 52))])
