@@ -97,11 +97,9 @@ def tabulate_types(answers: Answers, labels: Sequence[str]) -> TypePredictions:
 
     A radiograph whose twin carries another label has no type of its own.
     """
-    known = {_plain(label): label for label in labels}
     rows = [row for row, analysis in enumerate(answers.analyses) if analysis.fracture_type is not None]
     found = [analysis.fracture_type for analysis in answers.analyses if analysis.fracture_type is not None]
-    samples = [answers.samples[row] for row in rows]
-    own = ["" if one.contradicted else known.get(_plain(one.label), "") for one in samples]
+    own = name_types([answers.samples[row] for row in rows], labels)
     ranks = [
         sum(share > one.probabilities[label] for share in one.probabilities.values()) + 1 if label else 0
         for one, label in zip(found, own, strict=True)
@@ -118,6 +116,12 @@ def tabulate_types(answers: Answers, labels: Sequence[str]) -> TypePredictions:
         final_type=predicted,
         final_confidence=confidence,
     )
+
+
+def name_types(samples: Sequence[Sample], labels: Sequence[str]) -> list[str]:
+    """Return which of a bundle's labels each sample's class is, however spelled; empty where none or contradicted."""
+    known = {_plain(label): label for label in labels}
+    return ["" if one.contradicted else known.get(_plain(one.label), "") for one in samples]
 
 
 def _plain(name: str) -> str:

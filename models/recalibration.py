@@ -15,6 +15,7 @@ from models.calibration import CalibrationError, Platt, brier_score, fit_tempera
 from models.conformal import MISCOVERAGE
 from models.datasets import DatasetError, Sample, assign_folds, inseparable_units, read_unit_pixels
 from models.evaluation import BoolArray, FloatArray, IntArray, bootstrap_all
+from models.held_out import name_types
 from models.recipe import Progress
 from models.region_calibration import RegionCalibration, calibrate_regions
 
@@ -60,7 +61,7 @@ def recalibrate(
     if manifest.task is Task.FRACTURE:
         usable = [sample for sample in usable if sample.fractured is not None]
         return _recalibrate_answers(model, usable, [region or sample.region for sample in usable], progress)
-    labels = [sample.region if manifest.task is Task.REGION else sample.label for sample in usable]
+    labels = [one.region for one in usable] if manifest.task is Task.REGION else name_types(usable, manifest.labels)
     kept = [row for row, label in enumerate(labels) if label in manifest.labels]
     table = manifest.region or manifest.type
     assert table is not None  # noqa: S101 - one of the two kinds that name labels

@@ -164,6 +164,15 @@ def test_a_region_told_stands_for_those_the_data_set_does_not_name(tmp_path: Pat
     assert told["answers"][0]["radiographs"] == 60
 
 
+def test_types_are_known_however_their_folders_are_spelled(tmp_path: Path) -> None:
+    """As an evaluation knows them; passed over, they would be missing from the calibration without a word."""
+    labels = ["Spiral", "oblique", "AVULSION fracture"] * 20
+    samples = write_samples(tmp_path / "site", np.zeros(60), np.ones(60), labels)
+    model = load(build_tiny_bundles(tmp_path / "b", types=("spiral", "oblique", "avulsion_fracture")) / "tiny_type")
+    _, told = recalibrate(model, samples, region=None, progress=steps)
+    assert told["radiographs"] == 60
+
+
 def test_the_temperature_of_a_region_model_becomes_that_of_the_site(tmp_path: Path) -> None:
     # It always says HAND with a logit of 10 before nine of 0; it is right in 70 % of the cases.
     regions = ["HAND"] * 70 + ["LEG"] * 30
