@@ -43,6 +43,10 @@ class FoundStudies:
     """Studies whose files are kept."""
 
 
+_NOTHING: tuple[str, None] = ("", None)
+"""Of a study of which no file was read."""
+
+
 def read_identity(path: Path) -> Identity | None:
     """Read whom an instance is of; None where its file is gone or does not say."""
     try:
@@ -68,8 +72,8 @@ class Identities:
     def __init__(self, store: Store, spool_dir: Path) -> None:
         self._store = store
         self._spool_dir = spool_dir
-        self._known: dict[str, Identity | None] = {}
-        self._read_from: dict[str, str] = {}
+        self._known: dict[str, tuple[str, Identity | None]] = {}
+        """By study: the file that was read, and what it says; together, for another thread may look between them."""
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
         self._closed = threading.Event()
@@ -83,13 +87,15 @@ class Identities:
         for uid in uids:
             if uid not in files:
                 self._known.pop(uid, None)
-            elif uid not in self._known or self._read_from.get(uid) != files[uid]:
+            elif not self._is_known(uid, files[uid]):
                 self._remember(uid, files[uid])
-        return {uid: self._known.get(uid) for uid in uids}
+        return {uid: self._known.get(uid, _NOTHING)[1] for uid in uids}
+
+    def _is_known(self, study_instance_uid: str, path: str) -> bool:
+        return self._known.get(study_instance_uid, _NOTHING)[0] == path
 
     def _remember(self, study_instance_uid: str, path: str) -> None:
-        self._read_from[study_instance_uid] = path
-        self._known[study_instance_uid] = read_identity(self._spool_dir / path)
+        self._known[study_instance_uid] = path, read_identity(self._spool_dir / path)
 
     def find_accession(self, text: str, *, within_s: float | None = 0.1) -> FoundStudies:
         """Find the studies with this accession number; what could not be read in that time is read meanwhile.
@@ -100,7 +106,7 @@ class Identities:
         reader = self._read_missing(files)
         if reader is not None:
             reader.join(within_s)
-        known = {uid: one for uid, one in self._known.copy().items() if uid in files}
+        known = {uid: one for uid, (path, one) in self._known.copy().items() if files.get(uid) == path}
         wanted = text.strip().casefold()
         found = frozenset(uid for uid, one in known.items() if one and one.accession.casefold() == wanted)
         return FoundStudies(studies=found, read=len(known), total=len(files))
@@ -113,8 +119,7 @@ class Identities:
         with self._lock:
             for gone in self._known.keys() - files.keys():
                 self._known.pop(gone, None)
-            known = {uid: self._read_from.get(uid) for uid in self._known.copy()}
-            missing = {uid: path for uid, path in files.items() if known.get(uid) != path}
+            missing = {uid: path for uid, path in files.items() if not self._is_known(uid, path)}
             if missing and (self._reader is None or not self._reader.is_alive()):
                 self._reader = threading.Thread(target=self._read, args=(missing,), name="accessions", daemon=True)
                 self._reader.start()
