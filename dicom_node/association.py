@@ -10,7 +10,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation
 
-from dicom_node.errors import AssociationError, RejectedError
+from dicom_node.errors import AssociationError, RejectedError, describe_failure
 from dicom_node.settings import Archive
 from dicom_node.tls import tls_args
 from dicom_node.upper_layer.connection import PDULimits
@@ -65,8 +65,7 @@ def _build(archive: Archive, ae_title: str, contexts: Sequence[PresentationConte
         assoc.set_socket(RequestingSocket(assoc, assoc.acceptor.address_info, tls))
     except (OSError, ValueError) as error:  # a name that cannot be resolved, or is none
         late = isinstance(error, TimeoutError)
-        said = getattr(error, "strerror", None) or str(error)
-        reason: str = Phrase("its name is not resolved in time") if late else said
+        reason: str = Phrase("its name is not resolved in time") if late else describe_failure(error)
         why = Phrase("{host} cannot be reached: {why}", host=archive.host, why=reason)
         raise AssociationError(_told(archive, why)) from error
     assoc.connection_timeout = max(deadline - time.monotonic(), 0.001)

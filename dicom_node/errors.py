@@ -15,6 +15,10 @@ NodeError
 import re
 import traceback
 
+from inference.phrases import Phrase
+
+FILE_DAMAGED = Phrase("The stored file is missing or cannot be read.")
+"""What is said of a file of the node's own, received or a result, that should be there."""
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
@@ -61,6 +65,12 @@ class AlertError(NodeError):
 def describe_unforeseen(error: BaseException) -> str:
     """Say where an unforeseen exception came from: its type and the frames, never its text, which may quote a name."""
     return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
+
+
+def describe_failure(error: Exception) -> str:
+    """Say what went wrong in the system's words where it has any, without number and file name; else in its own."""
+    said: str | None = getattr(error, "strerror", None)
+    return said or str(error)
 
 
 def describe_uid(value: str) -> str:

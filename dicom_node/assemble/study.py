@@ -12,12 +12,12 @@ from pydicom.tag import Tag
 from dicom_node.assemble.file_header import read_header
 from dicom_node.assemble.reduction import reduce_header
 from dicom_node.durable import hash_data_set
+from dicom_node.errors import FILE_DAMAGED
 from dicom_node.header import number
 from dicom_node.store import ReceivedInstance, Revision
 from dicom_node.values import Instance, Study
 from inference.phrases import Phrase
 
-MISSING = Phrase("The stored file is missing or cannot be read.")
 ALTERED = Phrase("The stored file is not what was received.")
 
 
@@ -56,7 +56,7 @@ def _read_received(row: ReceivedInstance, path: Path, *, check: bool) -> Instanc
         header = read_header(path)
         defect = "" if not check or hash_data_set(path)[0] == row.sha256 else ALTERED
     except OSError:
-        defect = MISSING
+        defect = FILE_DAMAGED
     checked = {
         "SOPClassUID": row.sop_class_uid,
         "SOPInstanceUID": row.sop_instance_uid,

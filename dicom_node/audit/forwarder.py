@@ -18,7 +18,7 @@ from dicom_node.audit.messages import divide, encode_message
 from dicom_node.audit.syslog import SyslogSender, TLSSender, UDPSender, frame
 from dicom_node.audit.trail import AuditTrail
 from dicom_node.durable import write_durably
-from dicom_node.errors import NodeError
+from dicom_node.errors import NodeError, describe_failure
 from dicom_node.settings import AuditSettings
 from dicom_node.tls import build_client_context
 
@@ -77,8 +77,7 @@ class Forwarder:
             while self._forward_batch():
                 self._remember()
         except (OSError, NodeError, ValueError) as error:  # a certificate that cannot be used now, a name that is none
-            reason = getattr(error, "strerror", None) or str(error)
-            problem = f"{type(error).__name__}: {reason}"
+            problem = f"{type(error).__name__}: {describe_failure(error)}"
             self._sender.close()
         if problem != before.problem:
             said = (

@@ -19,7 +19,7 @@ from dicom_node.c_find import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 from dicom_node.deliver.commitment import request_commitment, wait_for_report
 from dicom_node.deliver.verdict import Verdict, judge, may_be_asked
 from dicom_node.deliver.verification import FindError, Place, SilenceError, Sought, locate
-from dicom_node.errors import AssociationError
+from dicom_node.errors import FILE_DAMAGED, AssociationError
 from dicom_node.header import identifier, tolerate
 from dicom_node.settings import Archive, Destination, NodeSettings, Proof
 from dicom_node.storage_commitment import PUSH_MODEL
@@ -153,11 +153,10 @@ class Prover:
         try:
             return read_sought(self._node.results_dir / sent.path, sent)
         except (FileNotFoundError, InvalidDicomError):
-            said = Phrase("The stored file is missing or cannot be read.")
             if self._is_overdue(sent):
-                self._record(sent.sop_instance_uid, DeliveryState.PARKED, said)
+                self._record(sent.sop_instance_uid, DeliveryState.PARKED, FILE_DAMAGED)
             else:
-                self._note_trouble([sent], said)
+                self._note_trouble([sent], FILE_DAMAGED)
             return None
 
     def _take_place(self, sent: UnprovenResult, place: Place) -> None:

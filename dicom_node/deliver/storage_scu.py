@@ -12,14 +12,13 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
 
 from dicom_node.association import request_association
-from dicom_node.errors import AssociationError, describe_unforeseen
+from dicom_node.errors import FILE_DAMAGED, AssociationError, describe_unforeseen
 from dicom_node.settings import Destination
 from dicom_node.store import DeliveryState
 from dicom_node.upper_layer.requestor import RequestedAssociation
 from inference.phrases import Phrase
 
 _LOGGER = logging.getLogger(__name__)
-FILE_DAMAGED = Phrase("The stored file is missing or cannot be read.")
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _NOTE_KNOWN, _NOTE_REFUSED = 0xA770, range(0xA770, 0xA780)
 """What dcm4chee answers a rejection note, A770 to A77F: it would say the same for ever, about what the note names.

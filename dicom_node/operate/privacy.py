@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dicom_node.audit import AuditTrail
 from dicom_node.audit.forwarder import build_sender, read_status
-from dicom_node.errors import NodeError
+from dicom_node.errors import NodeError, describe_failure
 from dicom_node.operate.finding import Finding
 from dicom_node.settings import Settings
 
@@ -30,7 +30,7 @@ def check_syslog(settings: Settings) -> Iterator[Finding]:
         sender.connect()
         sender.close()
     except (OSError, NodeError, ValueError) as error:  # ValueError: a name that is none
-        says = f"{server}: {getattr(error, 'strerror', None) or error}"
+        says = f"{server}: {describe_failure(error)}"
         yield Finding(subject="syslog server", ok=False, says=says, remedy="check [audit], [tls] and the server")
         return
     # Nobody answers a datagram.

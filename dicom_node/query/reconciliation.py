@@ -104,7 +104,7 @@ class Reconciliation:
         except QueryError as error:
             _LOGGER.warning("could not ask about study %s: %s", known.study_instance_uid, error)
             # No try is counted, but the next search is for the others.
-            self._store.record_retrieval(replace(known, next_try_at=now + self._wait_s(1)))
+            self._store.record_retrieval(replace(known, next_try_at=now + _wait_s(self._reconcile, 1)))
             return _Outcome.FAILED
         if not missing:
             self._store.record_retrieval(replace(known, is_whole=True))
@@ -113,10 +113,6 @@ class Reconciliation:
             self._give_up(known, missing)
             return _Outcome.NOTHING_TO_DO
         return self._fetch(session, known, missing, now)
-
-    def _wait_s(self, tries: int) -> float:
-        """Return one, two, four, … periods, less a half: a tick that comes early must not cost a whole one."""
-        return _wait_s(self._reconcile, tries)
 
     def _give_up(self, known: Retrieval, missing: Sequence[ListedImage]) -> None:
         told = Phrase(
@@ -139,7 +135,7 @@ class Reconciliation:
         return [image for image in images if image.sop_instance_uid not in received]
 
     def _fetch(self, session: QuerySession, known: Retrieval, missing: Sequence[ListedImage], now: float) -> _Outcome:
-        next_try_at = now + self._wait_s(known.tries)
+        next_try_at = now + _wait_s(self._reconcile, known.tries)
         begun = replace(known, is_whole=False, tries=known.tries + 1, next_try_at=next_try_at)
         told = Phrase(
             "fetching {images} that {archive} never sent, try {number} of {tries}",
@@ -167,6 +163,7 @@ def longest_wait_s(reconcile: ReconcileSettings) -> float:
 
 
 def _wait_s(reconcile: ReconcileSettings, tries: int) -> float:
+    """Return one, two, four, … periods, less a half: a tick that comes early must not cost a whole one."""
     return reconcile.every_s * (2.0**tries - 0.5)
 
 

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pydicom.uid import UID
 from pynetdicom.dsutils import decode
 
-from dicom_node.errors import describe_unforeseen
+from dicom_node.errors import describe_failure, describe_unforeseen
 from dicom_node.header import tolerate
 from dicom_node.receive.status import ReportStatus
 from dicom_node.settings import Archive, Destination, Proof
@@ -78,8 +78,7 @@ class Reporters:
             found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
         except (OSError, ValueError) as error:  # ValueError: it is no name
             if name not in without:
-                reason = getattr(error, "strerror", None) or error
-                _LOGGER.warning("%s has no address now: reports may be refused: %s", name, reason)
+                _LOGGER.warning("%s has no address now: reports may be refused: %s", name, describe_failure(error))
             without.add(name)
             self._addresses[name] = self._addresses[name] or frozenset()
         else:

@@ -17,6 +17,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import T_CONNECT, AddressInformation
 
+from dicom_node.errors import describe_failure
 from dicom_node.upper_layer.connection import AWAITING_CLOSE, BoundedSocket, DataTransfer, PDULimits
 from dicom_node.upper_layer.service import BoundedUpperLayer
 from inference.phrases import Phrase
@@ -86,8 +87,7 @@ def _describe_failure(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         why = getattr(error, "verify_message", "") or error.reason or Phrase("it was cut off")
         return Phrase("failed the TLS handshake: {why}", why=why)
-    said = getattr(error, "strerror", None) or str(error)
-    return Phrase("cannot be reached: {why}", why=said or type(error).__name__)
+    return Phrase("cannot be reached: {why}", why=describe_failure(error) or type(error).__name__)
 
 
 class Responses(DIMSEServiceProvider):
