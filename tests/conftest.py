@@ -1,11 +1,13 @@
 """What holds for every test."""
 
 import os
+from contextlib import closing
 
 import pydicom
 import pytest
 
 from dicom_node.demo.archives import BuiltinArchive, find_program
+from dicom_node.store import Store
 
 # A misspelt DICOM keyword in a test is an error, not a silent Python attribute.
 pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
@@ -36,6 +38,13 @@ def builtin_archive():
     archive.start()
     yield archive
     archive.stop()
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store in a file of its own."""
+    with closing(Store(f"sqlite:///{tmp_path / 'node.sqlite'}")) as store:
+        yield store
 
 
 def pytest_collection_modifyitems(items):

@@ -20,13 +20,6 @@ from dicom_node.store.schema import deliveries, dispatches
 STUDY = "1.2.3"
 
 
-@pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield store
-    store.close()
-
-
 def row(uid, *, role=InstanceRole.IMAGE, study=STUDY, sha256="a", at=100.0):
     return build_row(uid, study, sha256=sha256, role=role, received_at=at)
 

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import closing
 from io import StringIO
 
 import pytest
@@ -19,13 +18,7 @@ from dicom_node.demo.node import RunningNode, running_node
 from dicom_node.demo.run import prepare_viewer, run_demo, send_and_wait
 from dicom_node.demo.studies import SAMPLES, DemoStudy
 from dicom_node.errors import NodeError
-from dicom_node.store import RevisionState, Store
-
-
-@pytest.fixture
-def store(tmp_path):
-    with closing(Store(f"sqlite:///{tmp_path / 'node.sqlite'}")) as store:
-        yield store
+from dicom_node.store import RevisionState
 
 
 @pytest.fixture

@@ -3,19 +3,11 @@
 from types import SimpleNamespace
 from typing import cast
 
-import pytest
 from dbos import DBOS
 from stored_rows import build_row
 
-from dicom_node.store import RevisionState, Store
+from dicom_node.store import RevisionState
 from dicom_node.workflow import StudyWorkflow
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield store
-    store.close()
 
 
 def add_version(store, study, number):

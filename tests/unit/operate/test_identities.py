@@ -2,24 +2,15 @@
 
 import threading
 
-import pytest
 import sqlalchemy as sa
 from builders import build_dx, phantom, write_part10
 from stored_rows import build_row
 
 import dicom_node.operate.identities
 from dicom_node.operate.identities import Identities
-from dicom_node.store import Store
 from dicom_node.store.schema import instances
 
 STUDY = "1.2.3"
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield store
-    store.close()
 
 
 def receive(store, folder, number, name):

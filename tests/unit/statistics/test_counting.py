@@ -19,12 +19,6 @@ WEDNESDAY = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 DAY = 86_400
 
 
-@pytest.fixture
-def store(tmp_path):
-    with closing(Store(f"sqlite:///{tmp_path / 'node.sqlite'}")) as store:
-        yield store
-
-
 def make(store, monkeypatch, number, *, at, sender="CR_1", took_s=10.0, **said):
     """Make the results of a study with one image, at a time."""
     study, uid = f"1.2.{number}", f"1.2.{number}.1"

@@ -5,18 +5,11 @@ from analyses import MODELS, build_image, build_study
 from stored_rows import build_row
 
 from dicom_node.statistics.recording import OUTSIDE_SCOPE, measure, name_reason
-from dicom_node.store import ImageStatistic, Store
+from dicom_node.store import ImageStatistic
 from dicom_node.store.schema import image_statistics, timings
 from inference.types import Decision
 
 STUDY = "1.2.3"
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield store
-    store.close()
 
 
 def rows_of(store, table):
