@@ -6,9 +6,10 @@ import pytest
 from result_bench import build_small_dx, patient_id_bytes
 
 from dicom_node.assemble import study
-from dicom_node.assemble.study import ALTERED, MISSING, read_study
+from dicom_node.assemble.study import ALTERED, read_study
 from dicom_node.durable import hash_data_set
 from dicom_node.encode.summary import render_summary
+from dicom_node.errors import FILE_DAMAGED
 from dicom_node.result_sets import CRASHED, UNFORESEEN, ResultSets
 from dicom_node.settings import DEFAULT_ENCODINGS, HeaderPolicy
 from dicom_node.statistics.counting import NO_REGION, gather_statistics
@@ -117,7 +118,7 @@ def test_a_missing_file_costs_its_own_image_alone(node, loss):
     made = node.make(first.StudyInstanceUID)
     assert [ds.Modality for ds in made] == ["OT", "OT", "DOC"]
     assert {patient_id_bytes(ds) for ds in made} == {b"JW-1"}
-    assert decisions(node)[first.SOPInstanceUID] == ("not analysed", ALTERED if loss == "emptied" else MISSING)
+    assert decisions(node)[first.SOPInstanceUID] == ("not analysed", ALTERED if loss == "emptied" else FILE_DAMAGED)
     assert decisions(node)[second.SOPInstanceUID][0] != "not analysed"
 
 
@@ -127,7 +128,7 @@ def test_a_study_of_which_no_file_is_left_still_gets_its_report(node):
         file.unlink()
     (_, report) = node.make(first.StudyInstanceUID)
     assert report.StudyInstanceUID == first.StudyInstanceUID
-    assert set(decisions(node).values()) == {("not analysed", MISSING)}
+    assert set(decisions(node).values()) == {("not analysed", FILE_DAMAGED)}
 
 
 def test_what_is_unforeseen_becomes_a_report_for_every_image_and_no_text_of_it_is_logged(node, monkeypatch, caplog):
