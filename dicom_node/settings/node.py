@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictFloat
+from pydantic import Field, IPvAnyNetwork, StrictBool, StrictFloat
 
 from dicom_node.languages import LanguageCode
 from dicom_node.settings.table import AETitle, DatabaseURL, Host, Port, Seconds, Table
@@ -64,6 +64,8 @@ class WebSettings(Table):
     """Of the pages; empty: each browser's own, or that of the results where there are none in it."""
     https: StrictBool = False
     """Whether browsers reach it through a proxy that speaks TLS: cookies are then for TLS only."""
+    proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Proxies that are believed when they say (`X-Forwarded-For`) whose request they pass on."""
     session_idle_s: Seconds = 1800
     """A session ends after so long without a page."""
     session_longest_s: Seconds = 43200

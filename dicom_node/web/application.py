@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from dicom_node import __version__
 from dicom_node.operate.metrics import build_metrics
@@ -53,6 +54,7 @@ def build_app(settings: Settings, store: Store, accounts: Accounts) -> FastAPI:
         upload_bytes=round(settings.web.largest_upload_mb * 1e6),
         https=settings.web.https,
     )
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[str(proxy) for proxy in settings.web.proxies])
     return app
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
@@ -71,8 +70,8 @@ def comes_from_elsewhere(headers: Headers) -> bool:
     """Tell whether a browser says that another site made it ask; what is no browser says nothing."""
     if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return True
-    origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("host")
+    origin, host = headers.get("origin"), headers.get("host")
+    return origin is not None and origin not in {f"http://{host}", f"https://{host}"}
 
 
 def _limit(receive: Receive, headers: Headers, most: int) -> Receive:

@@ -50,7 +50,7 @@ def run_web(settings: Settings) -> int:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,  # anybody can write them: addresses are those of connections
+                proxy_headers=False,  # the application believes those of `[web] proxies`
                 timeout_graceful_shutdown=math.ceil(settings.node.grace_s),  # without it, for whoever sends slowly
             )
         )

@@ -43,7 +43,7 @@ class Visitor:
     form_token: str = ""
     """What every form of the session must carry; empty for a program with a token of its own."""
     address: str = ""
-    """Whence the request came: the browser's machine, or the proxy before this process."""
+    """Whence the request came: the browser's machine, or a proxy that is none of `[web] proxies`."""
 
 
 class SignIn:

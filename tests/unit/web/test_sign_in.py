@@ -88,6 +88,22 @@ def test_the_limit_of_an_address_holds_for_all_accounts_together(web, monkeypatc
     assert answers == [401] * 30 + [429]
 
 
+@pytest.mark.parametrize("proxies", [(), ("10.0.0.0/8",), ("127.0.0.1",)])
+def test_a_proxy_that_is_named_says_whose_machine_it_is_and_others_are_not_believed(tmp_path, monkeypatch, proxies):
+    monkeypatch.setattr("dicom_node.web.sign_in.is_right", lambda *_: False)
+    with Web(build_settings(tmp_path, proxies=proxies)) as web:
+
+        def knock(number, machine):
+            typed, said = {"name": f"u{number}", "password": "wrong"}, {"X-Forwarded-For": f"192.0.2.9, {machine}"}
+            return web.client.post("/login", data=typed, headers=said).status_code
+
+        assert [knock(number, "192.0.2.1") for number in range(31)] == [401] * 30 + [429]
+        assert knock(31, "192.0.2.2") == (401 if proxies == ("127.0.0.1",) else 429)
+        (trail,) = web.settings.node.audit_dir.glob("*.jsonl")
+        hosts = {json.loads(line)["host"] for line in trail.read_text().splitlines()}
+    assert hosts == ({"192.0.2.1", "192.0.2.2"} if proxies == ("127.0.0.1",) else {"127.0.0.1"})
+
+
 def test_a_right_password_forgives_the_wrong_ones_before_it(web):
     web.add_user(Role.VIEWER)
     for _ in range(3):
@@ -133,7 +149,13 @@ def test_a_form_of_another_session_is_refused(web):
 
 
 @pytest.mark.parametrize(
-    "said", [{"Origin": "http://elsewhere.invalid"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}]
+    "said",
+    [
+        {"Origin": "http://elsewhere.invalid"},
+        {"Origin": "http://[127.0.0.1:8080"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
 )
 def test_a_form_of_another_site_is_refused_before_it_is_read(web, said):
     browser = web.sign_in(Role.VIEWER)
