@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
-from dicom_node.alerts.receiver import silent_since
 from dicom_node.assemble.selection import CONFLICTING_PATIENT_IDS
 from dicom_node.settings import Settings
+from dicom_node.silence import Silence
 from dicom_node.statistics.drift import Drift, assess_drift
 from dicom_node.statistics.recording import name_reason
 from dicom_node.store import AlertKey, DeliveryState, Store
@@ -26,6 +26,7 @@ class Kind(StrEnum):
     PARKED = "parked results"
     BEHIND = "destination behind"
     NEVER_CAME = "images never came"
+    UNSEARCHED = "archive not searched"
     PATIENTS = "several patients"
     DISK = "disk"
     SILENT = "no heartbeat"
@@ -172,11 +173,21 @@ def find_silence(settings: Settings, _store: Store, now: float) -> Iterator[Cond
 
 def find_unanswered(settings: Settings, _store: Store, now: float) -> Iterator[Condition]:
     """Find out whether the receiver has stopped answering; a restart takes less than the patience."""
-    since = silent_since(settings)
-    if since is not None and now - since > settings.alerts.silent_s:
+    silence = Silence(settings.node.receiver_silence)
+    if silence.outlasts(settings.alerts.silent_s, now):
         says = "the receiver does not answer: nothing is received"
         remedy = "look whether it runs: its log, then: dicom-node doctor"
-        yield Condition(kind=Kind.UNANSWERED, says=says, remedy=remedy, since=since)
+        yield Condition(kind=Kind.UNANSWERED, says=says, remedy=remedy, since=silence.since)
+
+
+def find_unsearched(settings: Settings, _store: Store, now: float) -> Iterator[Condition]:
+    """Find archives that cannot be searched for what they never sent."""
+    for archive in settings.reconcile.archives if settings.reconcile else ():
+        silence = Silence(settings.node.search_silence(archive))
+        if silence.outlasts(settings.alerts.undelivered_after_s, now):
+            says = f"{archive}: cannot be searched for studies that it never sent"
+            remedy = "see the log of the worker, then: dicom-node doctor"
+            yield Condition(kind=Kind.UNSEARCHED, subject=archive, says=says, remedy=remedy, since=silence.since)
 
 
 def _count(number: int, one: str, many: str) -> str:
@@ -190,6 +201,7 @@ CHECKS: tuple[Check, ...] = (
     find_parked,
     find_behind,
     find_never_came,
+    find_unsearched,
     find_patients,
     find_disk,
 )

@@ -6,9 +6,9 @@ import ssl
 import time
 
 from dicom_node.deliver import verify_destination
-from dicom_node.durable import PRIVATE_FILE
 from dicom_node.errors import AssociationError, describe_unforeseen
 from dicom_node.settings import Destination, Settings, TLSFiles
+from dicom_node.silence import Silence
 from dicom_node.tls import read_certificate
 
 _LOGGER = logging.getLogger(__name__)
@@ -29,13 +29,9 @@ class ReceiverWatch:
 
     def __call__(self) -> None:
         """Ask. Idempotent."""
-        mark = self._settings.node.receiver_silence
         try:
             problem = self._ask()
-            if not problem:
-                mark.unlink(missing_ok=True)
-            elif not mark.exists():
-                mark.touch(mode=PRIVATE_FILE)
+            if Silence(self._settings.node.receiver_silence).note(answers=not problem):
                 _LOGGER.warning("the receiver does not answer: %s", problem)
         except Exception as error:  # noqa: BLE001  # the edge of the scheduler: the next tick asks again
             _LOGGER.error("the receiver could not be asked: %s", describe_unforeseen(error))  # noqa: TRY400  # no texts in logs
@@ -46,14 +42,6 @@ class ReceiverWatch:
         except AssociationError as error:
             return str(error)
         return ""
-
-
-def silent_since(settings: Settings) -> float | None:
-    """Tell since when the receiver has not answered, Unix time in seconds; None where it answered when last asked."""
-    try:
-        return settings.node.receiver_silence.stat().st_mtime
-    except OSError:
-        return None
 
 
 def ask_receiver(settings: Settings, *, within_s: float | None = None) -> str:

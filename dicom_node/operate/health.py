@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_node.alerts.receiver import silent_since
 from dicom_node.durable import write_durably
 from dicom_node.receive.admission import DiskWatermark
 from dicom_node.receive.status import RefusedError
 from dicom_node.settings import Settings
+from dicom_node.silence import Silence
 
 _LISTEN = "0A"
 """State of a socket in /proc/net/tcp (proc(5))."""
@@ -37,7 +37,8 @@ class Readiness:
 def check_readiness(settings: Settings) -> Readiness:
     """Look whether receiver, worker and disk do their work."""
     return Readiness(
-        receiver=is_listened_on(settings.node.host, settings.node.port) and silent_since(settings) is None,
+        receiver=is_listened_on(settings.node.host, settings.node.port)
+        and Silence(settings.node.receiver_silence).since is None,
         worker=worker_is_alive(settings, time.time()),
         disk=disk_keeps_files(settings),
     )

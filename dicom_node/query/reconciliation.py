@@ -15,6 +15,7 @@ from dicom_node.errors import AssociationError, QueryError, describe_unforeseen
 from dicom_node.query.listing import ListedStudy, list_images, list_recent_studies
 from dicom_node.query.session import QuerySession, note_query, open_session
 from dicom_node.settings import Archive, ReconcileSettings, Settings
+from dicom_node.silence import Silence
 from dicom_node.store import Retrieval, Store
 from dicom_node.values import ListedImage
 from inference.phrases import Phrase
@@ -39,11 +40,17 @@ class Reconciliation:
         self._reconcile = reconcile
         self._store = store
         self._archive = archive
+        self._unasked: set[str] = set()
+        """Studies about which it could not be asked when their turn was last."""
+        self._silence = Silence(settings.node.search_silence(archive.name))
 
     def __call__(self) -> None:
-        """Search. Idempotent."""
+        """Search, and mark on the disk since when that has not gone well. Idempotent."""
         try:
+            # Beforehand too, for a search that hangs.
+            self._silence.note(answers=False)
             self.search(time.time())
+            self._silence.note(answers=not self._unasked)
         except (AssociationError, QueryError) as error:
             _LOGGER.warning("could not search for studies that were never sent: %s", error)
         except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks
@@ -66,6 +73,7 @@ class Reconciliation:
         )
         with open_session(self._archive, self._settings.node.ae_title) as session:
             studies = list_recent_studies(session, hours=self._reconcile.hours, modalities=modalities, now=now)
+            self._unasked.intersection_update(study.study_instance_uid for study in studies)
             for known in self._select_due(studies, now):
                 tried = len(outcomes) - outcomes.count(_Outcome.NOTHING_TO_DO)
                 is_broken = outcomes.count(_Outcome.FAILED) >= _MOST_FAILURES or not session.is_open
@@ -105,7 +113,9 @@ class Reconciliation:
             _LOGGER.warning("could not ask about study %s: %s", known.study_instance_uid, error)
             # No try is counted, but the next search is for the others.
             self._store.record_retrieval(replace(known, next_try_at=now + _wait_s(self._reconcile, 1)))
+            self._unasked.add(known.study_instance_uid)
             return _Outcome.FAILED
+        self._unasked.discard(known.study_instance_uid)
         if not missing:
             self._store.record_retrieval(replace(known, is_whole=True))
             return _Outcome.NOTHING_TO_DO

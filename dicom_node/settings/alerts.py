@@ -60,7 +60,7 @@ class AlertSettings(Table):
     stuck_after_s: Seconds = 1800
     """A study may wait for its analysis this long."""
     undelivered_after_s: Seconds = 1800
-    """A destination may take no results for this long."""
+    """A destination may take no results, or an archive of `[reconcile]` not be searched, for this long."""
     free_mb: Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)] = 2000
     """Less free disk than this is wrong."""
     silent_s: Seconds = 120

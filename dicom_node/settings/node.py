@@ -46,8 +46,12 @@ class NodeSettings(Table):
 
     @property
     def receiver_silence(self) -> Path:
-        """The empty file that is there while the receiver does not answer, as old as its silence."""
+        """The empty file that is there while the receiver does not answer; see `dicom_node.silence`."""
         return self.data_dir / "receiver.silent"
+
+    def search_silence(self, archive: str) -> Path:
+        """Return the file that is there while an archive cannot be searched for what it never sent."""
+        return self.data_dir / f"search-{archive}.silent"
 
     @property
     def first_run_file(self) -> Path:

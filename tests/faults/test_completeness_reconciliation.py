@@ -10,6 +10,7 @@ from dicom_node.demo.archives import find_free_port
 from dicom_node.errors import AssociationError
 from dicom_node.operate.status import show_status
 from dicom_node.query.session import open_session
+from dicom_node.silence import Silence
 
 
 @pytest.fixture
@@ -197,6 +198,32 @@ def test_an_archive_that_is_away_ends_the_search_without_harm(tmp_path, caplog):
     desk.reconciliation()
     assert "could not search" in caplog.text
     store.close()
+
+
+@pytest.mark.fault(60)
+def test_since_when_an_archive_cannot_be_searched_is_marked_for_the_operator(build, monkeypatch):
+    """The mark is as old as the first search that failed, whatever the reason, and goes when one goes well."""
+    images = [build_images(1)[0] for _ in range(2)]
+    archive, desk = build(images)
+    silence = Silence(desk.settings.node.search_silence("archive"))
+    archive.find_status = 0xC001
+    desk.reconciliation()
+    since = silence.since
+    monkeypatch.setattr("dicom_node.query.reconciliation.list_recent_studies", lambda *_, **__: 1 / 0)
+    desk.reconciliation()
+    monkeypatch.undo()
+    assert silence.since == since is not None
+    archive.find_status = 0x0000
+    desk.reconciliation()
+    assert silence.since is None
+    archive.chokes_on = {images[0].StudyInstanceUID}
+    desk.reconciliation()
+    since = silence.since
+    desk.reconciliation()  # not due again yet: what was not answered then is not answered now
+    assert silence.since == since is not None
+    archive.images.remove(images[0])
+    desk.reconciliation()
+    assert silence.since is None
 
 
 @pytest.mark.fault(31, 60)

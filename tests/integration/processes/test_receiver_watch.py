@@ -16,13 +16,14 @@ from running import wait_for
 from dicom_node.alerts import receiver as watch
 from dicom_node.alerts.alerting import watching_worker
 from dicom_node.alerts.conditions import Kind, find_conditions
-from dicom_node.alerts.receiver import ReceiverWatch, ask_receiver, silent_since
+from dicom_node.alerts.receiver import ReceiverWatch, ask_receiver
 from dicom_node.audit import AuditTrail
 from dicom_node.demo.archives import find_free_port
 from dicom_node.errors import AssociationError
 from dicom_node.operate.health import check_readiness, is_listened_on
 from dicom_node.receive.storage_scp import start_receiver
 from dicom_node.settings import AlertSettings, Destination, NodeSettings, Sender, Settings
+from dicom_node.silence import Silence
 from dicom_node.store import Store
 from dicom_node.worker import schedule_alerts
 
@@ -111,7 +112,7 @@ def test_a_restart_within_the_patience_is_told_to_nobody(running, webhook):
             wait_for("its silence is noticed", settings.node.receiver_silence.exists, within_s=60)
             for pid in (running.process.pid, *(child.pid for child in running.children)):
                 os.kill(pid, signal.SIGCONT)
-            wait_for("it answers again", lambda: silent_since(settings) is None, within_s=60)
+            wait_for("it answers again", lambda: Silence(settings.node.receiver_silence).since is None, within_s=60)
         finally:
             scheduler.shutdown()
     assert webhook.posts == []
@@ -130,9 +131,9 @@ def test_the_silence_is_as_old_as_it_is_however_often_it_is_asked_about_and_whoe
     settings = build()
     with closing(Store(settings.database_url)) as store:
         ReceiverWatch(settings)()
-        since = silent_since(settings)
+        since = Silence(settings.node.receiver_silence).since
         ReceiverWatch(settings)()
-        assert silent_since(settings) == since
+        assert Silence(settings.node.receiver_silence).since == since
         assert list(find_conditions(settings, store, since + 59)) == []
         (one,) = find_conditions(settings, store, since + 61)
         assert (one.kind, one.since) == (Kind.UNANSWERED, since)

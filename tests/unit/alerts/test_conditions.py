@@ -1,3 +1,4 @@
+import os
 import time
 from contextlib import closing
 
@@ -116,6 +117,17 @@ def test_studies_that_never_came_are_counted_and_their_uids_stay_here(settings, 
     (one,) = find_conditions(settings, store, NOW)
     assert (one.kind, one.subject, one.details) == (Kind.NEVER_CAME, "archive", (STUDY,))
     assert STUDY not in one.says + one.remedy
+
+
+def test_an_archive_that_cannot_be_searched_for_long_is_told(settings, store):
+    mark = settings.node.search_silence("archive")
+    mark.touch()
+    os.utime(mark, (NOW, NOW))
+    assert find(settings, store, NOW + 1800) == []
+    (one,) = find_conditions(settings, store, NOW + 1801)
+    assert (one.kind, one.subject, one.since) == (Kind.UNSEARCHED, "archive", NOW)
+    without = settings.model_copy(update={"reconcile": None})
+    assert find(without, store, NOW + 1801) == []
 
 
 def test_a_disk_that_fills_up_is_told(settings, store):
