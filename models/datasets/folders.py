@@ -77,8 +77,10 @@ def _plain(name: str) -> str:
 
 def _build_sample(path: Path, number: int, folder: Path) -> Sample:
     name = path.relative_to(folder)
-    classes = [part for part in name.parent.parts if _plain(part) not in _SPLITS]
-    splits = [_SPLITS[_plain(part)] for part in name.parent.parts if _plain(part) in _SPLITS]
+    # "training_set" is as good as "training".
+    parts = {part: _SPLITS.get(_plain(part).removesuffix("set")) for part in name.parent.parts}
+    classes = [part for part, split in parts.items() if split is None]
+    splits = [split for split in parts.values() if split is not None]
     return Sample(
         path=path,
         number=number,

@@ -53,8 +53,16 @@ def test_classes_are_regions_however_they_are_spelled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_parts_of_a_split_are_known_around_the_classes_and_in_them(tmp_path: Path, inside: bool) -> None:
-    parts = {"Train": "train", "val": "validation", "testing": "test"}
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"Train": "train", "val": "validation", "testing": "test"},
+        {"training_set": "train", "Validation Set": "validation", "test-set": "test"},
+    ],
+)
+def test_parts_of_a_split_are_known_around_the_classes_and_in_them(
+    tmp_path: Path, inside: bool, parts: dict[str, str]
+) -> None:
     ways = [(name, part) for part in parts for name in ("normal", "fractured")]
     build_folders(tmp_path, [f"{name}/{part}" if inside else f"{part}/{name}" for name, part in ways])
     samples = load_folders(tmp_path, Task.FRACTURE).samples
