@@ -182,9 +182,13 @@ def find_unanswered(settings: Settings, _store: Store, now: float) -> Iterator[C
 
 def find_unsearched(settings: Settings, _store: Store, now: float) -> Iterator[Condition]:
     """Find archives that cannot be searched for what they never sent."""
-    for archive in settings.reconcile.archives if settings.reconcile else ():
+    if settings.reconcile is None:
+        return
+    # What could not be asked about is asked about again in the next search but one.
+    patience_s = max(settings.alerts.undelivered_after_s, 3 * settings.reconcile.every_s)
+    for archive in settings.reconcile.archives:
         silence = Silence(settings.node.search_silence(archive))
-        if silence.outlasts(settings.alerts.undelivered_after_s, now):
+        if silence.outlasts(patience_s, now):
             says = f"{archive}: cannot be searched for studies that it never sent"
             remedy = "see the log of the worker, then: dicom-node doctor"
             yield Condition(kind=Kind.UNSEARCHED, subject=archive, says=says, remedy=remedy, since=silence.since)

@@ -43,18 +43,25 @@ class Reconciliation:
         self._unasked: set[str] = set()
         """Studies about which it could not be asked when their turn was last."""
         self._silence = Silence(settings.node.search_silence(archive.name))
+        self._silence.note(answers=True)  # what an earlier process has marked says nothing of now
 
     def __call__(self) -> None:
         """Search, and mark on the disk since when that has not gone well. Idempotent."""
         try:
-            # Beforehand too, for a search that hangs.
-            self._silence.note(answers=False)
+            self._silence.note(answers=self._searches_well())
+        except OSError as error:
+            _LOGGER.error("what came of the search in %s could not be marked: %s", self._archive.name, error.strerror)  # noqa: TRY400  # one sentence
+
+    def _searches_well(self) -> bool:
+        try:
             self.search(time.time())
-            self._silence.note(answers=not self._unasked)
         except (AssociationError, QueryError) as error:
             _LOGGER.warning("could not search for studies that were never sent: %s", error)
+            return False
         except Exception as error:  # noqa: BLE001  # the edge of the scheduler: a locked database must not end the ticks
             _LOGGER.error("the search in %s failed: %s", self._archive.name, describe_unforeseen(error))  # noqa: TRY400  # no texts in logs
+            return False
+        return not self._unasked
 
     def search(self, now: float) -> None:
         """Look at every recent study, and fetch what is due at `now`, Unix time in seconds.
@@ -73,7 +80,8 @@ class Reconciliation:
         )
         with open_session(self._archive, self._settings.node.ae_title) as session:
             studies = list_recent_studies(session, hours=self._reconcile.hours, modalities=modalities, now=now)
-            self._unasked.intersection_update(study.study_instance_uid for study in studies)
+            listed = {study.study_instance_uid for study in studies}
+            self._unasked = {uid for uid in self._unasked & listed if not self._store.is_open(uid)}
             for known in self._select_due(studies, now):
                 tried = len(outcomes) - outcomes.count(_Outcome.NOTHING_TO_DO)
                 is_broken = outcomes.count(_Outcome.FAILED) >= _MOST_FAILURES or not session.is_open

@@ -9,6 +9,7 @@ from pydicom.uid import generate_uid
 from dicom_node.demo.archives import find_free_port
 from dicom_node.errors import AssociationError
 from dicom_node.operate.status import show_status
+from dicom_node.query.reconciliation import Reconciliation
 from dicom_node.query.session import open_session
 from dicom_node.silence import Silence
 
@@ -224,6 +225,9 @@ def test_since_when_an_archive_cannot_be_searched_is_marked_for_the_operator(bui
     archive.images.remove(images[0])
     desk.reconciliation()
     assert silence.since is None
+    silence.note(answers=False)
+    Reconciliation(desk.settings, desk.settings.reconcile, desk.store, desk.settings.destinations[0])
+    assert silence.since is None, "what is marked is of this process"
 
 
 @pytest.mark.fault(31, 60)

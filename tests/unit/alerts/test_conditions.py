@@ -126,6 +126,8 @@ def test_an_archive_that_cannot_be_searched_for_long_is_told(settings, store):
     assert find(settings, store, NOW + 1800) == []
     (one,) = find_conditions(settings, store, NOW + 1801)
     assert (one.kind, one.subject, one.since) == (Kind.UNSEARCHED, "archive", NOW)
+    rarely = settings.model_copy(update={"reconcile": ReconcileSettings(archives=("archive",), every_s=1200)})
+    assert find(rarely, store, NOW + 3600) == []
     without = settings.model_copy(update={"reconcile": None})
     assert find(without, store, NOW + 1801) == []
 
