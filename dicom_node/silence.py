@@ -30,6 +30,7 @@ class Silence:
             self.mark.touch(mode=PRIVATE_FILE)
         return is_new
 
-    def outlasts(self, patience_s: float, now: float) -> bool:
-        """Tell whether it has lasted longer than `patience_s` at `now`, Unix time in seconds."""
-        return self.since is not None and now - self.since > patience_s
+    def since_beyond(self, patience_s: float, now: float) -> float | None:
+        """Return `since` where that is longer than `patience_s` before `now`; None otherwise."""
+        since = self.since
+        return since if since is not None and now - since > patience_s else None

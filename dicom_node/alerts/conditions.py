@@ -173,11 +173,11 @@ def find_silence(settings: Settings, _store: Store, now: float) -> Iterator[Cond
 
 def find_unanswered(settings: Settings, _store: Store, now: float) -> Iterator[Condition]:
     """Find out whether the receiver has stopped answering; a restart takes less than the patience."""
-    silence = Silence(settings.node.receiver_silence)
-    if silence.outlasts(settings.alerts.silent_s, now):
+    since = Silence(settings.node.receiver_silence).since_beyond(settings.alerts.silent_s, now)
+    if since is not None:
         says = "the receiver does not answer: nothing is received"
         remedy = "look whether it runs: its log, then: dicom-node doctor"
-        yield Condition(kind=Kind.UNANSWERED, says=says, remedy=remedy, since=silence.since)
+        yield Condition(kind=Kind.UNANSWERED, says=says, remedy=remedy, since=since)
 
 
 def find_unsearched(settings: Settings, _store: Store, now: float) -> Iterator[Condition]:
@@ -187,11 +187,11 @@ def find_unsearched(settings: Settings, _store: Store, now: float) -> Iterator[C
     # What could not be asked about is asked about again in the next search but one.
     patience_s = max(settings.alerts.undelivered_after_s, 3 * settings.reconcile.every_s)
     for archive in settings.reconcile.archives:
-        silence = Silence(settings.node.search_silence(archive))
-        if silence.outlasts(patience_s, now):
+        since = Silence(settings.node.search_silence(archive)).since_beyond(patience_s, now)
+        if since is not None:
             says = f"{archive}: cannot be searched for studies that it never sent"
             remedy = "see the log of the worker, then: dicom-node doctor"
-            yield Condition(kind=Kind.UNSEARCHED, subject=archive, says=says, remedy=remedy, since=silence.since)
+            yield Condition(kind=Kind.UNSEARCHED, subject=archive, says=says, remedy=remedy, since=since)
 
 
 def _count(number: int, one: str, many: str) -> str:
