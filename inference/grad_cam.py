@@ -15,7 +15,8 @@ SMOOTH = 0.7
 def spread_over_source(cam: Float32Array, box: Letterbox, *, rows: int, columns: int) -> Float32Array:
     """Return the heat map of shape (rows, columns), range [0, 1]; all 0 for an empty map.
 
-    `cam` has shape (h, w) and covers the whole square; padding around the radiograph is cut off. Heat is measured by
+    `cam` has shape (h, w) and covers the whole square; padding around the radiograph is cut off, and borders of the
+    radiograph that were left away are cold. Heat is measured by
     the hottest place of the square, be it in the padding: what little is left on the radiograph is shown as little.
     (Of 195 maps of the pool none was hottest there; the hottest pixel of each had 0.997 or more.)
 
@@ -29,21 +30,23 @@ def spread_over_source(cam: Float32Array, box: Letterbox, *, rows: int, columns:
     # Continuous source coordinates to continuous samples, then both to pixel centres (+ 0.5, - 0.5).
     per_x, per_y = fine.shape[1] / box.size, fine.shape[0] / box.size
     scale_x, scale_y = box.scale_x * per_x, box.scale_y * per_y
+    part = box.exposed
     to_samples = np.array(
         [
-            [scale_x, 0, box.left * per_x + 0.5 * scale_x - 0.5],
-            [0, scale_y, box.top * per_y + 0.5 * scale_y - 0.5],
+            [scale_x, 0, box.left * per_x + (part.left + 0.5) * scale_x - 0.5],
+            [0, scale_y, box.top * per_y + (part.top + 0.5) * scale_y - 0.5],
         ],
     )
+    heat = cv2.warpAffine(
+        fine,
+        to_samples,
+        (part.columns, part.rows),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    around = (part.top, rows - part.bottom, part.left, columns - part.right)
     return np.asarray(
-        cv2.warpAffine(
-            fine,
-            to_samples,
-            (columns, rows),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        ),
-        np.float32,
+        cv2.copyMakeBorder(heat, *around, cv2.BORDER_CONSTANT, value=0) if any(around) else heat, np.float32
     )
 
 

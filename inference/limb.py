@@ -24,11 +24,10 @@ def find_limb(radiograph: Radiograph) -> UInt8Array:
     The level of air is the most frequent grey of the dark half by Otsu's threshold (IEEE Trans. SMC 9, 1979). Where
     nothing can be told apart, all of the picture counts as limb.
     """
-    rows, columns = radiograph.pixels.shape
-    box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=radiograph.pixel_aspect, size=SIDE)
-    square = cv2.convertScaleAbs(box.draw(np.asarray(radiograph.pixels, np.float32), padding=0), alpha=255)
+    box = Letterbox.around(radiograph, size=SIDE)
+    square = cv2.convertScaleAbs(box.draw(radiograph.pixels, padding=0), alpha=255)
     picture = np.zeros((SIDE, SIDE), np.uint8)
-    picture[box.window(rows, columns)] = 1
+    picture[box.window] = 1
     smooth = np.asarray(cv2.GaussianBlur(square, (0, 0), SIDE / 100), np.uint8)
     bright = (smooth > _tissue_level(smooth[picture > 0])) & (picture > 0)
     limb = _keep_limbs(bright.astype(np.uint8), int(picture.sum()))

@@ -4,6 +4,7 @@ The one definition of preprocessing: training uses it as serving does.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,35 @@ from inference.types import Float32Array, Radiograph
 
 SMALLEST_SIDE = 64
 """Fewer rows or columns than this show no bone well enough for any model here."""
+UNEVEN = 2.5 / 255
+"""A border of one grey is no more uneven than this: two levels of eight bits, which compression may leave in it."""
+BORDERS = 3
+"""So many borders of another grey each may lie in one another: the page of a film scanner, a shutter, the air."""
+STEP = 64
+"""Lines are looked at so many at a time."""
+
+
+class Exposed(NamedTuple):
+    """The part of a radiograph that borders of one grey leave; source pixels, the last of each pair lies beyond it."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.bottom - self.top
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return self.right - self.left
+
+    def cut(self, pixels: Float32Array) -> Float32Array:
+        """Return this part of an array of the radiograph's shape; a view of it."""
+        return pixels[self.top : self.bottom, self.left : self.right]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +67,8 @@ class Letterbox:
     """Where a radiograph lies in the square.
 
     Continuous coordinates (a pixel's area runs from its index to index + 1):
-    `square_x = source_x * scale_x + left`, likewise for y.
+    `square_x = source_x * scale_x + left`, likewise for y. They hold for the whole radiograph, of which borders that
+    were left away lie outside the square, or in its padding.
     """
 
     size: int
@@ -45,39 +76,96 @@ class Letterbox:
     scale_y: float
     left: float
     top: float
+    exposed: Exposed
+    """What of the radiograph is drawn."""
 
     @classmethod
-    def fit(cls, *, rows: int, columns: int, pixel_aspect: float, size: int) -> "Letterbox":
-        """Fit (rows, columns) of pixels `pixel_aspect` times as high as wide, centred and undistorted."""
-        shrink = size / max(rows * pixel_aspect, columns)
-        width = max(1, round(columns * shrink))
-        height = max(1, round(rows * pixel_aspect * shrink))
+    def fit(cls, exposed: Exposed, *, pixel_aspect: float, size: int) -> "Letterbox":
+        """Fit this part, of pixels `pixel_aspect` times as high as wide, centred and undistorted."""
+        shrink = size / max(exposed.rows * pixel_aspect, exposed.columns)
+        width = max(1, round(exposed.columns * shrink))
+        height = max(1, round(exposed.rows * pixel_aspect * shrink))
+        scale_x, scale_y = width / exposed.columns, height / exposed.rows
         return cls(
             size=size,
-            scale_x=width / columns,
-            scale_y=height / rows,
-            left=(size - width) // 2,
-            top=(size - height) // 2,
+            scale_x=scale_x,
+            scale_y=scale_y,
+            left=(size - width) // 2 - exposed.left * scale_x,
+            top=(size - height) // 2 - exposed.top * scale_y,
+            exposed=exposed,
         )
 
-    def window(self, rows: int, columns: int) -> tuple[slice, slice]:
-        """Return the rows and columns of the square that a picture of this shape covers."""
-        top, left = int(self.top), int(self.left)
-        return slice(top, top + round(rows * self.scale_y)), slice(left, left + round(columns * self.scale_x))
+    @classmethod
+    def around(cls, radiograph: Radiograph, *, size: int) -> "Letterbox":
+        """Fit what borders of one grey leave of a radiograph."""
+        return cls.fit(find_exposed(radiograph.pixels), pixel_aspect=radiograph.pixel_aspect, size=size)
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and columns of the square that the exposed part covers."""
+        top = round(self.exposed.top * self.scale_y + self.top)
+        left = round(self.exposed.left * self.scale_x + self.left)
+        height, width = round(self.exposed.rows * self.scale_y), round(self.exposed.columns * self.scale_x)
+        return slice(top, top + height), slice(left, left + width)
 
     def draw(self, pixels: Float32Array, *, padding: float) -> Float32Array:
-        """Return the square, float32, shape (size, size)."""
+        """Return the square, float32, shape (size, size), of all of a radiograph's pixels."""
         # Who only reads a bundle's manifest, as the web process does, needs no OpenCV.
         import cv2  # noqa: PLC0415
 
-        rows, columns = pixels.shape
-        width, height = round(columns * self.scale_x), round(rows * self.scale_y)
+        down, across = self.window
+        width, height = across.stop - across.start, down.stop - down.start
         # Area averaging when shrinking keeps thin fracture lines from aliasing away.
-        shrinks = width <= columns and height <= rows
-        resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        shrinks = width <= self.exposed.columns and height <= self.exposed.rows
+        part = np.asarray(self.exposed.cut(pixels), np.float32)
+        resized = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         square = np.full((self.size, self.size), padding, np.float32)
-        square[self.window(rows, columns)] = np.clip(resized, 0.0, 1.0)
+        square[down, across] = np.clip(resized, 0.0, 1.0)
         return square
+
+
+def find_exposed(pixels: Float32Array) -> Exposed:
+    """Return what borders of one grey, each along whole sides, leave of a radiograph (rows, columns) in [0, 1].
+
+    A shutter, burned-in collimation or padding tells nothing, yet bones beside it are seen smaller: a quarter of the
+    side all around took the AUC out of fold from 0.916 to 0.807, and leaving it away brings that back. Air that
+    saturates is left away too, which cost nothing. Nothing is left away where too little would remain.
+    """
+    exposed = Exposed(0, pixels.shape[0], 0, pixels.shape[1])
+    for _ in range(BORDERS):
+        inner = _leave_border(pixels, exposed)
+        if inner == exposed or min(inner.rows, inner.columns) < SMALLEST_SIDE:
+            break
+        exposed = inner
+    return exposed
+
+
+def _leave_border(pixels: Float32Array, exposed: Exposed) -> Exposed:
+    """Return what is left of a part without its outermost borders; nothing of one that is all of one grey."""
+    part = exposed.cut(pixels)
+    top, bottom = _count_even(part), _count_even(part[::-1])
+    if top == len(part):
+        return Exposed(exposed.top, exposed.top, exposed.left, exposed.left)
+    # Seen without them: lines across a border of another grey are of two.
+    part = part[top : len(part) - bottom]
+    left, right = _count_even(part.T), _count_even(part.T[::-1])
+    return Exposed(exposed.top + top, exposed.bottom - bottom, exposed.left + left, exposed.right - right)
+
+
+def _count_even(lines: Float32Array) -> int:
+    """Return how many lines of shape (lines, pixels), from the first on, are together of one grey."""
+    low, high = float(lines[0].min()), float(lines[0].max())
+    if high - low > UNEVEN:
+        return 0
+    for start in range(0, len(lines), STEP):
+        block = lines[start : start + STEP]
+        lowest = np.minimum(np.minimum.accumulate(block.min(axis=1)), low)
+        highest = np.maximum(np.maximum.accumulate(block.max(axis=1)), high)
+        uneven = highest - lowest > UNEVEN
+        if uneven.any():
+            return start + int(uneven.argmax())
+        low, high = float(lowest[-1]), float(highest[-1])
+    return len(lines)
 
 
 def check_supported(radiograph: Radiograph) -> None:
@@ -114,11 +202,5 @@ def prepare(radiograph: Radiograph, preprocessing: Preprocessing) -> tuple[Float
         Too small, not two-dimensional, or not finite.
     """
     check_supported(radiograph)
-    box = Letterbox.fit(
-        rows=radiograph.rows,
-        columns=radiograph.columns,
-        pixel_aspect=radiograph.pixel_aspect,
-        size=preprocessing.image_size,
-    )
-    pixels = np.asarray(radiograph.pixels, np.float32)
-    return preprocessing.normalise(box.draw(pixels, padding=preprocessing.padding)), box
+    box = Letterbox.around(radiograph, size=preprocessing.image_size)
+    return preprocessing.normalise(box.draw(radiograph.pixels, padding=preprocessing.padding)), box

@@ -83,7 +83,8 @@ def _place_of_interest(
     """Return where a close-up looks, relative to the middle of the square."""
     if centre is not None and rng.random() < 0.7:
         return np.asarray(fitted @ np.array([*centre, 1.0]), np.float32)
-    wide, high = box.size - 2 * box.left, box.size - 2 * box.top
+    down, across = box.window
+    wide, high = across.stop - across.start, down.stop - down.start
     return np.asarray(rng.uniform(-0.25, 0.25, 2) * (wide, high), np.float32)
 
 

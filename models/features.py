@@ -32,6 +32,8 @@ Encode = Callable[[Float32Array], Float32Array]
 LOOKS = ("plain", "mirrored", "shifted")
 """How a held-out radiograph is shown to a model: as served, its mirror image, and as it might come from elsewhere."""
 BATCH = 16
+_RENDERED = "borders left away"
+"""Part of the names of what is kept; changed with how radiographs are rendered, which their recipes do not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +161,7 @@ def name_draws(samples: Sequence[Sample], recipe: Recipe) -> str:
 
 def _name_squares(samples: Sequence[Sample], recipe: Recipe) -> tuple[object, ...]:
     names = [sample.path.as_posix() for sample in samples]
-    return recipe.architecture, recipe.image_size, recipe.frozen_until, recipe.seed, names
+    return _RENDERED, recipe.architecture, recipe.image_size, recipe.frozen_until, recipe.seed, names
 
 
 def _strength(recipe: Recipe) -> Strength:

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from inference.bundle import QualityLimits
 from inference.grad_cam import find_peak, spread_over_source
@@ -36,10 +35,9 @@ def find_peaks(
 
 def find_source_peak(cam: Float32Array, sample: Sample, *, size: int) -> tuple[int, int] | None:
     """Return (x, y) of the strongest activation in pixels of the sample's file, None for a map without heat."""
-    with Image.open(sample.path) as image:
-        columns, rows = image.size
-    box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=1.0, size=size)
-    return find_peak(spread_over_source(cam, box, rows=rows, columns=columns))
+    radiograph = Radiograph(pixels=read_unit_pixels(sample.path))
+    box = Letterbox.around(radiograph, size=size)
+    return find_peak(spread_over_source(cam, box, rows=radiograph.rows, columns=radiograph.columns))
 
 
 def judge_maps(

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.preprocessing import Letterbox, Preprocessing
-from inference.types import Float32Array
+from inference.preprocessing import Exposed, Letterbox, Preprocessing
+from inference.types import Float32Array, Radiograph
 from models.augmentation import (
     SHIFTED,
     Polygons,
@@ -77,9 +77,7 @@ def _draw(samples: Sequence[Sample], recipe: Recipe, epoch: int) -> IntArray:
 
 def render_plain(sample: Sample, preprocessing: Preprocessing) -> Float32Array:
     """Return the square (size, size) exactly as serving prepares it, before scale and offset."""
-    pixels = read_unit_pixels(sample.path)
-    box = Letterbox.fit(rows=pixels.shape[0], columns=pixels.shape[1], pixel_aspect=1.0, size=preprocessing.image_size)
-    return box.draw(pixels, padding=preprocessing.padding)
+    return _draw_as_served(read_unit_pixels(sample.path), preprocessing)
 
 
 def render_variation(
@@ -101,13 +99,13 @@ def render_variation(
     size = preprocessing.image_size
     rows, columns = pixels.shape
     aim = _borrow_outlines(sample, places, rng, rows=rows, columns=columns)
-    box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=1.0, size=size)
+    box = Letterbox.around(Radiograph(pixels=pixels), size=size)
     affine = draw_affine(box, rng, strength, centre=_middle(aim, rng))
     for _ in range(TRIES):
-        if _seen(aim, rows, columns, affine, size=size) >= SEEN:
+        if _seen(aim, box.exposed, affine, size=size) >= SEEN:
             break
         affine = draw_affine(box, rng, strength, centre=_middle(aim, rng))
-    if insist and _seen(aim, rows, columns, affine, size=size) < SEEN:
+    if insist and _seen(aim, box.exposed, affine, size=size) < SEEN:
         affine = np.array([[box.scale_x, 0, box.left], [0, box.scale_y, box.top]], np.float32)
     square = place(pixels, affine, size=size, padding=preprocessing.padding)
     if not insist and rng.random() < 0.3:
@@ -118,8 +116,8 @@ def render_variation(
     return Variation(
         square=square,
         cover=draw_cells(sample.polygons, affine, size=size, cells=cells),
-        shows_fractures=_seen(sample, rows, columns, affine, size=size) >= SEEN,
-        shows_region=_plate_share(rows, columns, affine, size=size) >= WHOLE,
+        shows_fractures=_seen(sample, box.exposed, affine, size=size) >= SEEN,
+        shows_region=_plate_share(box.exposed, affine, size=size) >= WHOLE,
     )
 
 
@@ -127,9 +125,15 @@ def render_shifted(
     sample: Sample, preprocessing: Preprocessing, *, rng: np.random.Generator, places: Places
 ) -> Float32Array:
     """Return the radiograph as it might come from elsewhere, its fractures in view, collimated as `places` tell."""
-    return render_variation(
+    square = render_variation(
         sample, preprocessing, cells=1, rng=rng, strength=SHIFTED, insist=True, places=places
     ).square
+    return _draw_as_served(square, preprocessing)
+
+
+def _draw_as_served(pixels: Float32Array, preprocessing: Preprocessing) -> Float32Array:
+    box = Letterbox.around(Radiograph(pixels=pixels), size=preprocessing.image_size)
+    return box.draw(pixels, padding=preprocessing.padding)
 
 
 def list_places(samples: Sequence[Sample]) -> Places:
@@ -162,16 +166,16 @@ def _middle(sample: Sample, rng: np.random.Generator) -> tuple[float, float] | N
     return float(x), float(y)
 
 
-def _seen(sample: Sample, rows: int, columns: int, affine: Float32Array, *, size: int) -> float:
+def _seen(sample: Sample, exposed: Exposed, affine: Float32Array, *, size: int) -> float:
     """Return the share of what decides the label that lies inside: of the outlines, or where none are, of the plate."""
     if sample.polygons or sample.fractured is False:
         return seen_share(sample.polygons, affine, size=size)
-    return _plate_share(rows, columns, affine, size=size)
+    return _plate_share(exposed, affine, size=size)
 
 
-def _plate_share(rows: int, columns: int, affine: Float32Array, *, size: int) -> float:
-    """Return the share of the plate that lies inside the square."""
+def _plate_share(exposed: Exposed, affine: Float32Array, *, size: int) -> float:
+    """Return the share of the plate, without borders of one grey, that lies inside the square."""
     y, x = np.mgrid[0.05:1:0.1, 0.05:1:0.1]
-    points = np.stack([x.ravel() * columns, y.ravel() * rows], axis=1)
+    points = np.stack([exposed.left + x.ravel() * exposed.columns, exposed.top + y.ravel() * exposed.rows], axis=1)
     moved = points @ affine[:, :2].T + affine[:, 2]
     return float(((moved >= 0) & (moved < size)).all(axis=1).mean())

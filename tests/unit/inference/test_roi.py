@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.grad_cam import find_peak, spread_over_source
-from inference.preprocessing import Letterbox
+from inference.preprocessing import Exposed, Letterbox
 from inference.roi import find_rois
 
 
@@ -58,7 +58,7 @@ def test_heat_at_the_edge_is_in_the_box_however_many_pixels_are_left_there(side:
     ("rows", "columns", "aspect"), [(400, 200, 1.0), (200, 400, 1.0), (300, 300, 2.0), (111, 97, 0.7)]
 )
 def test_a_point_of_the_source_comes_back_where_it_was(rows: int, columns: int, aspect: float) -> None:
-    box = Letterbox.fit(rows=rows, columns=columns, pixel_aspect=aspect, size=320)
+    box = Letterbox.fit(Exposed(0, rows, 0, columns), pixel_aspect=aspect, size=320)
     for x, y in [(0.25, 0.25), (0.5, 0.5), (0.8, 0.3)]:
         cam = np.zeros((40, 40), np.float32)
         cam[int((y * rows * box.scale_y + box.top) / 8), int((x * columns * box.scale_x + box.left) / 8)] = 1
@@ -73,7 +73,7 @@ def test_a_point_of_the_source_comes_back_where_it_was(rows: int, columns: int, 
 def test_the_peak_lies_between_the_cells_that_share_the_heat(share: float) -> None:
     cam = np.zeros((10, 10), np.float32)
     cam[4, 5], cam[4, 6] = 1.0, share
-    box = Letterbox.fit(rows=400, columns=400, pixel_aspect=1.0, size=160)
+    box = Letterbox.fit(Exposed(0, 400, 0, 400), pixel_aspect=1.0, size=160)
     x, y = find_peak(spread_over_source(cam, box, rows=400, columns=400))
     # Cells of 40 pixels: the middle of the first at 220, the border between the two at 240.
     assert x == pytest.approx({0.0: 220, 0.5: 230, 1.0: 240}[share], abs=5)
@@ -82,7 +82,7 @@ def test_the_peak_lies_between_the_cells_that_share_the_heat(share: float) -> No
 
 def test_heat_in_the_padding_leaves_that_of_the_radiograph_as_little_as_it_is() -> None:
     # A radiograph twice as wide as high: the upper and the lower quarter of the square are padding.
-    box = Letterbox.fit(rows=200, columns=400, pixel_aspect=1.0, size=160)
+    box = Letterbox.fit(Exposed(0, 200, 0, 400), pixel_aspect=1.0, size=160)
     cam = np.zeros((20, 20), np.float32)
     cam[10, 10] = 1
     alone = spread_over_source(cam, box, rows=200, columns=400)

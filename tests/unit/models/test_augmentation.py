@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.preprocessing import Letterbox, Preprocessing, prepare
+from inference.preprocessing import Exposed, Letterbox, Preprocessing, prepare
 from inference.types import Radiograph
 from models.augmentation import (
     Strength,
@@ -33,7 +33,7 @@ def test_a_bright_fracture_stays_under_its_outline(seed: int) -> None:
     pixels = np.zeros((300, 220), np.float32)
     pixels[100:160, 80:140] = 1
     corners = (((80.0, 100.0), (140.0, 100.0), (140.0, 160.0), (80.0, 160.0)),)
-    box = Letterbox.fit(rows=300, columns=220, pixel_aspect=1.0, size=128)
+    box = Letterbox.fit(Exposed(0, 300, 0, 220), pixel_aspect=1.0, size=128)
     affine = draw_affine(box, rng, Strength())
     square = place(pixels, affine, size=128, padding=0.0)
     cells = draw_cells(corners, affine, size=128, cells=16)
