@@ -32,7 +32,7 @@ Encode = Callable[[Float32Array], Float32Array]
 LOOKS = ("plain", "mirrored", "shifted")
 """How a held-out radiograph is shown to a model: as served, its mirror image, and as it might come from elsewhere."""
 BATCH = 16
-_RENDERED = "borders left away"
+_RENDERED = "borders left away, collimated alike"
 """Part of the names of what is kept; changed with how radiographs are rendered, which their recipes do not say."""
 
 
@@ -92,14 +92,16 @@ class FeatureCache:
         self, place: Path, samples: Sequence[Sample], drawn: IntArray, recipe: Recipe, progress: Progress
     ) -> None:
         maps = _create(place / "maps.npy", (len(drawn), *self._shape))
-        strength = _strength(recipe)
+        strength, places = _strength(recipe), list_places(samples)
         cover = np.empty((len(drawn), self._cells, self._cells), np.float16)
         shows = np.empty((len(drawn), 2), bool)
 
         def render(draw: int) -> Variation:
             rng = np.random.default_rng((recipe.seed, 2, draw))
             sample = samples[drawn[draw]]
-            return render_variation(sample, self._preprocessing, cells=self._cells, rng=rng, strength=strength)
+            return render_variation(
+                sample, self._preprocessing, cells=self._cells, rng=rng, strength=strength, places=places
+            )
 
         for rows, variations in _ahead(render, len(drawn), progress, "radiographs as drawn"):
             maps[rows] = self._encode(self._normalise(np.stack([v.square for v in variations])))

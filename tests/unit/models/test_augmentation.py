@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,6 +22,7 @@ from models.augmentation import (
     vary_exposure,
 )
 from models.datasets import Sample, read_unit_pixels
+from models.features import FeatureCache
 from models.recipe import Recipe
 from models.variations import list_places, render_plain, render_shifted, render_variation, schedule
 
@@ -142,6 +144,19 @@ def test_what_a_model_is_tested_on_is_collimated_alike_whether_broken_or_not(fra
         render_shifted(elsewhere, PREPROCESSING, rng=np.random.default_rng(seed), places=places) for seed in range(20)
     ]
     assert min(square.std() for square in unseen) < 0.05, "where no fracture of the region is known, any place will do"
+
+
+def test_what_a_model_learns_from_is_collimated_alike_whether_broken_or_not(fractured: Sample, tmp_path: Path) -> None:
+    sound = replace(fractured, fractured=False, polygons=(), boxes=())
+    recipe = Recipe(
+        architecture="custom_cnn", image_size=128, epochs=40, batch_size=8, learning_rate=1e-3, close_ups=1.0
+    )
+    squares = keras.Input((128, 128, 1))
+    cache = FeatureCache(tmp_path / "kept", keras.Model(squares, squares), PREPROCESSING, cells=16)
+    features = cache.load([fractured, sound], recipe, lambda steps, _: iter(steps))
+    shows_square = features.maps.astype(np.float32).std(axis=(1, 2, 3)) > 0.1
+    for row in range(2):
+        assert shows_square[features.drawn.ravel() == row].mean() > 0.9
 
 
 def test_every_fracture_is_drawn_in_every_epoch_and_scarce_regions_more_often_than_they_occur() -> None:
