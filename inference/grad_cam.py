@@ -16,9 +16,10 @@ def spread_over_source(cam: Float32Array, box: Letterbox, *, rows: int, columns:
     """Return the heat map of shape (rows, columns), range [0, 1]; all 0 for an empty map.
 
     `cam` has shape (h, w) and covers the whole square; padding around the radiograph is cut off, and borders of the
-    radiograph that were left away are cold. Heat is measured by
-    the hottest place of the square, be it in the padding: what little is left on the radiograph is shown as little.
-    (Of 195 maps of the pool none was hottest there; the hottest pixel of each had 0.997 or more.)
+    radiograph that were left away are cold.
+
+    Heat is measured by the hottest place of the square, be it in the padding: what little is left on the radiograph is
+    shown as little. (Of 195 maps of the pool none was hottest there; the hottest pixel of each had 0.997 or more.)
 
     A fracture is about as large as a cell, and cells that share its heat tell where between them it lies: seen through
     a Gaussian the peak lay in a box in 55 % of 570 fractures, by linear interpolation, which puts peaks into the middle

@@ -93,7 +93,8 @@ def render_variation(
     """Return a random variation; with `insist` one that shows the fractures, the plate as it lies if need be.
 
     A radiograph without outlines is collimated as if it had those of another plate of its region, where `places` knows
-    some: what is in view must not tell who is broken.
+    some: what is in view must not tell who is broken. (That plate may be one of a fold that is held out; the label is
+    not told.) Borders that a variation gets stay in it, as those with lettering in them do when serving.
     """
     pixels = read_unit_pixels(sample.path)
     size = preprocessing.image_size

@@ -5,7 +5,16 @@ import pytest
 
 from inference.grad_cam import find_peak, spread_over_source
 from inference.limb import SIDE, find_limb
-from inference.preprocessing import SMALLEST_SIDE, Exposed, Letterbox, Preprocessing, find_exposed, prepare
+from inference.preprocessing import (
+    BORDERS,
+    SMALLEST_SIDE,
+    STEP,
+    Exposed,
+    Letterbox,
+    Preprocessing,
+    find_exposed,
+    prepare,
+)
 from inference.types import Float32Array, Radiograph
 
 PREPROCESSING = Preprocessing(image_size=160, scale=2.0, offset=-1.0)
@@ -47,11 +56,19 @@ def test_a_model_reads_the_same_whatever_border_of_one_grey_lies_around(border: 
     assert (box.exposed.top, box.exposed.left) == (border.get("top", 0), border.get("left", 0))
 
 
-def test_borders_in_borders_are_left_away_each_of_its_own_grey() -> None:
-    plate = draw_plate()
-    shutter = add_border(plate, top=30, bottom=30, left=20, right=20, grey=0.02)
-    page = add_border(shutter, top=12, bottom=8, left=12, right=12, grey=1.0)
-    assert find_exposed(page) == Exposed(42, 342, 32, 232)
+def test_three_borders_in_one_another_are_left_away_each_of_its_own_grey() -> None:
+    page = draw_plate()
+    for width, grey in ((10, 0.0), (20, 0.5), (12, 1.0)):
+        page = add_border(page, top=width, bottom=width, left=width, right=width, grey=grey)
+    assert find_exposed(page) == Exposed(42, 342, 42, 242)
+
+
+def test_two_sides_of_another_grey_than_top_and_bottom_are_one_border_with_them() -> None:
+    page = draw_plate()
+    for number in range(BORDERS):
+        page = add_border(page, left=10, right=10, grey=1.0 - 0.1 * number)
+        page = add_border(page, top=10, bottom=10, grey=0.2 * number)
+    assert find_exposed(page) == Exposed(10 * BORDERS, 300 + 10 * BORDERS, 10 * BORDERS, 200 + 10 * BORDERS)
 
 
 def test_what_compression_leaves_in_a_border_is_no_picture() -> None:
@@ -68,10 +85,40 @@ def test_a_border_that_says_something_stays(uneven: float) -> None:
     assert find_exposed(page).top == 0
 
 
-def test_lines_that_change_from_one_to_the_next_are_no_border() -> None:
+@pytest.mark.parametrize("lines", [100, 5 * STEP])
+def test_lines_that_change_from_one_to_the_next_are_no_border(lines: int) -> None:
+    """However slowly: within each of the blocks that are looked at, the second wedge is of one grey."""
     plate = draw_plate()
-    wedge = np.repeat(np.linspace(0, 1, 100, dtype=np.float32)[:, np.newaxis], plate.shape[1], axis=1)
-    assert find_exposed(np.vstack([wedge, plate])).top <= 3
+    wedge = np.repeat(np.linspace(0, 5 * 2 / 255, lines, dtype=np.float32)[:, np.newaxis], plate.shape[1], axis=1)
+    assert find_exposed(np.vstack([wedge, plate])).top <= 0.8 * lines
+
+
+@pytest.mark.parametrize("contrast", [1.0, 0.1])
+def test_a_border_is_as_even_as_the_contrast_is_low(contrast: float) -> None:
+    page = add_border(draw_plate(), top=60)
+    page[:60:2] += np.float32(2 / 255)
+    page[60:90] = np.where(np.arange(200) % 2, 6 / 255, 0).astype(np.float32)
+    assert find_exposed(page * np.float32(contrast)).top == 60
+
+
+def draw_bands(count: int) -> Float32Array:
+    return np.repeat(np.arange(count, dtype=np.float32) % 2, 400 // count)[:, np.newaxis] * np.ones(300, np.float32)
+
+
+def draw_dust() -> Float32Array:
+    page = np.full((400, 300), 1 / 255, np.float32)
+    page[10, 50], page[200, 90] = 0, 3 / 255
+    return page
+
+
+@pytest.mark.parametrize(
+    ("picture", "left"),
+    [(draw_bands(2), (0, 400)), (draw_bands(4), (100, 300)), (draw_bands(400), (3, 397)), (draw_dust(), (0, 400))],
+    ids=["halves", "bands", "lines", "dust"],
+)
+def test_a_picture_of_whose_borders_nothing_lies_within_is_read(picture: Float32Array, left: tuple[int, int]) -> None:
+    assert find_exposed(picture) == Exposed(*left, 0, 300)
+    assert find_exposed(picture.T) == Exposed(0, 300, *left)
 
 
 def test_a_radiograph_without_a_border_is_left_as_it_is() -> None:

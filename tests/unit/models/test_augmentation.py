@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from inference.preprocessing import Exposed, Letterbox, Preprocessing, prepare
+from inference.preprocessing import Exposed, Letterbox, Preprocessing, find_exposed, prepare
 from inference.types import Radiograph
 from models.augmentation import (
     Strength,
@@ -23,6 +24,7 @@ from models.augmentation import (
 )
 from models.datasets import Sample, read_unit_pixels
 from models.features import FeatureCache
+from models.fracture_checks import find_source_peak
 from models.recipe import Recipe
 from models.variations import list_places, render_plain, render_shifted, render_variation, schedule
 
@@ -57,6 +59,65 @@ def test_training_prepares_the_plain_radiograph_exactly_as_serving_does(tmp_path
     trained = PREPROCESSING.normalise(render_plain(sample, PREPROCESSING))
     served, _ = prepare(Radiograph(pixels=read_unit_pixels(path)), PREPROCESSING)
     assert np.array_equal(trained, served)
+
+
+class Bordered(NamedTuple):
+    """A plate with a fracture, alone and with 60 white rows above it and 260 white columns on its left."""
+
+    alone: Sample
+    bordered: Sample
+
+
+@pytest.fixture
+def plates(tmp_path: Path) -> Bordered:
+    pixels = np.random.default_rng(4).integers(20, 60, (300, 220), np.uint8)
+    pixels[20:50, 150:180] = 255
+    corners = ((150.0, 20.0), (180.0, 20.0), (180.0, 50.0), (150.0, 50.0))
+    samples = []
+    for name, left, top in (("alone", 0, 0), ("bordered", 260, 60)):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(np.pad(pixels, ((top, 0), (left, 0)), constant_values=255)).save(path)
+        outline = tuple((x + left, y + top) for x, y in corners)
+        samples.append(Sample(path=path, number=1, region="HAND", fractured=True, group="1", polygons=(outline,)))
+    return Bordered(*samples)
+
+
+def test_a_border_changes_nothing_of_what_a_model_learns_from(plates: Bordered) -> None:
+    alone, bordered = (render_plain(sample, PREPROCESSING) for sample in plates)
+    assert np.array_equal(alone, bordered)
+    for seed in range(20):
+        # What lies in the border may be seen in a variation, the padding beside the plate alone.
+        strength = Strength(close_ups=1.0, close_up=(2.0, 2.4), marks=0.0, noise=0.0, inverted=0.0)
+        first, second = (
+            render_variation(
+                sample, PREPROCESSING, cells=16, rng=np.random.default_rng(seed), strength=strength, insist=True
+            )
+            for sample in plates
+        )
+        assert np.allclose(first.cover, second.cover, atol=0.05)
+        assert first[2:] == second[2:]
+
+
+def test_a_border_is_no_part_of_the_region_that_is_to_be_seen(plates: Bordered) -> None:
+    strength = Strength(close_ups=0.0, zoom=(1.0, 1.0), rotation_deg=0.0, quarter_turns=0.0, stretch=0.0, shift=0.0)
+    for sample in plates:
+        rng = np.random.default_rng(0)
+        assert render_variation(sample, PREPROCESSING, cells=16, rng=rng, strength=strength).shows_region
+
+
+def test_a_peak_out_of_fold_lies_where_it_lies_when_serving(plates: Bordered) -> None:
+    cam = np.zeros((16, 16), np.float32)
+    cam[2, 11] = 1
+    alone, bordered = (find_source_peak(cam, sample, size=128) for sample in plates)
+    assert alone is not None
+    assert bordered == (alone[0] + 260, alone[1] + 60)
+
+
+def test_what_a_model_is_tested_on_has_no_border_left(plates: Bordered) -> None:
+    for seed in range(40):
+        square = render_shifted(plates.alone, PREPROCESSING, rng=np.random.default_rng(seed), places={})
+        exposed = find_exposed(square)
+        assert max(exposed.rows, exposed.columns) > 118, "it fills the square, but for the padding of its shape"
 
 
 def test_marks_and_shutters_change_only_what_they_cover_and_stay_within_range() -> None:
