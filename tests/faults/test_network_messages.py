@@ -115,21 +115,27 @@ def pour_without_waiting(port: int) -> tuple[int, int]:
     # What earlier tests have freed is given back, or the process would fill that first and seem not to grow.
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
-    before, sent = psutil.Process().memory_info().rss, 0
+    before, sent = private_memory(), 0
     with RawPeer(port, timeout_s=2).associate() as peer:
         with contextlib.suppress(TimeoutError):
             for _ in range(40):
                 peer.send_values((1, COMMAND | LAST, store_command()))
                 peer.send_data_set(data_set)
                 sent += len(data_set)
-        return sent, settled_rss() - before
+        return sent, settled_memory() - before
 
 
-def settled_rss() -> int:
-    """Return the resident memory of this process in bytes, once it has not grown for a second."""
+def private_memory() -> int:
+    """Return the bytes of this process that no file backs: the kernel takes pages of libraries back as it likes."""
+    memory = psutil.Process().memory_info()
+    return memory.rss - memory.shared
+
+
+def settled_memory() -> int:
+    """Return the private memory of this process in bytes, once it has not grown for three seconds."""
     most, grew_at = 0, time.monotonic()
-    while time.monotonic() - grew_at < 1:
-        if (now := psutil.Process().memory_info().rss) > most:
+    while time.monotonic() - grew_at < 3:
+        if (now := private_memory()) > most:
             most, grew_at = now, time.monotonic()
         time.sleep(0.05)
     return most
