@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 from pydicom import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -69,6 +70,22 @@ def ends_soon(threads: Callable[[], int], within_s: float = 5) -> bool:
     while threads() and time.monotonic() < deadline:
         time.sleep(0.05)
     return threads() == 0
+
+
+def private_memory() -> int:
+    """Return the bytes of this process that no file backs: the kernel takes pages of libraries back as it likes."""
+    memory = psutil.Process().memory_info()
+    return memory.rss - memory.shared
+
+
+def settled_memory() -> int:
+    """Return the private memory of this process in bytes, once it has not grown for three seconds."""
+    most, grew_at = 0, time.monotonic()
+    while time.monotonic() - grew_at < 3:
+        if (now := private_memory()) > most:
+            most, grew_at = now, time.monotonic()
+        time.sleep(0.05)
+    return most
 
 
 @contextlib.contextmanager

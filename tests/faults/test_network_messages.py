@@ -31,6 +31,8 @@ from receiving import (
     ends_soon,
     kept_files,
     port_of,
+    private_memory,
+    settled_memory,
 )
 
 from dicom_node.receive.reception import Reception
@@ -123,22 +125,6 @@ def pour_without_waiting(port: int) -> tuple[int, int]:
                 peer.send_data_set(data_set)
                 sent += len(data_set)
         return sent, settled_memory() - before
-
-
-def private_memory() -> int:
-    """Return the bytes of this process that no file backs: the kernel takes pages of libraries back as it likes."""
-    memory = psutil.Process().memory_info()
-    return memory.rss - memory.shared
-
-
-def settled_memory() -> int:
-    """Return the private memory of this process in bytes, once it has not grown for three seconds."""
-    most, grew_at = 0, time.monotonic()
-    while time.monotonic() - grew_at < 3:
-        if (now := private_memory()) > most:
-            most, grew_at = now, time.monotonic()
-        time.sleep(0.05)
-    return most
 
 
 @pytest.mark.fault(10)

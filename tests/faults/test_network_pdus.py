@@ -2,7 +2,6 @@
 
 import contextlib
 import struct
-import time
 from collections.abc import Callable
 
 import psutil
@@ -24,7 +23,7 @@ from raw_peer import (
     status_of,
     store_command,
 )
-from receiving import arriving, echoes, encode, ends_soon, kept_files, port_of
+from receiving import arriving, echoes, encode, ends_soon, kept_files, port_of, private_memory, settled_memory
 
 from dicom_node.receive.storage_scp import Receiver
 from dicom_node.receive.upper_layer import UpperLayer
@@ -54,13 +53,12 @@ def test_a_pdu_that_claims_four_gigabytes_is_refused_at_its_header(receiver: Rec
 
 @pytest.mark.fault(5)
 def test_stock_pynetdicom_reads_on(stock: ThreadedAssociationServer) -> None:
-    before = psutil.Process().memory_info().rss
+    before = private_memory()
     with RawPeer(port_of(stock)) as peer:
         peer.send(ASSOCIATE_RQ, b"", length=0xFFFFFFF0)
         for _ in range(60):
             peer.socket.sendall(MEGABYTE)
-        time.sleep(0.3)
-        assert psutil.Process().memory_info().rss - before > 30_000_000
+        assert settled_memory() - before > 30_000_000
 
 
 def stream(peer: RawPeer, content: bytes) -> None:
