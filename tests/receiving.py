@@ -1,11 +1,13 @@
 """What tests of the receiver send, and where they look for it."""
 
 import contextlib
+import fcntl
+import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 from pydicom import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -72,20 +74,14 @@ def ends_soon(threads: Callable[[], int], within_s: float = 5) -> bool:
     return threads() == 0
 
 
-def private_memory() -> int:
-    """Return the bytes of this process that no file backs: the kernel takes pages of libraries back as it likes."""
-    memory = psutil.Process().memory_info()
-    return memory.rss - memory.shared
+def unread(peer: RawPeer, server: ThreadedAssociationServer) -> int:
+    """Return how many bytes the peer has sent that the server's only association has not read: the kernel holds them.
 
-
-def settled_memory() -> int:
-    """Return the private memory of this process in bytes, once it has not grown for three seconds."""
-    most, grew_at = 0, time.monotonic()
-    while time.monotonic() - grew_at < 3:
-        if (now := private_memory()) > most:
-            most, grew_at = now, time.monotonic()
-        time.sleep(0.05)
-    return most
+    How far a process grows when it reads them tells less: it may fill what earlier tests have freed.
+    """
+    (association,) = server.active_associations
+    ends = ((peer.socket, termios.TIOCOUTQ), (association.dul.socket.socket, termios.FIONREAD))
+    return sum(int.from_bytes(fcntl.ioctl(end.fileno(), request, bytes(4)), sys.byteorder) for end, request in ends)
 
 
 @contextlib.contextmanager
