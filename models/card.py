@@ -141,11 +141,11 @@ def _protocol(metrics: Mapping[str, Any]) -> str:
 
 {metrics["folds"]} folds of contiguous blocks of {metrics["block"]} numbers (where the data set is numbered), duplicates
 and patients kept together, stratified by region and label, seed {recipe["seed"]}. Every figure below comes from
-predictions on radiographs that the fold's model did not see (`out_of_fold.csv`; `fracture-models verify` computes them
-again); calibration and operating points behind a figure come from the other folds. Intervals: 95 %, bootstrap over
-blocks; exact binomial, of as many trials as there are blocks, where all resamples of a share are alike; that of the
-calibration error, which resampling makes larger, reaches as far below the figure as above (where radiographs are few,
-it holds the truth less often than that).
+predictions on radiographs that the fold's model did not see (`out_of_fold.csv`, from which `fracture-models verify`
+computes the figures again, and names those that do not follow from it); calibration and operating points behind a
+figure come from the other folds. Intervals: 95 %, bootstrap over blocks; exact binomial, of as many trials as there are
+blocks, where all resamples of a share are alike; that of the calibration error, which resampling makes larger, reaches
+as far below the figure as above (where radiographs are few, it holds the truth less often than that).
 
 {"" if told else UNTOLD + " "}{frozen} were trained for {_describe_stages(recipe)} at a learning rate of
 {recipe["learning_rate"]:g} on random variations, each drawn once; batch normalisation keeps its statistics{kernels}.

@@ -5,6 +5,7 @@ from typing import Any
 
 from inference.types import Task
 from models.datasets import REGIONS
+from models.region_calibration import OWN_FRACTURES, OWN_SOUND
 from models.report_text import show_figure
 from models.targets import count_regions
 
@@ -54,8 +55,8 @@ def _scope(scope: Mapping[str, Any]) -> str:
 ### Outside scope
 
 A distance above {scope["threshold"]:g} or a confidence below {scope["least_confidence"]:.2f} is outside scope. Out of
-fold that refuses {scope["refused_of_named_regions"]:.1%} of the pool's limbs as they are; the distance alone
-{scope["limbs_refused"]:.1%} of them plain and shifted.
+fold that refuses {show_figure(scope["refused_of_named_regions"])} of the pool's limbs as they are; the distance alone
+{show_figure(scope["limbs_refused"])} of them plain and shifted.
 
 Outsiders are drawn, or cut from the pool's few trunks and heads. Refused by the gate of a fold that saw none of them,
 and by one that learnt from no outsider of the whole kind. The interval of the least, above, counts pictures: it is too
@@ -96,32 +97,50 @@ def _fracture_tables(metrics: Mapping[str, Any]) -> str:
 def _uncertainty(figures: Mapping[str, Any]) -> str:
     kept, maps = figures["conformal"], figures["heat_maps"]
     withheld = f"""\
-The quality gate withholds the heat map of {maps["withheld_hits"]:.1%} of the fractured radiographs whose peak lies in a
-radiologist's box, and of {maps["withheld_misses"]:.1%} of the others."""
+The quality gate withholds the heat map of {show_figure(maps["withheld_hits"])} of the fractured radiographs whose peak
+lies in a radiologist's box, and of {show_figure(maps["withheld_misses"])} of the others."""
     outlined = figures["grad_cam_peak_in_box"]["all"]["value"] is not None
     return f"""\
 Answered uncertain, between the operating points: {show_figure(figures["all"]["uncertain"])} of the radiographs;
 of these {show_figure(figures["all"]["fractures_among_uncertain"])} are fractures.
 
 Conformal prediction promises to keep the true answer of {kept["promised"]:.0%} of each class; out of fold it kept
-{kept["fracture"]:.1%} of the fractures and {kept["no_fracture"]:.1%} of the others, and both answers of
-{kept["both"]:.1%}. It is no second opinion: it rests on the same radiographs as the operating points. Its limit on
-fractures is mostly the sensitive point where there are fractures enough (where not, it rules none out), and its limit
-on the others is the specific point, unless that is held at 0.5 and lies higher: then it leaves only fracture where the
-answer is uncertain still.
+{show_figure(kept["fracture"])} of the fractures and {show_figure(kept["no_fracture"])} of the others, and both answers
+of {show_figure(kept["both"])}. Regions with fewer than {OWN_FRACTURES} fractures share a limit on them, and the promise
+is then of their fractures together; so it is of the others where a region has fewer than {OWN_SOUND} of those.
+It is no second opinion: it rests on the same radiographs as the operating points. Its limit on fractures is mostly the
+sensitive point where there are fractures enough (where not, it rules none out), and its limit on the others is the
+specific point, unless that is held at 0.5 and lies higher: then it leaves only fracture where the answer is uncertain
+still.
 
-The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: AUC
-{show_figure(figures["shifted"]["auc"])}.
+{_shifted(figures["shifted"])}
 
 {withheld if outlined else "No fracture is outlined in this data set: where the heat maps point was not measured."}
 """
+
+
+def _shifted(shifted: Mapping[str, Any]) -> str:
+    """Say what radiographs as if from elsewhere are answered; `metrics.json` of before says the AUC alone."""
+    shown = {name: show_figure(found) for name, found in shifted.items() if isinstance(found, Mapping)}
+    at_points = ""
+    if "uncertain" in shown:
+        at_points = f"""\
+; at the sensitive point
+sensitivity {shown["sensitivity_at_sensitive_point"]} and specificity {shown["specificity_at_sensitive_point"]}, at the
+specific point sensitivity {shown["sensitivity_at_specific_point"]} and specificity
+{shown["specificity_at_specific_point"]}, answered uncertain {shown["uncertain"]}, expected calibration error
+{shown["expected_calibration_error"]}. Each was looked at once, without its mirror image, and answered by the
+calibration and the points of radiographs as they are, as a site's are"""
+    return f"""\
+The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: AUC
+{shown["auc"]}{at_points}."""
 
 
 def _coverage(figures: Mapping[str, Any]) -> str:
     lines = ["| region | keeps the true answer of fractures | of others | keeps both | answered uncertain |"]
     lines.append("|---|---|---|---|---|")
     for name, row in figures["conformal"].get("regions", {}).items():
-        shares = ["-" if row[key] is None else f"{row[key]:.3f}" for key in ("fracture", "no_fracture", "both")]
+        shares = [show_figure(row[key]) for key in ("fracture", "no_fracture", "both")]
         lines.append(f"| {name} | {' | '.join(shares)} | {show_figure(figures['regions'][name]['uncertain'])} |")
     return "\n".join([*lines, ""])
 
@@ -142,7 +161,7 @@ def _routing(regions: Mapping[str, Any]) -> str:
     lines.append(
         "\nAn own output is used only where it beats the shared one with an 80 % interval above zero. A region with "
         "fewer than 10 fractures, or whose AUC's interval reaches below 0.60, is not served: the node says that it has "
-        "no validated model for it.\n",
+        "no validated model for it. Both are decided on the figures of this card, which flatters them a little.\n",
     )
     return "\n".join(lines)
 

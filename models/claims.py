@@ -40,6 +40,12 @@ def can_be_calibrated(fractured: BoolArray, fold: IntArray) -> bool:
     return all(np.unique(fold[fractured == kind]).size > 1 for kind in (True, False))
 
 
+def may_be_served(figures: Mapping[str, Any]) -> bool:
+    """Tell whether a region's figures support a claim."""
+    low = figures["auc"]["low"]
+    return bool(figures["fractures"] >= CLAIM_FROM and low is not None and low >= CLAIM_AUC)
+
+
 def explain_figures(together: Mapping[str, Any]) -> str:
     """Say why no region is served after training, by the figures of all regions together."""
     auc = together["auc"]

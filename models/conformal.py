@@ -32,30 +32,6 @@ class ConformalLimits(NamedTuple):
     """Up to this probability, "no fracture" is kept."""
 
 
-class Coverage(NamedTuple):
-    """What was found of radiographs the limits were not fitted on; nan of nothing."""
-
-    fracture: float
-    """Share of fractures that keep "fracture"."""
-    no_fracture: float
-    """Share of the others that keep "no fracture"."""
-    both: float
-    """Share of all that keep both answers."""
-    none: float
-    """Share of all that keep neither."""
-
-
-def measure_coverage(probabilities: FloatArray, fractured: BoolArray, limits: ConformalLimits) -> Coverage:
-    """Return how often the truth is kept, of each class, and how often the answer is not one alone."""
-    keeps_fracture = probabilities >= limits.fracture_at_least
-    keeps_none = probabilities <= limits.no_fracture_at_most
-    return Coverage(
-        fracture=_share(keeps_fracture[fractured]),
-        no_fracture=_share(keeps_none[~fractured]),
-        both=_share(keeps_fracture & keeps_none),
-        none=_share(~keeps_fracture & ~keeps_none),
-    )
-
-
-def _share(kept: BoolArray) -> float:
-    return float(kept.mean()) if kept.size else float("nan")
+def keep_answers(probabilities: FloatArray, limits: ConformalLimits) -> tuple[BoolArray, BoolArray]:
+    """Return for each radiograph whether "fracture" is kept, and whether "no fracture" is."""
+    return probabilities >= limits.fracture_at_least, probabilities <= limits.no_fracture_at_most

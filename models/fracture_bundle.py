@@ -10,13 +10,7 @@ from numpy.typing import NDArray
 from inference.types import Float32Array, Task
 from models.answer_calibration import calibrate_answers
 from models.bundle_writer import Made
-from models.claims import (
-    CLAIM_AUC,
-    CLAIM_FROM,
-    NothingToClaimError,
-    can_be_calibrated,
-    explain_figures,
-)
+from models.claims import NothingToClaimError, can_be_calibrated, explain_figures, may_be_served
 from models.datasets import REGIONS, Dataset
 from models.evaluation import area_under_curve, bootstrap
 from models.fracture_checks import find_peaks, judge_maps
@@ -52,14 +46,13 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     predictions = replace(predictions, peak_x=peaks[:, 0], peak_y=peaks[:, 1])
     figures = fracture_figures(predictions)
     for region, found in figures["regions"].items():
-        low = found["auc"]["low"]
-        found["served"] = found["fractures"] >= CLAIM_FROM and low is not None and low >= CLAIM_AUC
+        found["served"] = may_be_served(found)
         found["output"] = choice[region]
     boxes = dict(zip(predictions.image, (sample.boxes for sample in dataset.samples), strict=True))
     figures["grad_cam_peak_in_box"] = play_pointing_game(predictions, boxes)
     figures["heat_maps"] = judge_maps(predictions, dataset.samples, unseen, outputs)
     figures["conformal"] = cross_coverage(predictions)
-    figures["shifted"] = _figures_of_shifted(table, unseen, chosen, outputs)
+    figures["shifted"] = measure_shifted(table, unseen, chosen, outputs)
     served = [region for region in REGIONS if figures["regions"][region]["served"]]
     kept = sorted({outputs.index(output) for output in chosen.values() if output})
     answers = [_answer(region, chosen[region], calibrations[region]) for region in served]
@@ -127,16 +120,25 @@ def calibrate(
 
 
 def predict(
-    table: FracturePredictions, logits: Float32Array, choice: Mapping[str, str], outputs: tuple[str, ...]
+    table: FracturePredictions,
+    logits: Float32Array,
+    choice: Mapping[str, str],
+    outputs: tuple[str, ...],
+    *,
+    shown: Float32Array | None = None,
 ) -> FracturePredictions:
-    """Fill in what each region is answered, its calibration and operating points taken from the other folds."""
+    """Fill in what each region is answered, its calibration and operating points taken from the other folds.
+
+    `shown` are the logits to answer by where radiographs are shown otherwise than those that calibrate.
+    """
+    answered = logits if shown is None else shown
     columns = {name: getattr(table, name).copy() for name in ("logit", "probability", "sensitive", "specific")}
     output = table.output.astype(f"<U{max(map(len, outputs))}")
     for fold in np.unique(table.fold):
         found = calibrate(table, logits, choice, outputs, table.usable & (table.fold != fold))
         for region, (platt, points, _) in found.items():
             mine = (table.region == region) & (table.fold == fold)
-            column = logits[mine, outputs.index(choice[region])]
+            column = answered[mine, outputs.index(choice[region])]
             output[mine], columns["logit"][mine] = choice[region], column
             columns["probability"][mine] = platt.apply(column)
             columns["sensitive"][mine], columns["specific"][mine] = points
@@ -150,15 +152,15 @@ def _add_final(predictions: FracturePredictions, logits: Float32Array, outputs: 
     return replace(predictions, final_logit=np.array(final, np.float32))
 
 
-def _figures_of_shifted(
+def measure_shifted(
     table: FracturePredictions, answers: Answers, choice: Mapping[str, str], outputs: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return the figures for the same radiographs zoomed, cropped, windowed and marked as they might come elsewhere."""
-    shifted = predict(table, answers.logits[:, SHIFTED], choice, outputs)
-    rows = shifted.select(shifted.usable & (shifted.output != ""))
-    scores, fractured = rows.probability, rows.fractured
-    auc = bootstrap(lambda at: area_under_curve(scores[at], fractured[at]), len(rows), clusters=rows.cluster)
-    return {"auc": auc}
+    """Return the figures for the same radiographs zoomed, cropped, windowed and marked as they might come elsewhere.
+
+    They are answered as a site's would be: by what calibrated the pool's own.
+    """
+    shifted = predict(table, answers.both, choice, outputs, shown=answers.logits[:, SHIFTED])
+    return dict(fracture_figures(shifted, ())["all"])
 
 
 def _answer(region: str, output: str, calibration: RegionCalibration) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from inference.preprocessing import Letterbox
 from inference.quality import measure_quality
 from inference.types import Float32Array, Radiograph
 from models.datasets import Sample, read_unit_pixels
+from models.evaluation import Figure, Share, bootstrap_all
 from models.fracture_figures import lies_inside
 from models.predictions import FracturePredictions
 from models.protocol import Answers
@@ -42,15 +43,19 @@ def find_source_peak(cam: Float32Array, sample: Sample, *, size: int) -> tuple[i
 
 def judge_maps(
     predictions: FracturePredictions, samples: tuple[Sample, ...], answers: Answers, outputs: tuple[str, ...]
-) -> dict[str, float]:
+) -> dict[str, Figure]:
     """Return the shares of outlined fractures' heat maps that the quality gate withholds, peak in a box or not."""
-    limits, withheld = QualityLimits(), {True: [0.0], False: [0.0]}
-    for row in np.flatnonzero(predictions.usable & predictions.fractured & (predictions.output != "")):
-        if not samples[row].boxes:
-            continue
+    limits = QualityLimits()
+    hits, withheld = np.zeros((2, len(samples)), bool)
+    outlined = np.array([bool(sample.boxes) for sample in samples], bool)
+    played = predictions.usable & predictions.fractured & (predictions.output != "") & outlined
+    for row in np.flatnonzero(played):
         cams = answers.cams[row, ..., outputs.index(predictions.output[row])]
         radiograph = Radiograph(pixels=read_unit_pixels(samples[row].path))
-        hit = lies_inside((int(predictions.peak_x[row]), int(predictions.peak_y[row])), samples[row].boxes)
-        withheld[hit].append(float(bool(measure_quality(cams, radiograph).objection(limits))))
-    shares = {hit: sum(found) / max(1, len(found) - 1) for hit, found in withheld.items()}
-    return {"withheld_hits": round(shares[True], 4), "withheld_misses": round(shares[False], 4)}
+        hits[row] = lies_inside((int(predictions.peak_x[row]), int(predictions.peak_y[row])), samples[row].boxes)
+        withheld[row] = bool(measure_quality(cams, radiograph).objection(limits))
+    figures = {
+        "withheld_hits": Share(hits=withheld, among=played & hits),
+        "withheld_misses": Share(hits=withheld, among=played & ~hits),
+    }
+    return bootstrap_all(figures, len(samples), clusters=predictions.cluster)

@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.calibration import CalibrationError, brier_score
-from models.conformal import MISCOVERAGE, Coverage, measure_coverage
+from models.conformal import MISCOVERAGE, keep_answers
 from models.datasets import REGIONS
 from models.evaluation import (
     BoolArray,
@@ -115,34 +114,37 @@ def coverage_figures(uncertain: BoolArray, affirmed: BoolArray, fractured: BoolA
 def cross_coverage(predictions: FracturePredictions) -> dict[str, Any]:
     """Return how often conformal limits from the other folds keep the truth or leave it open, of all and by region."""
     predictions = select_answered(predictions)
-    found: list[tuple[str, NDArray[np.bool_], Coverage]] = []
+    keeps_fracture, keeps_none = np.zeros((2, len(predictions)), bool)
     for output in np.unique(predictions.output):
         here = predictions.output == output
         regions = np.unique(predictions.region[here]).tolist()
         for fold in np.unique(predictions.fold[here]):
             others = predictions.select(here & (predictions.fold != fold))
-            mine = predictions.select(here & (predictions.fold == fold))
             calibrations = calibrate_regions(others.logit, others.fractured, others.region, regions)
-            for region in np.unique(mine.region).tolist():
-                rows = mine.select(mine.region == region)
+            for region in regions:
+                rows = np.flatnonzero(here & (predictions.fold == fold) & (predictions.region == region))
                 platt, _, limits = calibrations[region]
-                covered = measure_coverage(platt.apply(rows.logit), rows.fractured, limits)
-                found.append((region, rows.fractured, covered))
-    names = [region for region in REGIONS if any(one[0] == region for one in found)]
-    by_region = {name: _average([one for one in found if one[0] == name]) for name in names}
-    return {"promised": 1 - MISCOVERAGE, **_average(found), "regions": by_region}
+                kept = keep_answers(platt.apply(predictions.logit[rows]), limits)
+                keeps_fracture[rows], keeps_none[rows] = kept
+    fractured = predictions.fractured
+
+    def measure(rows: IntArray) -> dict[str, Figure]:
+        return bootstrap_all(
+            coverage_of_classes(keeps_fracture[rows], keeps_none[rows], fractured[rows]),
+            len(rows),
+            clusters=predictions.cluster[rows],
+        )
+
+    places = {name: np.flatnonzero(predictions.region == name) for name in REGIONS}
+    by_region = {name: measure(rows) for name, rows in places.items() if rows.size}
+    return {"promised": 1 - MISCOVERAGE, **measure(np.arange(len(predictions))), "regions": by_region}
 
 
-def _average(found: Sequence[tuple[str, NDArray[np.bool_], Coverage]]) -> dict[str, float | None]:
-    fractures = [int(fractured.sum()) for _, fractured, _ in found]
-    sizes = [len(fractured) for _, fractured, _ in found]
-    weights = {"fracture": fractures, "no_fracture": [n - k for n, k in zip(sizes, fractures, strict=True)]}
-    weights |= {"both": sizes, "none": sizes}
-    return {name: _weigh([getattr(one, name) for _, _, one in found], weight) for name, weight in weights.items()}
-
-
-def _weigh(shares: Sequence[float], weights: Sequence[int]) -> float | None:
-    """Return the mean of the shares, each of so many radiographs; None of nothing."""
-    total = sum(weights)
-    found = sum(share * weight for share, weight in zip(shares, weights, strict=True) if weight)
-    return round(found / total, 4) if total else None
+def coverage_of_classes(keeps_fracture: BoolArray, keeps_none: BoolArray, fractured: BoolArray) -> Figures:
+    """Return how often conformal prediction keeps the truth, of each class, and how often not one answer alone."""
+    return {
+        "fracture": Share(hits=keeps_fracture, among=fractured),
+        "no_fracture": Share(hits=keeps_none, among=~fractured),
+        "both": count_share(keeps_fracture & keeps_none),
+        "none": count_share(~keeps_fracture & ~keeps_none),
+    }

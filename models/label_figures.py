@@ -7,7 +7,18 @@ import numpy as np
 
 from models.calibration import CalibrationError
 from models.datasets import REGIONS
-from models.evaluation import BoolArray, FOne, IntArray, Share, bootstrap, bootstrap_all, confusion, count_share, share
+from models.evaluation import (
+    BoolArray,
+    Figure,
+    FOne,
+    IntArray,
+    Share,
+    bootstrap,
+    bootstrap_all,
+    confusion,
+    count_share,
+    share,
+)
 from models.predictions import NumberColumn, Predictions, RegionPredictions, TextColumn, TypePredictions
 
 TOP = 3
@@ -33,15 +44,18 @@ def type_figures(predictions: TypePredictions, types: Sequence[str]) -> dict[str
 
 def scope_figures(
     predictions: RegionPredictions, *, threshold: float, least_confidence: float, regions: Sequence[str] = REGIONS
-) -> dict[str, float]:
+) -> dict[str, float | Figure]:
     """Return the scope's two limits, and the share of radiographs they refuse, in named regions and in others."""
     refused = (predictions.distance > threshold) | (predictions.confidence < least_confidence)
     named = np.isin(predictions.region, regions)
+    figures = {
+        "refused_of_named_regions": Share(hits=refused, among=named),
+        "refused_of_other_regions": Share(hits=refused, among=~named),
+    }
     return {
         "threshold": round(threshold, 4),
         "least_confidence": round(least_confidence, 4),
-        "refused_of_named_regions": round(share(refused[named]), 4) if named.any() else 0.0,
-        "refused_of_other_regions": round(share(refused[~named]), 4) if (~named).any() else 0.0,
+        **bootstrap_all(figures, len(predictions), clusters=predictions.cluster),
     }
 
 

@@ -33,8 +33,10 @@ class Table(NamedTuple):
     rows: tuple[tuple[str, ...], ...]
 
 
-def show_figure(figure: Mapping[str, float | None]) -> str:
-    """Write a figure with its interval, `0.873 (0.847 to 0.899)`; a dash where it is not defined."""
+def show_figure(figure: Mapping[str, float | None] | float) -> str:
+    """Write a figure with its interval, `0.873 (0.847 to 0.899)`, or alone if it has none; a dash where not defined."""
+    if not isinstance(figure, Mapping):
+        return f"{figure:.3f}"
     if figure["value"] is None:
         return "-"
     return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

@@ -65,8 +65,9 @@ def render_targets(task: Task, figures: Mapping[str, Any]) -> str:
     lines = ["## Targets\n", "| figure | target | reached | verdict |", "|---|---|---|---|"]
     lines += [row for target in TARGETS[task] if (row := _row(target, figures))]
     lines.append(
-        "\nMissed: the 95 % interval lies beyond the target. Open: it holds the target, the figure does not. "
-        "Not reached: the figure does not reach it, and has no interval that could tell chance from a miss.\n"
+        "\nReached: the figure does, whatever its interval. Missed: the 95 % interval lies beyond the target. Open: it "
+        "holds the target, the figure does not. Not reached: the figure does not reach it, and has no interval that "
+        "could tell chance from a miss.\n"
     )
     return "\n".join(lines)
 

@@ -61,12 +61,23 @@ def compare_figures(
 
 
 def name_unchecked(bundle: Bundle, compared: Sequence[Compared]) -> list[str]:
-    """Return the figures that the bundle states and nothing was compared with, by the first word of their names.
+    """Return the figures that the bundle states and nothing was compared with; those of every region under one name.
 
     What rests on the folds' models themselves, their maps or their answers to other looks, no table holds.
     """
-    checked = {one.name.partition(" ")[0] for one in compared}
-    return sorted(set(read_metrics(bundle)["figures"]) - checked)
+    found = _list_unchecked(read_metrics(bundle)["figures"], (), [one.name for one in compared])
+    return sorted({" ".join(path) if len(path) < 3 else f"{path[0]} … {path[-1]}" for path in found})
+
+
+def _list_unchecked(stated: Any, path: tuple[str, ...], checked: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield where `stated` lies if nothing of it was compared, or else what of it was not."""
+    name = " ".join(path)
+    within = [one for one in checked if not path or one == name or one.startswith(f"{name} ")]
+    if not within:
+        yield path
+    elif isinstance(stated, Mapping):
+        for key, value in stated.items():
+            yield from _list_unchecked(value, (*path, key), within)
 
 
 def read_metrics(bundle: Bundle) -> dict[str, Any]:

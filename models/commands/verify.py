@@ -45,8 +45,8 @@ def verify(
     there would flatter. The honest ones rest on out_of_fold.csv, which holds
     what each fold's model said about the radiographs it had not seen; from it
     every figure of metrics.json is computed again, but those that rest on the
-    folds' models themselves, which are named (heat_maps, shifted), and so is
-    what the manifest calibrates answers by. The card must be as manifest and
+    folds' models themselves (their maps, what they say of other looks or of
+    outsiders), which are named, and so is what the manifest calibrates by. The card must be as manifest and
     metrics.json render it. With --data, the pointing game too is played again,
     and the shipped model is asked about a sample: it must answer what is
     written there. Whatever differs is listed, and ends the command with code 1.

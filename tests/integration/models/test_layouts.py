@@ -27,7 +27,7 @@ SIDE = 48
 @pytest.fixture(autouse=True)
 def _claim_whatever_was_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     """An epoch teaches nothing, and these tests are of the layouts: regions are served that have enough fractures."""
-    monkeypatch.setattr("models.fracture_bundle.CLAIM_AUC", 0.0)
+    monkeypatch.setattr("models.claims.CLAIM_AUC", 0.0)
 
 
 def draw_plate(number: int, *, fractured: bool) -> tuple[np.ndarray, tuple[int, int]]:

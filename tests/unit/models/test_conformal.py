@@ -1,10 +1,13 @@
 """The promised coverage holds in each class, on synthetic data whose truth is known."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.conformal import Coverage, measure_coverage
+from models.conformal import keep_answers
+from models.fracture_figures import coverage_of_classes
 from models.region_calibration import RegionCalibration, calibrate_regions
 
 FloatArray = NDArray[np.float64]
@@ -24,8 +27,17 @@ def fit(logits: FloatArray, fractured: BoolArray, miscoverage: float) -> RegionC
     ]
 
 
+class Coverage(NamedTuple):
+    fracture: float
+    no_fracture: float
+    both: float
+    none: float
+
+
 def measure(logits: FloatArray, fractured: BoolArray, fitted: RegionCalibration) -> Coverage:
-    return measure_coverage(fitted.platt.apply(logits), fractured, fitted.limits)
+    kept = keep_answers(fitted.platt.apply(logits), fitted.limits)
+    everything = np.arange(len(logits))
+    return Coverage(**{name: share(everything) for name, share in coverage_of_classes(*kept, fractured).items()})
 
 
 def repeat(*, miscoverage: float, prevalence: float, separation: float, seed: int = 0) -> Coverage:

@@ -89,7 +89,7 @@ def write(folder: Path, table: Any, boxes: dict[str, Any] | None = None) -> None
     figures = compute_figures(load_bundle(folder), table, outlined)
     for region, found in figures["regions"].items():
         found["served"] = region in {"HAND", "LEG"}
-    # What a bundle states beside what follows from the table is none of this command's business.
+    # What does not follow from the table is named, and no more.
     (folder / "metrics.json").write_text(json.dumps({"figures": {**figures, "shifted": {"auc": 0.5}}}))
 
 
@@ -102,19 +102,26 @@ def spoil(path: Path, *keys: str, by: float) -> None:
     path.write_text(json.dumps(metrics))
 
 
+def add(path: Path, key: str, stated: dict[str, Any]) -> None:
+    metrics = json.loads(path.read_text())
+    metrics["figures"][key] |= stated
+    path.write_text(json.dumps(metrics))
+
+
 def test_figures_follow_from_the_table(bundle: Path) -> None:
     code, output = run(bundle)
     assert code == 0, output
     assert "numbers of metrics.json computed again from out_of_fold.csv: all as stated" in output
     assert "17 statements of manifest.toml computed again from out_of_fold.csv: all as stated" in output
-    assert "not in out_of_fold.csv, so not computed again: grad_cam_peak_in_box, shifted" in output
+    assert "not in out_of_fold.csv, so not computed again: grad_cam_peak_in_box, regions … served, shifted" in output
 
 
 @pytest.mark.parametrize(
     "keys",
     [
         ("all", "auc", "value"),
-        ("conformal", "fracture"),
+        ("conformal", "fracture", "value"),
+        ("conformal", "regions", "LEG", "both", "high"),
         ("all", "auc", "low"),
         ("regions", "HAND", "fractures"),
         ("all", "uncertain", "high"),
@@ -192,6 +199,13 @@ def test_manifest_and_card_of_the_shipped_bundles_follow_from_what_they_carry(sh
     assert compared
     assert [one for one in compared if not one.agrees] == []
     assert compare_card(bundle) == []
+
+
+def test_the_shipped_bundle_serves_the_regions_whose_figures_support_it() -> None:
+    regions = json.loads((BUNDLES / "fracture" / "metrics.json").read_text())["figures"]["regions"]
+    assert {name: row["served"] for name, row in regions.items()} == {
+        name: row["fractures"] >= 10 and row["auc"]["low"] >= 0.6 for name, row in regions.items()
+    }
 
 
 def test_a_figure_changed_on_the_card_is_shown(shipped: Path) -> None:
@@ -288,14 +302,17 @@ def test_a_region_bundle_is_verified_with_its_scope(tmp_path: Path, pool: Path) 
     write(folder, table)
     code, output = run(folder, "--data", str(pool))
     assert code == 0, output
-    assert "so not computed again: shifted, temperature" in output
+    assert "so not computed again: regions … served, shifted, temperature" in output
+    add(folder / "metrics.json", "scope", {"outsiders_refused": {"chest": 1.0}, "limbs_refused": 0.01})
+    code, output = run(folder)
+    assert (code, "scope limbs_refused, scope outsiders_refused, shifted, temp" in output) == (0, True), output
     restate(folder, "least_confidence", 0.25)
     write(folder, table)
     code, output = run(folder)
     assert (code, "manifest, least_confidence" in output) == (1, True), output
     restate(folder, "least_confidence", find_least_confidence(table))
     write(folder, table)
-    spoil(folder / "metrics.json", "scope", "refused_of_named_regions", by=0.01)
+    spoil(folder / "metrics.json", "scope", "refused_of_named_regions", "value", by=0.01)
     assert run(folder)[0] == 1
 
 
