@@ -63,7 +63,7 @@ def measure(table: FracturePredictions, logits: Float32Array, *, brighter: float
 
 
 def test_radiographs_as_from_elsewhere_are_answered_by_the_calibration_of_those_as_they_are() -> None:
-    """As a site's are: that all its logits lie higher is seen in probabilities and decisions, and not in the ranking."""
+    """As a site's are: that all logits lie higher is seen in probabilities and decisions, and not in the ranking."""
     table, logits = draw(2.0, 2.0)
     same, higher = measure(table, logits, brighter=0.0), measure(table, logits, brighter=3.0)
     assert same["auc"] == pytest.approx(higher["auc"], abs=0.01)
