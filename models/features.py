@@ -62,7 +62,9 @@ class FeatureCache:
 
     def load(self, samples: Sequence[Sample], recipe: Recipe, progress: Progress) -> Features:
         """Return the features; a folder of them is written as they come, and marked when it is complete."""
-        looks, draws = self._folder / f"{name_looks(samples, recipe)}", self._folder / name_draws(samples, recipe)
+        looks = self._folder / name_looks(samples, recipe)
+        # How fine the cells are is the task's, which changes nothing else of what is drawn.
+        draws = self._folder / f"{name_draws(samples, recipe)}-{self._cells}"
         drawn = schedule(samples, recipe)
         _once(looks, lambda: self._compute_looks(looks, samples, recipe, progress))
         _once(draws, lambda: self._compute_draws(draws, samples, drawn.ravel(), recipe, progress))

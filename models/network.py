@@ -27,7 +27,11 @@ class UnknownArchitectureError(Exception):
 
 
 class UnknownLayerError(Exception):
-    """The architecture has no layer of this name; the message names some that are like it."""
+    """The architecture has no layer of this name, or not everything passes through it; the message says more."""
+
+
+class UnsuitableSizeError(Exception):
+    """The architecture cannot read squares of this side; the message says which it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,7 @@ class Network:
         Raises
         ------
         UnknownLayerError
-            There is no layer `frozen_until`.
+            There is no layer `frozen_until`, or what lies above it looks at layers below, too.
         """
         start, cut = self._cut(frozen_until)
         outputs = {}
@@ -57,7 +61,13 @@ class Network:
             outputs[task.value] = model.output["logits"]
             if taught_cells and task is Task.FRACTURE and (cells := find_cells(model)) is not None:
                 outputs[CELLS] = cells
-        top = keras.Model(cut, outputs)
+        try:
+            top = keras.Model(cut, outputs)
+        except ValueError as error:
+            raise UnknownLayerError(
+                f"what lies above {frozen_until} looks at layers below, too: freeze up to the end of a block further "
+                "down, such as block3_out"
+            ) from error
         for layer in top.layers:
             layer.trainable = not (pretrained and _stays(layer, wide_kernels=wide_kernels))
         return keras.Model(start, cut), top
@@ -111,6 +121,8 @@ def build_network(architecture: str, *, image_size: int, outputs: Mapping[Task, 
     ------
     UnknownArchitectureError
         No architecture has this name.
+    UnsuitableSizeError
+        The head of an architecture in `FINE` needs maps of which the finer has twice the cells of the last.
     """
     if architecture not in BACKBONES:
         raise UnknownArchitectureError(f"no architecture {architecture}: one of {', '.join(BACKBONES)}")
@@ -122,6 +134,12 @@ def build_network(architecture: str, *, image_size: int, outputs: Mapping[Task, 
 
 def _attach(backbone: keras.Model, architecture: str, task: Task, outputs: int) -> keras.Model:
     if task is Task.FRACTURE and architecture in FINE:
+        side, last = backbone.input.shape[1], backbone.output.shape[1]
+        if backbone.get_layer(FINE[architecture]).output.shape[1] != 2 * last:
+            raise UnsuitableSizeError(
+                f"{architecture} looks for fractures on two maps, which do not fit each other on squares of {side} "
+                f"pixels: take a multiple of 32, such as {32 * max(2, round(side / 32))}"
+            )
         return attach_fine_head(backbone, fine=FINE[architecture], outputs=outputs, name=architecture)
     attach: Callable[..., keras.Model] = HEADS.get(architecture, attach_head)
     # Several heads of one kind may share the backbone; layers are told apart by their names.

@@ -64,7 +64,7 @@ def export(model: keras.Model, out: Path) -> bool:
     Raises
     ------
     NotExportableError
-        The model holds a kind of layer that has no translation.
+        The model holds a kind of layer, or uses one in a way, that has no translation.
     """
     kernels = [weight.numpy() for weight in model.weights if weight.name == "kernel"]
     half = all(np.array_equal(kernel, kernel.astype(np.float16).astype(np.float32)) for kernel in kernels)
@@ -72,6 +72,8 @@ def export(model: keras.Model, out: Path) -> bool:
         exported = export_onnx(model, half=half)
     except KeyError as error:
         raise NotExportableError(f"no translation for a layer of kind {error}") from error
+    except ValueError as error:
+        raise NotExportableError(f"no translation for the way a layer is used: {error}") from error
     out.mkdir(parents=True, exist_ok=True)
     (out / ONNX).write_bytes(exported.SerializeToString(deterministic=True))
     return half

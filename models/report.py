@@ -9,6 +9,7 @@ import numpy as np
 
 from inference.types import Decision, Task
 from models.asking import Asked
+from models.calibration import CalibrationError
 from models.datasets import REGIONS
 from models.evaluation import BoolArray, Figure, IntArray, bootstrap, bootstrap_all, count_share
 from models.fracture_figures import coverage_figures, fracture_figures, play_pointing_game, select_answered
@@ -62,6 +63,10 @@ def _report_regions(asked: Asked, answers: Answers) -> dict[str, Any]:
     if not named.any():
         return {"scope": _scope(table, named)}
     figures = region_figures(table, list_regions(table.region[named].tolist()))
+    # A refusal states no probability that could be right or wrong.
+    spoke = table.select(named & (table.predicted != OUTSIDE_SCOPE))
+    error = CalibrationError(stated=spoke.confidence.astype(np.float64), observed=spoke.region == spoke.predicted)
+    figures["expected_calibration_error"] = bootstrap(error, len(spoke), clusters=spoke.cluster)
     return {**figures, "scope": _scope(table, named)}
 
 

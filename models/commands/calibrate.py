@@ -8,7 +8,16 @@ import typer
 from inference.bundle import load_bundle
 from inference.errors import BundleError
 from inference.model import Model
-from models.commands.data import FRACATLAS, DataOption, LayoutOption, PatientOption, RegionOption, load_data
+from models.commands.data import (
+    FRACATLAS,
+    DataOption,
+    LayoutOption,
+    PartOption,
+    PatientOption,
+    RegionOption,
+    load_data,
+    take_part,
+)
 from models.commands.new_folders import check_can_be_written
 from models.commands.progress import console, refuse, show_progress
 from models.pool import describe, warn_of_seen
@@ -30,6 +39,7 @@ def calibrate(
     layout: LayoutOption = FRACATLAS,
     region: RegionOption = None,
     patient_from: PatientOption = None,
+    part: PartOption = None,
 ) -> None:
     """Fit a bundle's probabilities and operating points to a site's radiographs.
 
@@ -55,7 +65,7 @@ def calibrate(
     try:
         verified = load_bundle(bundle)
         model = Model.load(verified, runtime="onnx", threads=2)
-        dataset = load_data(layout, data, verified.manifest.task, patient_from=patient_from)
+        dataset = take_part(load_data(layout, data, verified.manifest.task, patient_from=patient_from), part)
         if warning := warn_of_seen(bundle, dataset):
             refuse(f"{warning} A calibration on them would be too sure of itself.")
         fields, calibration = recalibrate(model, dataset.samples, region=region, progress=show_progress)

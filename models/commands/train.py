@@ -23,7 +23,7 @@ from models.commands.data import (
 from models.commands.new_folders import check_can_be_written, check_new_bundles
 from models.commands.progress import console, refuse, show_progress
 from models.datasets import BLOCK, REGIONS, Dataset, DatasetError, assign_folds
-from models.pool import describe
+from models.pool import describe, warn_of_seen
 from models.recipe import ARCHITECTURES, LOCALISATION, Recipe
 
 SEED = 2026
@@ -155,12 +155,17 @@ def train(
             f"no radiograph shows {', '.join(absent)}: the region bundle will name none of them, and "
             "the node refuses a fracture bundle beside it that serves one"
         )
+    if Path(weights).is_file() and (warning := warn_of_seen(Path(weights).parent, dataset)):
+        refuse(
+            f"--weights: {warning} No fold could be held out from weights that have seen it: start from imagenet, or "
+            "from weights that have seen none of these radiographs"
+        )
     told = {"region": region, "patient-from": patient_from}
     recipe = weigh_outlines(recipe, localisation, dataset, task)
     # Keras takes seconds to import.
     from models.claims import NothingToClaimError  # noqa: PLC0415
     from models.making import make_bundles  # noqa: PLC0415
-    from models.network import UnknownLayerError  # noqa: PLC0415
+    from models.network import UnknownLayerError, UnsuitableSizeError  # noqa: PLC0415
     from models.pretrained import WeightsError  # noqa: PLC0415
 
     try:
@@ -181,7 +186,14 @@ def train(
             progress=show_progress,
             store=store,
         )
-    except (DatasetError, NothingToClaimError, UnknownLayerError, WeightsError, ImportError) as error:
+    except (
+        DatasetError,
+        NothingToClaimError,
+        UnknownLayerError,
+        UnsuitableSizeError,
+        WeightsError,
+        ImportError,
+    ) as error:
         refuse(error)
     for manifest, folder in zip(manifests, folders.values(), strict=True):
         console.print(f"{folder}: {manifest.name} {manifest.version}; its figures are on {folder / 'card.md'}")

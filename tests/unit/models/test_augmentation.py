@@ -220,6 +220,16 @@ def test_what_a_model_learns_from_is_collimated_alike_whether_broken_or_not(frac
         assert shows_square[features.drawn.ravel() == row].mean() > 0.9
 
 
+def test_what_was_kept_for_coarser_cells_is_not_taken_for_finer_ones(fractured: Sample, tmp_path: Path) -> None:
+    """As a region's and a fracture's training of the same radiographs want them, from one store."""
+    recipe = Recipe(architecture="custom_cnn", image_size=128, epochs=1, batch_size=8, learning_rate=1e-3)
+    squares = keras.Input((128, 128, 1))
+    for cells in (8, 16):
+        cache = FeatureCache(tmp_path / "kept", keras.Model(squares, squares), PREPROCESSING, cells=cells)
+        features = cache.load([fractured], recipe, lambda steps, _: iter(steps))
+        assert features.cover.shape == (1, cells, cells)
+
+
 def test_every_fracture_is_drawn_in_every_epoch_and_scarce_regions_more_often_than_they_occur() -> None:
     common = [sample_of(number, "KNEE", fractured=number < 10) for number in range(110)]
     scarce = [sample_of(number, "FEMUR", fractured=False) for number in range(110, 120)]

@@ -69,6 +69,8 @@ def test_the_pointing_game_is_played_where_there_are_boxes(report: Any) -> None:
 def test_region_and_scope_are_judged(report: Any) -> None:
     assert report["region"]["accuracy"]["value"] == pytest.approx(14 / 16, abs=1e-4)
     assert report["region"]["regions"]["LEG"]["recall"]["value"] == 0
+    # Of the 15 that were named, all as HAND and nearly surely; the refused one states no probability.
+    assert report["region"]["expected_calibration_error"]["value"] == pytest.approx(1 - 14 / 15, abs=1e-3)
     assert report["region"]["scope"]["refused_of_named_regions"]["value"] == pytest.approx(1 / 16, abs=1e-4)
     assert report["region"]["confusion"]["labels"] == ["HAND", "LEG", "outside scope"]
 

@@ -88,6 +88,18 @@ def test_a_model_with_other_outputs_is_refused(tmp_path: Path) -> None:
     assert "no output named cam, embedding" in output
 
 
+@pytest.mark.tensorflow
+@on_tensorflow
+def test_a_layer_used_in_a_way_without_translation_is_named(tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input((16, 16, 1))
+    flat = keras.layers.Flatten()(keras.layers.Dense(1, name="on_a_map")(image))
+    keras.Model(image, dict.fromkeys(("logits", "cam", "embedding"), flat)).save(tmp_path / "model.keras")
+    code, output = run("export", tmp_path / "model.keras", "--out", tmp_path / "out")
+    assert (code, "on_a_map: a dense layer on a map" in output) == (1, True), output
+
+
 def test_a_card_is_shown(tmp_path: Path) -> None:
     bundle = build_tiny_bundles(tmp_path) / "tiny_fracture"
     (bundle / "card.md").write_text("# tiny 0.0.1\n\n| figure | value |\n|---|---|\n| AUC | 0.5 |\n")

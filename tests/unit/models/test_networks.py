@@ -119,6 +119,24 @@ def test_dropping_outputs_leaves_the_others_as_they_were(network: Any, model: An
     assert np.abs(kept["cam"] - answers["cam"][..., [2, 0]]).max() < 1e-6
 
 
+def test_squares_whose_two_maps_do_not_fit_are_refused_with_some_that_do() -> None:
+    from inference.types import Task
+    from models.network import UnsuitableSizeError, build_network
+
+    for size in (240, 260):
+        with pytest.raises(UnsuitableSizeError, match="such as 256"):
+            build_network("efficientnet_lite1", image_size=size, outputs={Task.FRACTURE: 1})
+    build_network("efficientnet_lite1", image_size=250, outputs={Task.FRACTURE: 1})
+
+
+@pytest.mark.parametrize("layer", ["block6_out", "block4b_project_bn"])
+def test_a_layer_that_not_everything_passes_through_is_refused(network: Any, layer: str) -> None:
+    from models.network import UnknownLayerError
+
+    with pytest.raises(UnknownLayerError, match=f"above {layer} looks at layers below, too"):
+        network.split(layer)
+
+
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
 def test_imagenet_weights_answer_in_keras_as_in_torch(name: str) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed: weights cannot be converted here")

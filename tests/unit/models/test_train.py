@@ -150,6 +150,20 @@ def test_outlines_are_learned_where_there_are_some_unless_told_otherwise(tmp_pat
         assert (weighed.localisation, weighed.first.localisation) == (weight, weight)
 
 
+def test_weights_that_have_seen_the_radiographs_are_refused(tmp_path: Path) -> None:
+    """No fold could be held out from them."""
+    pool = write_pool(tmp_path / "pool", MIXED[:6])
+    bundle = tmp_path / "earlier"
+    bundle.mkdir()
+    (bundle / "model.keras").touch()
+    words = ("--weights", str(bundle / "model.keras"), "--model", "vgg16", "--out", str(tmp_path / "wrist"))
+    (bundle / "out_of_fold.csv").write_text("image\nIMG0000300.png\nanother.png\n", encoding="utf-8")
+    code, output = run(tmp_path, *words, data=pool)
+    assert (code, "earlier was trained on 1 of these 6 radiographs" in output) == (1, True), output
+    (bundle / "out_of_fold.csv").write_text("image\nanother.png\n", encoding="utf-8")
+    assert "was trained on" not in run(tmp_path, *words, data=pool)[1]
+
+
 def test_a_region_that_nobody_shows_is_not_learned(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
     from models.lessons import name_regions, teach_region
