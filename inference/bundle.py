@@ -160,12 +160,14 @@ class Bundle:
 
     folder: Path
     manifest: Manifest
+    digest: str
+    """SHA-256 of the manifest's bytes, 64 hexadecimal digits."""
 
     @property
     def identity(self) -> ModelIdentity:
         """Who speaks when this model answers."""
         named = self.manifest
-        return ModelIdentity(name=named.name, version=named.version, task=named.task, digest=named.digests[ONNX])
+        return ModelIdentity(name=named.name, version=named.version, task=named.task, digest=self.digest)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -197,7 +199,8 @@ def read_bundle(folder: Path) -> Bundle:
     """
     path = folder / MANIFEST
     try:
-        manifest = Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        content = path.read_bytes()
+        manifest = Manifest.model_validate(tomllib.loads(content.decode("utf-8")))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleError(_tell_no_bundle(folder)) from error
     except (OSError, UnicodeDecodeError) as error:
@@ -208,7 +211,7 @@ def read_bundle(folder: Path) -> Bundle:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the manifest"
         raise BundleError(f"{folder.name}/{MANIFEST}: {where}: {first['msg']}") from error
-    return Bundle(folder=folder, manifest=manifest)
+    return Bundle(folder=folder, manifest=manifest, digest=hashlib.sha256(content).hexdigest())
 
 
 def load_bundles(folder: Path) -> tuple[Bundle, ...]:

@@ -92,7 +92,7 @@ class ModelIdentity:
     version: str
     task: Task
     digest: str
-    """SHA-256 of the exported model, 64 hexadecimal digits."""
+    """SHA-256 of the bundle's manifest, 64 hexadecimal digits: its calibration, and by their digests its files."""
 
 
 @dataclass(frozen=True, kw_only=True)

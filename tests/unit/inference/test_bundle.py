@@ -1,5 +1,6 @@
 """Bundles are what their manifest says, or they are refused by name."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,14 @@ def test_an_unknown_runtime_is_a_programming_error(bundles: Path) -> None:
         Pipeline.load(bundles, runtime="caffe")
 
 
-def test_identities_carry_the_digest_of_the_export(bundles: Path) -> None:
-    pipeline = Pipeline.load(bundles)
-    assert [model.name for model in pipeline.models] == ["tiny-region", "tiny-fracture"]
-    assert {len(model.digest) for model in pipeline.models} == {64}
+def test_another_calibration_is_another_identity(bundles: Path) -> None:
+    """The weights are the same, what is answered is not: UIDs of results are derived from who speaks."""
+    before = Pipeline.load(bundles).models
+    assert [model.name for model in before] == ["tiny-region", "tiny-fracture"]
+    assert {len(model.digest) for model in before} == {64}
+    path = bundles / "tiny_fracture" / MANIFEST
+    path.write_text(re.sub(r"^specific = .*", "specific = 0.99", path.read_text(), flags=re.MULTILINE))
+    after = Pipeline.load(bundles).models
+    assert [new.digest == old.digest for new, old in zip(after, before, strict=True)] == [
+        model.name != "tiny-fracture" for model in before
+    ]
