@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSConfiguredInstance, SetEnqueueOptions, SetWorkflowID
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from dicom_node.deliver import Prover, send_pending
 from dicom_node.errors import describe_unforeseen
@@ -129,9 +129,11 @@ class StudyWorkflow(DBOSConfiguredInstance):
             rule = self._result_sets.make(study_instance_uid, digest, cautious=crashes >= most)
             if rule is not None:
                 state, reason = RevisionState.EXCLUDED, describe_exclusion(rule)
-        except (OSError, SQLAlchemyError):
-            raise  # a full disk, a locked database: a later attempt finds them mended
-        except Exception as error:  # noqa: BLE001  # the edge of a step: the study must show as failed, not vanish
+        except Exception as error:  # the edge of a step: the study must show as failed, not vanish
+            # A full disk, a locked database: a later attempt finds them mended. Results that contradict the rows that
+            # are there would do so at every attempt, and no later version of the study would get its turn.
+            if isinstance(error, OSError | SQLAlchemyError) and not isinstance(error, IntegrityError):
+                raise
             _LOGGER.error("no results for study %s: %s", study_instance_uid, describe_unforeseen(error))  # noqa: TRY400  # no texts of exceptions in logs
             state = RevisionState.FAILED
             reason = Phrase("no results could be made; see the log, then `dicom-node retry`")

@@ -43,6 +43,8 @@ class Origin:
     """Of the study's first instance."""
     language: Language = ENGLISH
     """Of what people read: pictures and pages. What stands in headers is English, for archives sort and hang by it."""
+    is_part: bool = False
+    """Whether the analysis is of one patient's instances only, of several patients under one study."""
 
     @property
     def created_at(self) -> datetime:
@@ -55,11 +57,17 @@ class Origin:
         return self.analysis.study.created_at.astimezone(offset)
 
     def derive_uid(self, kind: ResultKind, *parts: str) -> UID:
-        """Derive a UID from the kind of result, the set of sources, models, node, and language unless it is English."""
+        """Derive a UID from the kind of result, the set of sources, models, node, and language unless it is English.
+
+        For a part of a revision also from the whole of it: what is said of one patient's images changes with a late
+        image of another, although the sources are the same. Not from the version, which a database that is made again
+        counts anew.
+        """
         sources = sorted(instance.sop_instance_uid for instance in self.analysis.study.instances)
         digests = sorted(model.digest for model in self.analysis.models)
         spoken = [self.language.code] if kind in WORDED and self.language.code != ENGLISH.code else []
-        return derive_result_uid(kind, *sources, *digests, self.ae_title, *parts, *spoken)
+        whole = [self.analysis.study.revision] if self.is_part else []
+        return derive_result_uid(kind, *sources, *digests, self.ae_title, *parts, *spoken, *whole)
 
 
 def find_utc_offset(header: Dataset) -> timezone | None:

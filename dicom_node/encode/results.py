@@ -64,7 +64,12 @@ def encode_and_keep(
     with tolerate():
         kept: list[Kept] = []
         for one_patient in _split_by_patient(analysis):
-            origin = Origin(analysis=one_patient, ae_title=ae_title, header=one_patient.study.instances[0].header)
+            origin = Origin(
+                analysis=one_patient,
+                ae_title=ae_title,
+                header=one_patient.study.instances[0].header,
+                is_part=one_patient is not analysis,
+            )
             for language in languages:
                 kept += _encode_words(replace(origin, language=load_language(language)), encodings, keep)
             kept += map(keep, _encode_marks(origin, encodings))

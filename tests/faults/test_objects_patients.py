@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from builders import build_dx, build_sr, phantom
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from receiving import kept_files, status
 
 from dicom_node.alerts.conditions import Condition, Kind, find_conditions
@@ -15,7 +15,7 @@ from dicom_node.receive.status import StoreStatus
 from dicom_node.receive.storage_scp import Receiver
 from dicom_node.result_sets import ResultSets
 from dicom_node.settings import DEFAULT_ENCODINGS, Settings
-from dicom_node.store import Store
+from dicom_node.store import RevisionState, Store
 from inference.pipeline import Pipeline
 from inference.testing import build_tiny_bundles
 
@@ -39,14 +39,16 @@ def alarms(receiver: Receiver, store: Store, settings: Settings, pipeline: Pipel
     """Send objects of one study, make its results, and list what the operator is told of patients."""
 
     def analyse(*objects: Dataset, after_s: float = 0) -> list[Condition]:
+        kept = len(kept_files(receiver))
         for ds in objects:
             ds.StudyInstanceUID = objects[0].StudyInstanceUID
             assert status(receiver, ds) == StoreStatus.SUCCESS
-        assert len(kept_files(receiver)) == len(objects)
+        assert len(kept_files(receiver)) == kept + len(objects)
         store.close_revision(objects[0].StudyInstanceUID, time.time())
         (revision,) = store.unmade_revisions()
         results = ResultSets(settings.node, store, pipeline, {"archive": DEFAULT_ENCODINGS})
         results.make(revision.study_instance_uid, revision.digest)
+        store.set_revision_state(revision.study_instance_uid, revision.digest, RevisionState.DELIVERING)
         found = find_conditions(settings, store, time.time() + after_s)
         return [one for one in found if one.kind is Kind.PATIENTS]
 
@@ -73,6 +75,24 @@ def test_two_patient_ids_in_one_study_are_taken_not_analysed_and_told_to_the_ope
     assert alarm.details == (first.StudyInstanceUID,)
     assert first.StudyInstanceUID not in alarm.says + alarm.remedy
     assert "CANARY" not in str(alarm).upper()
+
+
+@pytest.mark.parametrize(("first", "late"), [("A", "B"), ("AB", "A")])
+def test_it_is_told_of_a_late_image_as_well_and_each_patient_gets_a_result(
+    store: Store, settings: Settings, alarms: Callable[..., list[Condition]], first: str, late: str
+) -> None:
+    """A late image of another patient is told too, and each patient gets a result, though of one nothing is new."""
+    before = [build_of(patient_id) for patient_id in first]
+    assert len(alarms(*before)) == len(first) - 1
+    study = before[0].StudyInstanceUID
+    assert len(alarms(build_of(late, StudyInstanceUID=study))) == 1
+    assert decisions(store) == {"not analysed"}
+    newest = store.status(1)[0]
+    made = [dcmread(settings.node.results_dir / row.path) for row in store.results_of(study, newest.digest)]
+    assert newest.version == 2
+    assert sorted((ds.PatientID, ds.Modality) for ds in made) == [
+        (of, modality) for of in "AB" for modality in ("DOC", "OT")
+    ]
 
 
 def test_status_and_metrics_say_it_too(

@@ -83,6 +83,17 @@ def test_a_late_image_supersedes_picture_by_picture(node):
     assert "Version 2, supersedes version 1" in read_report(report)
 
 
+def test_a_late_image_of_another_issuer_s_patient_is_answered_and_so_are_the_first_ones_again(node):
+    receive(node, 1, IssuerOfPatientID="CITY")
+    assert len(node.make(STUDY)) == 3
+    receive(node, 2, IssuerOfPatientID="TOWN")
+    made = node.make(STUDY)
+    assert [(ds.IssuerOfPatientID, ds.Modality) for ds in made] == [
+        (issuer, modality) for issuer in ("CITY", "TOWN") for modality in ("OT", "OT", "DOC")
+    ]
+    assert all("Version 2" in read_report(ds) for ds in (made[2], made[5]))
+
+
 def test_a_version_without_the_images_that_retention_removed_leaves_the_earlier_one_standing(rejecting):
     node = rejecting
     make_version(node, 1)

@@ -51,7 +51,8 @@ class Results:
             ds = dcmread(settings.node.results_dir / "result.dcm", stop_before_pixels=True)
         row = StoredResult(sop_instance_uid=ds.SOPInstanceUID, sop_class_uid=ds.SOPClassUID,
                            series_instance_uid=ds.SeriesInstanceUID, kind="secondary capture", path="result.dcm")
-        store.add_results(study, digest, [row], [], [one.name for one in settings.destinations])
+        rows = [row, row] if behaviour == "contradict" else [row]
+        store.add_results(study, digest, rows, [], [one.name for one in settings.destinations])
 
 if behaviour == "locked":
     # The first thing a step says to the database fails, as it would with a full disk or a lock that is held too long.
@@ -180,10 +181,13 @@ def test_a_worker_that_is_killed_while_it_makes_results_is_continued_by_the_next
     assert (len(received), one.times_made) == (1, 2)
 
 
-def test_a_defect_leaves_a_failed_study_that_can_be_seen_and_retried(archive, bench):
+@pytest.mark.parametrize("behaviour", ["fail", "contradict"])
+def test_a_defect_leaves_a_failed_study_that_can_be_seen_and_retried(archive, bench, behaviour):
+    """Also one by which the results contradict what the database holds: they would do so at every attempt."""
     port, received = archive()
     one = bench(a=port)
-    assert one.start("fail").wait(150) == 0
+    assert one.start(behaviour).wait(150) == 0
+    assert one.times_made == 1
     assert one.status.state is RevisionState.FAILED
     assert "dicom-node retry" in one.status.reason
     assert one.store.retry(STUDY) == 1

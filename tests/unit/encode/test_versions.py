@@ -1,5 +1,7 @@
 """What results of a later version say of the earlier ones, and what rejects those."""
 
+from dataclasses import replace
+
 import pytest
 from analyses import build_image, build_study
 from builders import build_dx
@@ -8,6 +10,7 @@ from pydicom.uid import EncapsulatedPDFStorage, KeyObjectSelectionDocumentStorag
 from dicom_node.encode.results import encode_study
 from dicom_node.encode.versions import describe_version
 from dicom_node.identity import DISCLAIMER, is_own_result
+from dicom_node.settings import Encoding
 from dicom_node.values import ResultKind, ResultReference
 from inference.types import Decision
 
@@ -137,3 +140,43 @@ def test_an_answer_that_is_not_given_again_is_not_rejected():
     """A later version that could not analyse an image must not take the earlier answer to it out of sight."""
     study, _ = second_version(decision=Decision.NOT_ANALYSED, reason="no pixels")
     assert ResultKind.REJECTION_NOTE not in encode(study, reject_superseded=True)
+
+
+def uids_of(study):
+    made = encode_study(study, ae_title="NODE", encodings=tuple(Encoding))
+    return {uid for one in made for uid in (one.ds.SOPInstanceUID, one.ds.SeriesInstanceUID)}
+
+
+def build_versions(*headers):
+    """Build a study of an image for each of these headers, without the last of them and, as version 2, with it."""
+    images = [build_image(build_dx(StudyInstanceUID=STUDY, **header)) for header in headers]
+    return build_study(images[:-1]), build_study(images, version=2)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [{"PatientID": "1"}, {"PatientID": "2"}],
+        [{"PatientID": "1"}, {"PatientID": "2"}, {"PatientID": "1"}],
+        [{"PatientID": "1", "IssuerOfPatientID": "CITY"}, {"PatientID": "1", "IssuerOfPatientID": "TOWN"}],
+    ],
+)
+def test_a_late_image_of_another_patient_gives_all_results_new_uids(headers):
+    """One patient's images are what they were, and what is said of them is not."""
+    first, second = build_versions(*headers)
+    assert uids_of(first).isdisjoint(uids_of(second))
+
+
+@pytest.mark.parametrize("other", ["1", "2"])
+def test_uids_do_not_tell_which_version_it_is(other):
+    """A database that is made again from what was received counts versions anew, and archives hold the results."""
+    _, second = build_versions({"PatientID": "1"}, {"PatientID": other})
+    assert uids_of(second) == uids_of(replace(second, study=replace(second.study, version=1)))
+
+
+def test_results_of_one_patient_have_the_uids_that_archives_hold():
+    images = [build_image(build_dx(SOPInstanceUID=f"1.2.3.4.{number}", StudyInstanceUID=STUDY)) for number in (1, 2)]
+    made = encode(build_study(images, version=3))
+    assert made[ResultKind.SUMMARY].ds.SOPInstanceUID == "2.25.158776334235818381137378622353488251796"
+    assert made[ResultKind.ENCAPSULATED_PDF].ds.SOPInstanceUID == "2.25.94870928912345282614953175201521734825"
+    assert made[ResultKind.ENCAPSULATED_PDF].ds.SeriesInstanceUID == "2.25.7858111985398904070013492272004512686"
