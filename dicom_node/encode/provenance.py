@@ -55,8 +55,14 @@ class Origin:
         return self.analysis.study.created_at.astimezone(offset)
 
     def derive_uid(self, kind: ResultKind, *parts: str) -> UID:
-        """Derive a UID from the kind of result, the set of sources, models, node, and language unless it is English."""
-        sources = sorted(instance.sop_instance_uid for instance in self.analysis.study.instances)
+        """Derive a UID from the kind of result, the set of sources, models, node, and language unless it is English.
+
+        Sources are what the revision is named after. Whether a report or the like was there when the study was closed,
+        or came later and is no part of the revision, a database that is made again does not know.
+        """
+        instances = self.analysis.study.instances
+        naming = [instance for instance in instances if instance.names_revision] or instances
+        sources = sorted(instance.sop_instance_uid for instance in naming)
         digests = sorted(model.digest for model in self.analysis.models)
         spoken = [self.language.code] if kind in WORDED and self.language.code != ENGLISH.code else []
         return derive_result_uid(kind, *sources, *digests, self.ae_title, *parts, *spoken)
