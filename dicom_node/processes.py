@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from dicom_node.durable import PRIVATE_FILE, make_private_folder
+from dicom_node.recovery_marks import RecoveryMarks
 from dicom_node.settings import Settings
 from dicom_node.store import Store
 from dicom_node.store.integrity import set_aside_if_corrupt
@@ -125,6 +127,10 @@ def supervise(settings: Settings, config: Path, *, verbose: bool) -> int:
     for url in (settings.database_url, settings.workflow_url):
         set_aside_if_corrupt(url)
     Store(settings.database_url).close()  # brought up to date before any of them works with it
+    with suppress(OSError):  # a full disk is told by the receiver, which is to answer that it is full
+        # The worker may sweep before the receiver has begun to look for files without a row, of which a database that
+        # was put back from a backup lacks many.
+        RecoveryMarks(settings.node.spool_dir).set_one()
     options = ["--config", str(config), *(["--verbose"] if verbose else [])]
     children = [_Child(role, [sys.executable, "-m", "dicom_node", role, *options]) for role in ROLES]
     for child in children:

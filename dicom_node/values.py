@@ -20,6 +20,8 @@ class Instance:
     """The data set without pixel data, file meta information included."""
     defect: str = ""
     """Why it cannot be analysed, whatever its header says; empty for a sound file."""
+    names_revision: bool = True
+    """Whether the study's state, and so the results' UIDs, are named after it; false of reports and other documents."""
 
     @property
     def sop_instance_uid(self) -> str:
@@ -75,7 +77,7 @@ class Study:
 
     study_instance_uid: str
     revision: str
-    """Digest of the set of SOP Instance UIDs, hexadecimal."""
+    """Digest of the set of its images' SOP Instance UIDs, of all instances where none is an image; hexadecimal."""
     version: int
     """1 for the first revision of this study, then counting up."""
     created_at: datetime

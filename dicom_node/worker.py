@@ -28,6 +28,7 @@ from dicom_node.errors import describe_unforeseen
 from dicom_node.processes import hold_lock, install_stop_signals
 from dicom_node.query.asking import Asking
 from dicom_node.query.reconciliation import Reconciliation, longest_wait_s
+from dicom_node.recovery_marks import RecoveryMarks
 from dicom_node.result_sets import ResultSets
 from dicom_node.retention import Retention
 from dicom_node.settings import Settings
@@ -196,6 +197,7 @@ class Sweep:
         self._store = store
         self._workflow = workflow
         self._trail = AuditTrail(settings.node.audit_dir, settings.node.ae_title)
+        self._recovery = RecoveryMarks(settings.node.spool_dir)
         self._clock = ClockWatch()
         self._has_begun = False
         self._listening_since = time.time()
@@ -214,6 +216,7 @@ class Sweep:
                 now,
                 listening_since=self._listening_since,
                 asked_senders=self._settings.archives_by_sender,
+                may_lack_rows=lambda: self._recovery.is_any_set,
             )
             self._workflow.start_due(now)
             self._trail.sync()

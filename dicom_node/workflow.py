@@ -1,8 +1,8 @@
 """The durable workflow: what happens to a complete study, step by step, surviving any crash.
 
 A workflow for each attempt to make a revision's results, `study/<Study Instance UID>/<digest>/<attempt>`, and one for
-each try to deliver them, `deliver/<Study Instance UID>/<digest>/<destination>/<try>`, on that destination's own queue.
-The store says what is still to be done; the engine says what is under way; `start_due` starts the difference. So
+each try to deliver them, `deliver/<Study Instance UID>/<digest>/<destination>/<try>/<drawn>`, on that destination's own
+queue. The store says what is still to be done; the engine says what is under way; `start_due` starts the difference. So
 whatever ends a workflow early (a crash too many, a full disk, a lost database), the next sweep begins another.
 Checkpoints hold UIDs and digests only.
 """
@@ -10,6 +10,7 @@ Checkpoints hold UIDs and digests only.
 import logging
 import math
 import random
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -57,11 +58,12 @@ class StudyWorkflow(DBOSConfiguredInstance):
             return
         workflows = DBOS.list_workflows(status=_UNDER_WAY, load_input=False, load_output=False)
         under_way = {workflow.workflow_id for workflow in workflows}
+        delivering = {_delivery_of(workflow_id) for workflow_id in under_way}
         for revision in _first_of_each_study(unmade):
             if _revision_id(revision) not in under_way:
                 self._start_revision(revision, now)
         for delivery in due:
-            if _delivery_id(delivery) not in under_way:
+            if _delivery(delivery) not in delivering:
                 self._start_delivery(delivery, now)
 
     def forget_ended(self, before: float) -> int:
@@ -148,7 +150,11 @@ class StudyWorkflow(DBOSConfiguredInstance):
             self._store.park_open(due, Phrase("the destination is no longer configured"))
             return
         begun = self._store.begin_try(due, now + retry_delay_s(destination, due.tries + 1))
-        with SetWorkflowID(_delivery_id(begun)):
+        if begun is None:
+            return
+        # Drawn: after the node's database was lost, or put back from a backup, the engine knows workflows of these
+        # numbers, and would run none of them again. That no try is begun twice is for the store to say.
+        with SetWorkflowID(f"{_delivery(begun)}/{begun.tries}/{uuid.uuid4().hex}"):
             DBOS.enqueue_workflow(
                 _delivery_queue(begun.destination),
                 self.deliver_revision,
@@ -205,8 +211,13 @@ def _revision_id(revision: UnmadeRevision) -> str:
     return f"study/{revision.study_instance_uid}/{revision.digest}/{revision.attempt}"
 
 
-def _delivery_id(due: DueDelivery) -> str:
-    return f"deliver/{due.study_instance_uid}/{due.digest}/{due.destination}/{due.tries}"
+def _delivery(due: DueDelivery) -> str:
+    return f"deliver/{due.study_instance_uid}/{due.digest}/{due.destination}"
+
+
+def _delivery_of(workflow_id: str) -> str:
+    """Return what the ids of all tries of a delivery begin with; earlier releases ended them with the try's number."""
+    return "/".join(workflow_id.split("/")[:4])
 
 
 def _delivery_queue(destination: str) -> str:

@@ -30,7 +30,7 @@ class Bench:
         self.now = 1767312000.0
         self.results = ResultSets(self.settings, self.store, pipeline, {"archive": DEFAULT_ENCODINGS})
 
-    def receive(self, ds, written=None):
+    def receive(self, ds, written=None, *, role=InstanceRole.IMAGE):
         """Keep a data set as it was sent: `written` are its bytes, where they are not simply those of `ds`."""
         path = f"{ds.StudyInstanceUID}/{ds.SOPInstanceUID}.dcm"
         written = written or write(ds)
@@ -54,7 +54,7 @@ class Bench:
             path=path,
             sha256=hashlib.sha256(written).hexdigest(),
             size=len(written),
-            role=InstanceRole.IMAGE,
+            role=role,
             received_at=time.time(),
         )
         self.store.add_instances([row])

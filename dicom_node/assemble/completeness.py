@@ -6,7 +6,7 @@ that sends can be asked what it holds, quiet is not enough: all that it lists mu
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from dicom_node.settings import CompletionSettings
 from dicom_node.store import OpenStudy, Store
@@ -56,12 +56,17 @@ def close_complete_studies(
     *,
     listening_since: float,
     asked_senders: Collection[str] = (),
+    may_lack_rows: Callable[[], bool] = lambda: False,
 ) -> None:
     """Make a revision of every study that is complete. Idempotent: safe to run twice or in two processes.
 
-    `asked_senders` are the AE titles from which nothing is taken for complete before an archive was asked.
+    `asked_senders` are the AE titles from which nothing is taken for complete before an archive was asked. Nothing is
+    closed where `may_lack_rows` says that received files may still get their rows: what is missing has come already.
     """
-    for study in store.open_studies():
+    studies = store.open_studies()
+    if may_lack_rows():  # asked after they were listed: what had no row then would not be noticed otherwise
+        return
+    for study in studies:
         is_asked = any(sender in asked_senders for sender in study.senders)
         if is_complete(study, completion, now, listening_since=listening_since, is_asked=is_asked):
             lacks = len(study.expectation.missing) if study.expectation else 0

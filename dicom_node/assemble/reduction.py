@@ -6,7 +6,7 @@ from pydicom import Dataset
 from pydicom.tag import Tag
 
 from dicom_node.header import identifier, identifier_bytes, number, texts
-from dicom_node.values import Instance, Study
+from dicom_node.values import Study
 
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _IDENTIFIERS = ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID")
@@ -21,7 +21,7 @@ _NUMBERS = ("SeriesNumber", "InstanceNumber", "Rows", "Columns")
 def reduce_study(study: Study, defect: str) -> Study:
     """Reduce every header of `study` to plain values, with `defect` as the reason not to analyse any of its images."""
     instances = tuple(
-        Instance(path=instance.path, header=reduce_header(instance.header), defect=instance.defect or defect)
+        replace(instance, header=reduce_header(instance.header), defect=instance.defect or defect)
         for instance in study.instances
     )
     return replace(study, instances=instances)

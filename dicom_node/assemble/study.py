@@ -14,7 +14,7 @@ from dicom_node.assemble.reduction import reduce_header
 from dicom_node.durable import hash_data_set
 from dicom_node.errors import FILE_DAMAGED
 from dicom_node.header import number
-from dicom_node.store import ReceivedInstance, Revision
+from dicom_node.store import InstanceRole, ReceivedInstance, Revision
 from dicom_node.values import Instance, Study
 from inference.phrases import Phrase
 
@@ -66,4 +66,4 @@ def _read_received(row: ReceivedInstance, path: Path, *, check: bool) -> Instanc
     for keyword, uid in checked.items():
         # As they were checked on arrival; the file's own element is replaced, for it may not even convert.
         header.add(DataElement(Tag(keyword), "UI", uid))
-    return Instance(path=path, header=header, defect=defect)
+    return Instance(path=path, header=header, defect=defect, names_revision=row.role == InstanceRole.IMAGE)

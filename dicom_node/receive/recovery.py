@@ -1,6 +1,7 @@
 """After a crash: rows for files that have none. The spool is the truth about what was received."""
 
 import logging
+import threading
 from pathlib import Path
 
 from dicom_node.durable import hash_data_set
@@ -8,23 +9,44 @@ from dicom_node.errors import describe_unforeseen, is_uid
 from dicom_node.receive.archive import Archive, role_for
 from dicom_node.receive.header import read_header
 from dicom_node.receive.part10 import read_sender
+from dicom_node.recovery_marks import RecoveryMarks
 from dicom_node.store import Admission, ReceivedInstance
 
 _LOGGER = logging.getLogger("dicom_node.receive")
+_SEARCH_AGAIN_S = 10
+
+
+def keep_rebuilding_rows(archive: Archive, stop: threading.Event) -> None:
+    """Add the rows that are missing; where the spool cannot be looked through now, again until it can, or `stop`."""
+    while not stop.is_set():
+        try:
+            rebuild_rows(archive)
+        except OSError as error:
+            _LOGGER.error("the spool was not looked through, and no study is closed: %s", error.strerror)  # noqa: TRY400  # one sentence
+            stop.wait(_SEARCH_AGAIN_S)
+        else:
+            return
 
 
 def rebuild_rows(archive: Archive) -> int:
     """Add the rows that are missing in the database; return how many were.
 
     A process that is killed between naming a file and committing its row leaves such a file. It was not acknowledged,
-    so the sender has it still; taking it in is harmless, and sending it again then finds a duplicate.
+    so the sender has it still; taking it in is harmless, and sending it again then finds a duplicate. Where the
+    database was lost no file has a row, and it takes its time: no study is closed meanwhile.
+
+    Raises
+    ------
+    OSError
+        The spool cannot be looked through; no study is closed until one call has done so.
     """
     added = 0
-    for path in archive.spool.files():
-        if not is_uid(path.stem):
-            _LOGGER.warning("a file of the spool was passed over: its name is no SOP Instance UID")
-            continue
-        added += _try_to_add_row(archive, path)
+    with RecoveryMarks(archive.spool.folder).searching():
+        for path in archive.spool.files():
+            if not is_uid(path.stem):
+                _LOGGER.warning("a file of the spool was passed over: its name is no SOP Instance UID")
+                continue
+            added += _try_to_add_row(archive, path)
     if added:
         _LOGGER.warning("%d files of the spool had no row; they have one now", added)
     return added

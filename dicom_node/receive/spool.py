@@ -3,6 +3,7 @@
 spool/<Study Instance UID>/<SOP Instance UID>.dcm
 spool/.incoming/      objects that are still arriving, a folder per process; worth nothing when it is gone
 spool/.conflicts/     objects whose SOP Instance UID was taken by another one: kept, never analysed
+spool/.recovery/      marks while files may lack their rows in the database; see `dicom_node.recovery_marks`
 """
 
 import contextlib

@@ -24,7 +24,7 @@ from dicom_node.receive.handed import HandedListener
 from dicom_node.receive.listener import BACKLOG, Listener
 from dicom_node.receive.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.receive.presentation import build_contexts
-from dicom_node.receive.recovery import rebuild_rows
+from dicom_node.receive.recovery import keep_rebuilding_rows, rebuild_rows
 from dicom_node.receive.registry import Registry
 from dicom_node.receive.spool import Spool
 from dicom_node.settings import Settings
@@ -219,6 +219,7 @@ def _serve(settings: Settings, index: int, again: bool, cores: Sequence[int], ch
     with start_receiver(settings, channel=channel) as receiver:
         channel.send(READY)
         if index == 0 or again:
-            threading.Thread(target=rebuild_rows, args=[receiver.archive], name="recovery", daemon=True).start()
+            recovery = (receiver.archive, stop)
+            threading.Thread(target=keep_rebuilding_rows, args=recovery, name="recovery", daemon=True).start()
         while not stop.wait(0.5):
             pass

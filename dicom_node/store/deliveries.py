@@ -56,13 +56,12 @@ def list_due(connection: sa.Connection, now: float) -> list[DueDelivery]:
     return [DueDelivery(**row) for row in connection.execute(query).mappings()]
 
 
-def count_try(connection: sa.Connection, due: DueDelivery, next_try_at: float) -> DueDelivery:
-    """Count one more try."""
+def count_try(connection: sa.Connection, due: DueDelivery, next_try_at: float) -> DueDelivery | None:
+    """Count one more try; None where that one is counted already."""
     begun = replace(due, tries=due.tries + 1)
-    connection.execute(
-        dispatches.update().where(*_of_dispatch(due)), {"tries": begun.tries, "next_try_at": next_try_at}
-    )
-    return begun
+    expected = (*_of_dispatch(due), dispatches.c.tries == due.tries)
+    values = {"tries": begun.tries, "next_try_at": next_try_at}
+    return begun if connection.execute(dispatches.update().where(*expected), values).rowcount else None
 
 
 def put_off(connection: sa.Connection, due: DueDelivery, until: float) -> None:

@@ -44,8 +44,8 @@ class DeliveryStore(Database):
         with self._reading() as connection:
             return list_due(connection, now)
 
-    def begin_try(self, due: DueDelivery, next_try_at: float) -> DueDelivery:
-        """Count one more try, and say when the one after it is due."""
+    def begin_try(self, due: DueDelivery, next_try_at: float) -> DueDelivery | None:
+        """Count one more try, and say when the one after it is due; None where somebody has begun this one already."""
         with self._writing() as connection:
             return count_try(connection, due, next_try_at)
 

@@ -130,7 +130,7 @@ dispatches = sa.Table(
     sa.Column("study_instance_uid", sa.String(64), primary_key=True),
     sa.Column("digest", sa.String(64), primary_key=True),
     sa.Column("destination", sa.String(32), primary_key=True),
-    # Part of the workflow's id: each try is a workflow of its own.
+    # Each try is a workflow of its own, and begun by whoever has counted it.
     sa.Column("tries", sa.Integer, nullable=False, default=0),
     sa.Column("next_try_at", sa.Float, nullable=False, index=True),
 )

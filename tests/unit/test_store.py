@@ -176,6 +176,7 @@ def test_a_delivery_is_due_until_it_is_begun_and_again_when_its_time_comes(store
     due = store.due_deliveries(now)
     assert sorted(one.destination for one in due) == ["a", "b"]
     assert store.begin_try(due[0], now + 60).tries == 1
+    assert store.begin_try(due[0], now + 60) is None
     assert [one.destination for one in store.due_deliveries(now)] == [due[1].destination]
     assert sorted(one.tries for one in store.due_deliveries(now + 61)) == [0, 1]
     store.record_delivery(due[0].destination, "5.1", DeliveryState.SENT, "")

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from builders import build_sr
 from result_bench import build_small_dx, patient_id_bytes
 
 from dicom_node.assemble import study
@@ -14,6 +15,7 @@ from dicom_node.result_sets import CRASHED, UNFORESEEN, ResultSets
 from dicom_node.settings import DEFAULT_ENCODINGS, HeaderPolicy
 from dicom_node.statistics.counting import NO_REGION, gather_statistics
 from dicom_node.statistics.recording import name_reason
+from dicom_node.store import InstanceRole, Store
 from inference.types import Decision
 
 
@@ -198,3 +200,28 @@ def test_instances_are_known_by_the_uids_that_were_checked_when_they_came(node):
     revision = node.store.revision(first.StudyInstanceUID, node.store.status(1)[0].digest)
     study = read_study(revision, node.settings.spool_dir)
     assert {one.sop_instance_uid for one in study.instances} == {row.sop_instance_uid for row in revision.instances}
+
+
+@pytest.mark.fault(59)
+@pytest.mark.parametrize("cautious", [False, True])
+def test_results_made_again_without_the_database_are_the_same_objects_though_a_report_has_come_since(
+    node, pipeline, cautious
+):
+    """A database that was lost does not know that the report was not there: it is listed, and the UIDs stay."""
+    image = build_small_dx()
+    node.receive(image)
+    made = node.make(image.StudyInstanceUID)
+    late = build_sr(StudyInstanceUID=image.StudyInstanceUID, PatientID=image.PatientID)
+    node.store.close()
+    for path in node.settings.data_dir.glob("node.sqlite*"):
+        path.unlink()
+    node.store = Store(f"sqlite:///{node.settings.data_dir / 'node.sqlite'}")
+    node.results = ResultSets(node.settings, node.store, pipeline, {"archive": DEFAULT_ENCODINGS})
+    node.receive(image)
+    node.receive(late, role=InstanceRole.OTHER)
+    again = node.make(image.StudyInstanceUID, cautious=cautious)
+    assert late.SOPInstanceUID in decisions(node)
+    known = {ds.SOPInstanceUID for ds in made}
+    assert {ds.SOPInstanceUID for ds in again} <= known
+    assert {ds.SeriesInstanceUID for ds in again} <= {ds.SeriesInstanceUID for ds in made}
+    assert cautious or len(again) == len(known)

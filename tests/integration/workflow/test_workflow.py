@@ -1,7 +1,9 @@
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
 
 import pytest
 from builders import build_dx, write_part10
@@ -291,6 +293,48 @@ def test_a_lost_database_of_the_node_is_made_up_for(archive, bench):
     assert one.start().wait(150) == 0
     assert one.status.state is RevisionState.DONE
     assert len(set(received)) == 1
+
+
+def count_tries(path):
+    """Count the tries that were begun, and how many of them were made."""
+    with closing(sqlite3.connect(path)) as database:
+        query = "SELECT tries, attempts FROM dispatches JOIN deliveries USING (destination)"
+        return next(database.execute(query), (0, 0))
+
+
+@pytest.mark.fault(59, 62)
+@pytest.mark.parametrize("node_database", ["lost", "put back"])
+def test_tries_are_made_although_the_engine_knows_as_many_of_an_earlier_database(archive, bench, node_database):
+    """The archive is away, and the database lost or put back from a backup: each try that counts from then on is one.
+
+    Only the one that was begun last may not have been made yet.
+    """
+    dead_port = find_free_port()
+    one = bench(a=dead_port)
+    path, backup = one.folder / "node.sqlite", one.folder / "backup"
+    process = one.start()
+    wait_for("it was tried", lambda: count_tries(path)[1], within_s=100)
+    with closing(sqlite3.connect(path)) as now, closing(sqlite3.connect(backup)) as copy:
+        now.backup(copy)
+    tries, made = count_tries(backup) if node_database == "put back" else (0, 0)
+    wait_for("it was tried more often", lambda: count_tries(path)[1] >= tries + 4, within_s=100)
+    process.kill()
+    process.wait()
+    one.store.close()
+    for file in one.folder.glob("node.sqlite*"):
+        file.unlink()
+    if node_database == "put back":
+        backup.rename(path)
+    one.store = Store(f"sqlite:///{path}")
+    one.store.add_instances([one.row])
+    one.store.close_revision(STUDY, time.time())
+    process = one.start()
+    wait_for("it was tried again", lambda: count_tries(path)[0] >= tries + 3, within_s=100)
+    made_again = count_tries(path)[1] - made
+    _, received = archive(dead_port)
+    assert process.wait(150) == 0
+    assert made_again >= 2
+    assert (one.status.state, len(received)) == (RevisionState.DONE, 1)
 
 
 def test_a_result_that_cannot_be_read_is_tried_again_and_seen(archive, bench):
