@@ -55,11 +55,16 @@ class Origin:
         return self.analysis.study.created_at.astimezone(offset)
 
     def derive_uid(self, kind: ResultKind, *parts: str) -> UID:
-        """Derive a UID from the kind of result, the set of sources, models, node, and language unless it is English."""
-        sources = sorted(instance.sop_instance_uid for instance in self.analysis.study.instances)
+        """Derive a UID from the kind of result, the set of sources, models, node, and language unless it is English.
+
+        And from which look at the same set it is, after the first: archives have what was said at that one.
+        """
+        study = self.analysis.study
+        sources = sorted(instance.sop_instance_uid for instance in study.instances)
         digests = sorted(model.digest for model in self.analysis.models)
         spoken = [self.language.code] if kind in WORDED and self.language.code != ENGLISH.code else []
-        return derive_result_uid(kind, *sources, *digests, self.ae_title, *parts, *spoken)
+        look = [f"look {study.look}"] if study.look else []
+        return derive_result_uid(kind, *sources, *digests, self.ae_title, *parts, *spoken, *look)
 
 
 def find_utc_offset(header: Dataset) -> timezone | None:
