@@ -77,7 +77,8 @@ class Study:
 
     study_instance_uid: str
     revision: str
-    """Digest of the set of its images' SOP Instance UIDs, of all instances where none is an image; hexadecimal."""
+    """Digest of the set of its images' SOP Instance UIDs, of all instances where none is an image, hexadecimal; then
+    -2, -3, … where the same set is looked at again."""
     version: int
     """1 for the first revision of this study, then counting up."""
     created_at: datetime
@@ -90,6 +91,11 @@ class Study:
     """Earlier versions that stay valid: some of their images are kept here no longer, and not part of this one."""
     expectation: Expectation | None = None
     """What an archive said that the study has; None where none was asked."""
+
+    @property
+    def look(self) -> str:
+        """Which look at the same set of images this is, from the second one on; else empty."""
+        return self.revision.partition("-")[2]
 
 
 @dataclass(frozen=True, kw_only=True)

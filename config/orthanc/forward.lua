@@ -8,7 +8,8 @@
 -- (a late image changes the number; the whole series is then sent again, which the node expects).
 --
 -- A series counts as forwarded only when the node has taken all of it. What it did not take (it was stopped, or its
--- disk was full) is sent again as soon as it takes anything else, and by hand with /jobs/{id}/resubmit.
+-- disk was full) is sent again as soon as it takes anything else, and by hand with /jobs/{id}/resubmit. That is not
+-- forgotten when Orthanc is restarted, for it keeps its jobs: the last "JobsHistorySize" of those that have ended.
 
 local NODE = 'fractureai'                -- name of the node in "DicomModalities"
 local MODALITIES = { CR = true, DX = true, RG = true }
@@ -49,7 +50,7 @@ local function forward(studyId)
    local aeTitle = nodeAeTitle()
    local chosen = {}
    local marks = {}
-   for _, series in ipairs(ParseJson(RestApiGet('/studies/' .. studyId .. '/series'))) do
+   for _, series in ipairs(ParseJson(RestApiGet('/studies/' .. studyId .. '/series')) or {}) do  -- or deleted meanwhile
       local id = series['ID']
       local count = tostring(#series['Instances'])
       if MODALITIES[series['MainDicomTags']['Modality']]
@@ -65,6 +66,25 @@ local function forward(studyId)
    local job = ParseJson(RestApiPost('/modalities/' .. NODE .. '/store',
                DumpJson({ Resources = chosen, Asynchronous = true, Permissive = false })))
    underway[job['ID']] = { study = studyId, marks = marks }
+end
+
+-- At the start of Orthanc: what this script knew before is read from the jobs.
+function Initialize()
+   local aeTitle = nodeAeTitle()
+   for _, job in ipairs(ParseJson(RestApiGet('/jobs?expand'))) do
+      local content = job['Content']
+      if job['Type'] == 'DicomModalityStore' and content['RemoteAet'] == aeTitle and job['State'] ~= 'Success' then
+         for _, seriesId in ipairs(content['ParentResources'] or {}) do
+            local study = ParseJson(RestApiGet('/series/' .. seriesId .. '/study'))
+            if study ~= nil and job['State'] == 'Failure' then
+               failed[study['ID']] = 1
+            elseif study ~= nil then
+               -- It goes on. How many instances of each series it holds is not known: none is marked.
+               underway[job['ID']] = { study = study['ID'], marks = {} }
+            end
+         end
+      end
+   end
 end
 
 function OnStableStudy(studyId, tags, metadata, origin)

@@ -19,6 +19,8 @@ def retry(
     What has failed or is parked, and why:  dicom-node status --state failed
 
     What a destination did not take, after it was mended:  dicom-node retry --destination archive
+
+    What a rule has left out is looked at again, by the rules of now, where its study is named.
     """
     from dicom_node.store import Store
 

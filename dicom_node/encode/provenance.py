@@ -60,19 +60,21 @@ class Origin:
         """Derive a UID from the kind of result, the set of sources, models, node, and language unless it is English.
 
         Sources are what the revision is named after. Whether a report or the like was there when the study was closed,
-        or came later and is no part of the revision, a database that is made again does not know.
+        or came later and is no part of the revision, a database that is made again does not know. And from which look
+        at the same set it is, after the first: archives have what was said at that one.
 
         For a part of a revision also from the whole of it: what is said of one patient's images changes with a late
         image of another, although the sources are the same. Not from the version, which a database that is made again
         counts anew.
         """
-        instances = self.analysis.study.instances
-        naming = [instance for instance in instances if instance.names_revision] or instances
+        study = self.analysis.study
+        naming = [instance for instance in study.instances if instance.names_revision] or study.instances
         sources = sorted(instance.sop_instance_uid for instance in naming)
         digests = sorted(model.digest for model in self.analysis.models)
         spoken = [self.language.code] if kind in WORDED and self.language.code != ENGLISH.code else []
-        whole = [self.analysis.study.revision] if self.is_part else []
-        return derive_result_uid(kind, *sources, *digests, self.ae_title, *parts, *spoken, *whole)
+        look = [f"look {study.look}"] if study.look else []
+        whole = [study.revision] if self.is_part else []
+        return derive_result_uid(kind, *sources, *digests, self.ae_title, *parts, *spoken, *look, *whole)
 
 
 def find_utc_offset(header: Dataset) -> timezone | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dicom_node.analyse.analysis import Decode, RadiographPipeline, analyse_study
 from dicom_node.analyse.pixels import load_radiograph
+from dicom_node.assemble.rules import choose_rule
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.deliver import FURTHER_FORMS
 from dicom_node.encode.results import encode_study
@@ -27,11 +28,14 @@ def make_handed_results(
 ) -> tuple[list[str], list[MadeFile]]:
     """Analyse the files of one study that were admitted, and write its results into a folder, as one destination wants.
 
-    Returned is what was said of each image, and the result files.
+    Their language is that of the rule for the study, where it has one. Returned is what was said of each image, and the
+    result files.
     """
     into.mkdir(parents=True, exist_ok=True)
     with tolerate():
         study = read_handed_study(paths)
+        rule = choose_rule(settings.rules, study)
+        language = (rule.language if rule else "") or destination.language or settings.results.language
         analysis = analyse_study(
             study,
             select_radiographs(study),
@@ -44,7 +48,7 @@ def make_handed_results(
             analysis,
             ae_title=settings.node.ae_title,
             encodings=destination.results,
-            languages=(destination.language or settings.results.language,),
+            languages=(language,),
         )
         files = []
         for result in made:

@@ -2,7 +2,8 @@
 
 A study is fetched when it lists images of the wanted modalities that have not come, and has not changed since the
 search before: so the archive's own forwarding comes first. What comes twice is kept once. Whether a fetch has brought
-everything is not taken from the archive's answer but looked at again in the next search.
+everything is not taken from the archive's answer but looked at again in the next search. What was fetched in vain too
+often is left to a person, and only compared again when more of it has come: however old it is by then.
 """
 
 import logging
@@ -105,41 +106,49 @@ class Reconciliation:
                 )
             elif self._is_due(known, now):
                 due.append(known)
+        resumed = self._store.resumed_retrievals(self._archive.name, self._reconcile.tries)
+        due += [known for known in resumed if not self._store.is_open(known.study_instance_uid)]
         return sorted(due, key=lambda known: known.tries)
 
     def _is_due(self, known: Retrieval, now: float) -> bool:
         # Where the archive does not say how many instances there are, there may be more by now.
         is_settled = known.is_whole and known.related_instances is not None
-        has_given_up = known.tries > self._reconcile.tries
         is_early = now < known.next_try_at or self._store.is_open(known.study_instance_uid)
-        return not (is_settled or has_given_up or is_early)
+        return not (is_settled or self._has_given_up(known) or is_early)
+
+    def _has_given_up(self, known: Retrieval) -> bool:
+        return known.tries > self._reconcile.tries
 
     def _look_after(self, session: QuerySession, known: Retrieval, now: float) -> _Outcome:
         try:
             missing = self._list_missing(session, known.study_instance_uid)
         except QueryError as error:
             _LOGGER.warning("could not ask about study %s: %s", known.study_instance_uid, error)
-            # No try is counted, but the next search is for the others.
-            self._store.record_retrieval(replace(known, next_try_at=now + _wait_s(self._reconcile, 1)))
+            # No try is counted, but the next search is for the others. What was given up comes after them in any case.
+            if not self._has_given_up(known):
+                self._store.record_retrieval(replace(known, next_try_at=now + _wait_s(self._reconcile, 1)))
             self._unasked.add(known.study_instance_uid)
             return _Outcome.FAILED
         self._unasked.discard(known.study_instance_uid)
         if not missing:
             self._store.record_retrieval(replace(known, is_whole=True))
             return _Outcome.NOTHING_TO_DO
+        if self._has_given_up(known):
+            self._store.record_retrieval(replace(known, next_try_at=now))
+            return _Outcome.NOTHING_TO_DO
         if known.tries == self._reconcile.tries:
-            self._give_up(known, missing)
+            self._give_up(known, missing, now)
             return _Outcome.NOTHING_TO_DO
         return self._fetch(session, known, missing, now)
 
-    def _give_up(self, known: Retrieval, missing: Sequence[ListedImage]) -> None:
+    def _give_up(self, known: Retrieval, missing: Sequence[ListedImage], now: float) -> None:
         told = Phrase(
             "{images} never came in {tries} tries; {archive} must forward the study by hand",
             images=_count(missing),
             tries=known.tries,
             archive=self._archive.name,
         )
-        self._store.record_retrieval(replace(known, tries=known.tries + 1), event=told)
+        self._store.record_retrieval(replace(known, tries=known.tries + 1, next_try_at=now), event=told)
         _LOGGER.warning("study %s: %s", known.study_instance_uid, told)
 
     def _list_missing(self, session: QuerySession, study_instance_uid: str) -> list[ListedImage]:

@@ -56,11 +56,15 @@ class Accounts(Database):
             return True
 
     def change_user(self, name: str, **values: str) -> bool:
-        """Set password hash or role, and end the user's sessions; False where there is no such user."""
+        """Set password hash or role, and end the user's sessions; False where there is no such user.
+
+        With the password the tokens go: whoever knew the old one may have made one.
+        """
         with self._writing() as connection:
             where = web_users.c.name == name
             found = connection.execute(web_users.update().where(where), {**values, "changed_at": time.time()})
-            connection.execute(web_sessions.delete().where(web_sessions.c.user == name))
+            for table in (web_sessions, web_tokens) if "password_hash" in values else (web_sessions,):
+                connection.execute(table.delete().where(table.c.user == name))
             return found.rowcount > 0
 
     def remove_user(self, name: str) -> bool:

@@ -9,7 +9,7 @@ from dicom_node.store.database import Database
 from dicom_node.store.expectations import compare, describe_expectation, encode_listing, list_received_uids
 from dicom_node.store.records import Retrieval
 from dicom_node.store.rows import add_event
-from dicom_node.store.schema import results, retrievals, studies
+from dicom_node.store.schema import instances, results, retrievals, studies
 from dicom_node.values import ListedImage
 
 
@@ -59,11 +59,22 @@ class ArchiveStore(Database):
 
     def given_up_retrievals(self, tries: int) -> list[Retrieval]:
         """List what was fetched more often than `tries` allows and never came whole."""
+        return self._list_given_up(tries)
+
+    def resumed_retrievals(self, archive: str, tries: int) -> list[Retrieval]:
+        """List what of an archive's was given up, and has got more since it was last compared, whoever sent that."""
+        came_since = sa.exists().where(
+            instances.c.study_instance_uid == retrievals.c.study_instance_uid,
+            instances.c.received_at > retrievals.c.next_try_at,
+        )
+        return self._list_given_up(tries, retrievals.c.archive == archive, came_since)
+
+    def _list_given_up(self, tries: int, *where: sa.ColumnElement[bool]) -> list[Retrieval]:
         columns = [retrievals.c[name] for name in Retrieval.__dataclass_fields__]
-        where = (retrievals.c.is_whole.is_(False), retrievals.c.tries > tries)
+        given_up = (retrievals.c.is_whole.is_(False), retrievals.c.tries > tries, *where)
+        query = sa.select(*columns).where(*given_up).order_by(retrievals.c.next_try_at)
         with self._reading() as connection:
-            rows = connection.execute(sa.select(*columns).where(*where).order_by(retrievals.c.next_try_at)).mappings()
-            return [Retrieval(**row) for row in rows]
+            return [Retrieval(**row) for row in connection.execute(query).mappings()]
 
     def record_retrieval(self, retrieval: Retrieval, *, event: str = "") -> None:
         """Record how far the fetching of a study is, with an event where there is something to tell."""

@@ -9,6 +9,7 @@ from dicom_node.storage_commitment import CommitmentReport
 from dicom_node.store.database import Database
 from dicom_node.store.deliveries import OPEN, UNSENT, count_try, list_due, list_settled, put_off, reopen_parked
 from dicom_node.store.later_proof import has_unproven, reopen_unproven
+from dicom_node.store.looking_again import look_again
 from dicom_node.store.proofs import (
     begin_transaction,
     change_state,
@@ -212,7 +213,8 @@ class DeliveryStore(Database):
         """Try again what has failed or is parked; return how many revisions that concerns.
 
         Of every study and destination where None. With a destination, what failed before it had results stays. What a
-        rule has excluded is looked at again, by the rules of now, where its study is named; not without its files.
+        rule has excluded is looked at again, by the rules of now, where its study is named; not without its files. If
+        its archives have a report that says so, that makes a new version, which supersedes it.
         """
         failed = [revisions.c.state == RevisionState.FAILED]
         if study_instance_uid is not None:
@@ -228,6 +230,8 @@ class DeliveryStore(Database):
             for study, digest in unmade:
                 set_state(connection, study, digest, RevisionState.QUEUED, "")
             again |= {(study, digest) for study, digest in unmade}
+            if not again and study_instance_uid is not None and destination is None:
+                again = look_again(connection, study_instance_uid)
             for study, digest in again:
                 add_event(connection, study, Phrase("revision {digest}: retried by an operator", digest=digest))
         return len(again)

@@ -236,7 +236,7 @@ class Retrieval:
     """Whether everything that was to come had come."""
     tries: int = 0
     next_try_at: float = 0.0
-    """Unix time in seconds."""
+    """Unix time in seconds; of what was given up, when it was last compared with what has come."""
 
 
 @dataclass(frozen=True, kw_only=True)

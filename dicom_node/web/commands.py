@@ -54,19 +54,20 @@ def add_user(
 
 @users.command("password")
 def set_password(name: Name, config: Config = _CONFIG) -> None:
-    """Set a user's password, and end the user's sessions."""
+    """Set a user's password, and end the user's sessions and tokens: whoever knew the old one may have made some."""
     from dicom_node.web.passwords import hash_password
 
     hashed = hash_password(_ask_password(), user=name)
     with _accounts(config, PersonAction.SET_PASSWORD, name) as accounts:
         _insist(accounts.change_user(name, password_hash=hashed), name)
+    typer.echo(f"sessions and tokens of {name} have ended")
 
 
 @users.command("role")
 def set_role(
     name: Name, role: Annotated[Role, typer.Argument(help="What the user may do.")], config: Config = _CONFIG
 ) -> None:
-    """Set what a user may do, and end the user's sessions."""
+    """Set what a user may do, and end the user's sessions; the user's tokens may do the same from now on."""
     with _accounts(config, PersonAction.SET_ROLE, name, role=role) as accounts:
         _insist(accounts.change_user(name, role=role), name)
 

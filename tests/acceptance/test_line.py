@@ -214,7 +214,8 @@ def test_a_restart_between_two_images_of_a_study_gives_one_result(clinic, tibia)
     assert clinic.node.states() == ["done"]
 
 
-def test_a_study_that_the_archive_could_not_forward_goes_with_the_next_one(clinic, tibia):
+@pytest.mark.parametrize("restarts", [False, True], ids=["it runs on", "it is restarted"])
+def test_a_study_that_the_archive_could_not_forward_goes_with_the_next_one(clinic, tibia, restarts):
     assert clinic.node.stop() == 0
     studies = [generate_uid(), generate_uid()]
     paths = [clinic.write(tibia, StudyInstanceUID=study, SeriesInstanceUID=generate_uid()) for study in studies]
@@ -222,6 +223,9 @@ def test_a_study_that_the_archive_could_not_forward_goes_with_the_next_one(clini
     wait_for(
         "the job has failed", lambda: "it is tried again" in (clinic.folder / "archive" / "orthanc.log").read_text()
     )
+    if restarts:
+        clinic.archive.stop()
+        clinic.archive.start()
     clinic.node.start()
     dcmsend(clinic.archive.port, paths[1])
     for study in studies:

@@ -5,6 +5,7 @@ import time
 import pytest
 from archive_bench import EVERY_S, QUIET_S, Desk, ScriptedArchive, build_images, build_settings, open_store
 from pydicom.uid import generate_uid
+from stored_rows import build_row
 
 from dicom_node.demo.archives import find_free_port
 from dicom_node.errors import AssociationError
@@ -152,6 +153,39 @@ def test_an_archive_that_says_success_and_sends_nothing_is_not_believed(build):
         desk.search(time.time() + number * EVERY_S)
     assert len(archive.moves) == 2
     assert desk.events(images[0].StudyInstanceUID)[-1].startswith("1 image never came in 2 tries")
+
+
+@pytest.mark.fault(60)
+@pytest.mark.parametrize("is_listed", [True, False], ids=["recent", "older than `hours`"])
+def test_the_alarm_ends_when_what_never_came_was_forwarded_by_hand(build, is_listed):
+    """A study that was given up is not fetched again, but compared when more of it has come: then the alarm ends."""
+    images = build_images(2)
+    study = images[0].StudyInstanceUID
+    archive, desk = build(images, reconcile={"tries": 1})
+    now = time.time()
+    for number in range(4):
+        desk.search(now + number * EVERY_S)
+    if not is_listed:
+        now += 3 * 86_400
+
+    def compares(at):
+        known = len(archive.finds)
+        desk.search(at)
+        return any(keys.QueryRetrieveLevel == "SERIES" for keys in archive.finds[known:])
+
+    for number, image in enumerate(images, start=4):
+        assert [one.study_instance_uid for one in desk.store.given_up_retrievals(tries=1)] == [study]
+        came_at = now + number * EVERY_S
+        desk.store.add_instances([build_row(image.SOPInstanceUID, study, received_at=came_at)])
+        assert not compares(came_at + 1), "it is still coming in"
+        desk.store.close_revision(study, came_at + 2)
+        archive.chokes_on = {study}
+        assert compares(came_at + 3)
+        archive.chokes_on = set()
+        assert compares(came_at + 4), "it could not be asked about before"
+        assert not compares(came_at + 5), "nothing has come since"
+    assert desk.store.given_up_retrievals(tries=1) == []
+    assert len(archive.moves) == 1
 
 
 @pytest.mark.fault(60)

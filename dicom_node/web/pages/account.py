@@ -33,7 +33,7 @@ def change_password(
     new: Annotated[str, Form()] = "",
     repeated: Annotated[str, Form()] = "",
 ) -> Response:
-    """Set a new password; every session of the user ends, this one too."""
+    """Set a new password; every session of the user ends, this one too, and every token."""
     name = visitor.user.name
     if not is_right(password, visitor.user.password_hash):
         return _show(request, site, visitor, said=Phrase("The present password is wrong."), status_code=400)

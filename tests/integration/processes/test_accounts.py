@@ -87,3 +87,13 @@ def test_a_token_opens_what_its_user_may_until_it_is_removed(node):
         assert web.browser().get("/studies", headers=headers).status_code == 401
     assert done(node, "web-token", "list") == ""
     assert audit(node) == [("add user", "jane"), ("add token", "jane"), ("remove token", "jane")]
+
+
+def test_a_token_outlives_another_role_and_not_another_password(node):
+    done(node, "web-user", "add", "jane", "--role", "viewer", typed=f"{FIRST}\n")
+    done(node, "web-token", "add", "jane", "script")
+    done(node, "web-user", "role", "jane", "operator")
+    assert done(node, "web-token", "list").startswith("jane\tscript\t")
+    said = done(node, "web-user", "password", "jane", typed=f"{SECOND}\n")
+    assert said == "sessions and tokens of jane have ended\n"
+    assert done(node, "web-token", "list") == ""

@@ -3,6 +3,8 @@
 import time
 
 import pytest
+from pydicom import dcmread
+from report_pages import open_pages
 from result_bench import build_small_dx
 
 from dicom_node.result_sets import ResultSets, describe_exclusion
@@ -21,6 +23,14 @@ def infant(node):
 
 def set_rules(node, pipeline, *rules):
     node.results = ResultSets(node.settings, node.store, pipeline, PROFILES, rules=rules)
+
+
+def make_again(node, study_instance_uid):
+    """Make the results of the newest version, which a retry has added, and read them."""
+    digest = node.store.status(1)[0].digest
+    node.results.make(study_instance_uid, digest)
+    made = node.store.results_of(study_instance_uid, digest)
+    return [dcmread(node.settings.results_dir / row.path) for row in made]
 
 
 def test_an_excluded_study_gets_no_result_object_and_says_why_in_the_store(node, pipeline):
@@ -100,6 +110,36 @@ def test_after_a_change_of_the_rules_a_retry_analyses_what_was_excluded(node, pi
     node.results.make(uid, digest)
     assert len(node.store.results_of(uid, digest)) == 3
     assert [one.decision for one in node.store.status(1)[0].findings] != ["not analysed"]
+
+
+def test_after_a_change_of_the_rules_a_retry_analyses_what_was_reported_as_excluded(node, pipeline):
+    """The archive has the report that says so: the results of now are a new version, which supersedes it."""
+    rule = Rule(name="no infants", when=(NO_INFANTS,), action="exclude", say=True)
+    set_rules(node, pipeline, rule)
+    uid = infant(node).StudyInstanceUID
+    reported = node.make(uid)
+    assert node.store.retry(uid) == 0, "its report is still under way"
+    node.store.set_revision_state(uid, node.store.status(1)[0].digest, RevisionState.DONE)
+    assert node.store.retry(None) == node.store.retry(uid, "archive") == 0
+    assert node.store.retry(uid) == 1
+    assert node.store.retry(uid) == 0, "one new version is enough"
+    again = make_again(node, uid)
+    assert not {one.SOPInstanceUID for one in again} & {one.SOPInstanceUID for one in reported}
+    set_rules(node, pipeline)
+    node.store.set_revision_state(uid, node.store.status(1)[0].digest, RevisionState.DONE)
+    assert node.store.retry(uid) == 1
+    made = make_again(node, uid)
+    assert [one.Modality for one in made] == ["OT", "OT", "DOC"]
+    assert "Version 3, supersedes version 2" in " ".join(page.extract_text() for page in open_pages(made[-1]))
+    (series,) = made[-1].PredecessorDocumentsSequence[0].ReferencedSeriesSequence
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == again[-1].SOPInstanceUID
+    newest = node.store.status(1)[0]
+    assert [one.decision for one in newest.findings] != ["not analysed"]
+    assert [len(node.store.revision(uid, one.digest).instances) for one in node.store.status(9)] == [1, 1, 1]
+    node.store.set_revision_state(uid, newest.digest, RevisionState.DONE)
+    assert node.store.retry(uid) == 0, "it is analysed"
+    node.store.close_revision(uid, time.time())
+    assert len(node.store.status(9)) == 3, "its images are those of a version that is known"
 
 
 @pytest.mark.parametrize("state", [RevisionState.EXCLUDED, RevisionState.FAILED])

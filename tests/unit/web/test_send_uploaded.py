@@ -11,6 +11,7 @@ from canary import files_below, holds_word, make_canary
 from hostile_pixels import build_bomb, build_panicking_rle
 from PIL import Image
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, generate_uid
+from report_pages import open_pages
 from stored_rows import build_row
 from typer.testing import CliRunner
 from web_bench import Web, build_settings, form_token
@@ -44,8 +45,7 @@ def was_asked(listener):
     return True
 
 
-def open_web(folder, bundles, archive_port, elsewhere, *, rules=(), results=None):
-    profile = {"results": results} if results else {}
+def open_web(folder, bundles, archive_port, elsewhere, *, rules=(), **profile):
     destinations = (
         Destination(name="archive", ae_title="ARCHIVE", host="127.0.0.1", port=archive_port, **profile),
         Destination(
@@ -292,6 +292,20 @@ def test_a_destination_gets_the_forms_that_it_wants(tmp_path, open_node, builtin
     with open_node(tmp_path, results=wanted) as web:
         assert "archive has taken all 3 results" in send(web, encode(ds)).text
     assert sorted(one.Modality for one in builtin_archive.instances_of(ds.StudyInstanceUID)) == ["OT", "OT", "SR"]
+
+
+@pytest.mark.parametrize(("own", "expected"), [("", "de"), ("fr", "fr")], ids=["destination's", "rule's"])
+def test_results_are_in_the_language_of_the_rule_or_else_of_the_destination(
+    tmp_path, open_node, builtin_archive, own, expected
+):
+    ds = radiograph()
+    with open_node(tmp_path, rules=[{"name": "x", "language": own}], language="de") as web:
+        send(web, encode(ds))
+    (report,) = (one for one in builtin_archive.instances_of(ds.StudyInstanceUID) if one.Modality == "DOC")
+    text = " ".join(page.extract_text() for page in open_pages(report))
+    assert {code for code, word in {"de": "Geburtsdatum", "fr": "Date de naissance"}.items() if word in text} == {
+        expected
+    }
 
 
 def test_an_archive_that_is_away_is_said_to_be(tmp_path, bundles, elsewhere):

@@ -206,14 +206,21 @@ def test_a_removed_user_is_signed_out_at_once(web):
     assert not is_signed_in(browser)
 
 
-def test_a_new_password_ends_the_sessions_of_the_old_one(web):
+def test_a_new_password_ends_the_sessions_and_tokens_of_the_old_one(web):
+    """Whoever knew the old one may have made a token with it."""
     browser = web.sign_in(Role.VIEWER)
+    others = {"Authorization": f"Bearer {web.token(Role.OPERATOR)}"}
+    own = {"Authorization": f"Bearer {web.token(Role.VIEWER)}"}
+    page = browser.get("/account").text
+    assert "A new password ends all your sessions, and removes all your tokens." in page
     data = {"form_token": form_token(browser), "password": PASSWORD, "new": "another long secret", "repeated": ""}
     assert browser.post("/account/password", data=data).status_code == 400
     data["repeated"] = data["new"]
     assert browser.post("/account/password", data=data | {"password": "wrong"}).status_code == 400
+    assert web.browser().get("/studies", headers=own).status_code == 200
     assert browser.post("/account/password", data=data).status_code == 303
     assert not is_signed_in(browser)
+    assert [web.browser().get("/studies", headers=one).status_code for one in (own, others)] == [401, 200]
     assert browser.post("/login", data={"name": "viewer", "password": data["new"]}).status_code == 303
 
 
