@@ -28,6 +28,7 @@ class Kind(StrEnum):
     NEVER_CAME = "images never came"
     UNSEARCHED = "archive not searched"
     PATIENTS = "several patients"
+    RESENT = "sent again otherwise"
     DISK = "disk"
     SILENT = "no heartbeat"
     UNANSWERED = "receiver silent"
@@ -55,7 +56,7 @@ class Condition:
         return self.kind.value, self.subject
 
 
-_PATIENTS_TOLD_S = 7 * 86_400
+_IDENTITY_TOLD_S = 7 * 86_400
 """For so long: nothing that comes later makes one patient of two, and the node does not see what was mended."""
 Check = Callable[[Settings, Store, float], Iterator[Condition]]
 Assess = Callable[[Settings, Store, float], tuple[Drift, ...]]
@@ -138,13 +139,28 @@ def find_never_came(settings: Settings, store: Store, _now: float) -> Iterator[C
 
 def find_patients(_settings: Settings, store: Store, now: float) -> Iterator[Condition]:
     """Find studies under whose Study Instance UID several patients were sent: somebody must look whose they are."""
-    found = store.left_out_studies(name_reason(CONFLICTING_PATIENT_IDS), now - _PATIENTS_TOLD_S)
+    found = store.left_out_studies(name_reason(CONFLICTING_PATIENT_IDS), now - _IDENTITY_TOLD_S)
     if found:
         says = (
             f"{_count(len(found), 'study carries', 'studies carry')} several Patient IDs, so nothing of it is analysed"
         )
         remedy = "find out whose the images are, and mend it in the archive; then send them under UIDs of their own"
         yield Condition(kind=Kind.PATIENTS, says=says, remedy=remedy, since=min(found.values()), details=tuple(found))
+
+
+def find_resent(_settings: Settings, store: Store, now: float) -> Iterator[Condition]:
+    """Find studies that came again as of another patient or study: results may stand under the wrong one."""
+    found = store.resent_studies(now - _IDENTITY_TOLD_S)
+    if found:
+        says = (
+            f"of {_count(len(found), 'study', 'studies')} images came again as of another patient or study; results "
+            "are of the first copy"
+        )
+        remedy = (
+            "find out which is right; if the first was wrong, reject its results in the archive, and send the study "
+            "under UIDs of its own"
+        )
+        yield Condition(kind=Kind.RESENT, says=says, remedy=remedy, since=min(found.values()), details=tuple(found))
 
 
 def find_disk(settings: Settings, _store: Store, _now: float) -> Iterator[Condition]:
@@ -207,5 +223,6 @@ CHECKS: tuple[Check, ...] = (
     find_never_came,
     find_unsearched,
     find_patients,
+    find_resent,
     find_disk,
 )

@@ -1,8 +1,10 @@
 """What must be known of an object before it is kept: who it is, and that it parses. Nothing here trusts the sender."""
 
+import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from pydicom import Dataset
@@ -11,7 +13,10 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from dicom_node.bounded_file import BoundedFile
+from dicom_node.durable import data_set_offset
+from dicom_node.header import identifier_bytes
 from dicom_node.identity import has_result_uid, is_own_result
+from dicom_node.receive.part10 import read_sender
 from dicom_node.receive.presentation import RADIOGRAPHS, RESULT_CLASSES
 from dicom_node.receive.status import RefusedError, StoreStatus
 from dicom_node.secondary_capture import GREY_CLASSES, is_radiograph, is_secondary
@@ -29,6 +34,7 @@ _MAKER = [Tag(0x0008, 0x0014), Tag(0x0008, 0x0070), Tag(0x0008, 0x1090), Tag(0x0
 known by, beside their own UIDs."""
 _CAPTURE = [Tag(0x0008, 0x0008), Tag(0x0008, 0x0060), Tag(0x0008, 0x0064), Tag(0x0028, 0x0004), Tag(0x0028, 0x0008)]
 """Image Type, Modality, Conversion Type, Photometric Interpretation, Number of Frames: what a Secondary Capture is."""
+_PATIENT = ("PatientID", "IssuerOfPatientID")
 _LAST = max(_CAPTURE)
 """Nothing behind it is looked at."""
 _MEMORY = 1 << 24
@@ -47,6 +53,8 @@ class Header:
     is_own_result: bool
     is_radiograph: bool
     """Whether it is a radiograph, or a Secondary Capture that holds one; not a picture that was made from another."""
+    patient: tuple[bytes, ...] = field(repr=False)
+    """Patient ID and issuer, without padding; empty where there is none. To be compared, never shown."""
 
 
 def clean_uid(value: str | bytes | None) -> str:
@@ -84,7 +92,21 @@ def read_header(read_at: Callable[[int, int], bytes], size: int, transfer_syntax
         is_own_result=_holds(is_own_result if uids[0] in RESULT_CLASSES else has_result_uid, ds),
         is_radiograph=(uids[0] in RADIOGRAPHS and not _holds(is_secondary, ds))
         or (uids[0] in GREY_CLASSES and _holds(is_radiograph, ds)),
+        patient=tuple((identifier_bytes(ds, name) or b"").strip() for name in _PATIENT),
     )
+
+
+def read_file_header(path: Path) -> Header:
+    """Read the identifiers of a file that `part10` wrote; raises RefusedError as `read_header` does, or OSError."""
+    transfer_syntax, _ = read_sender(path)
+    with path.open("rb") as file:
+        offset = data_set_offset(file.read(144))
+
+        def read_at(start: int, length: int) -> bytes:
+            file.seek(offset + start)
+            return file.read(length)
+
+        return read_header(read_at, os.fstat(file.fileno()).st_size - offset, transfer_syntax)
 
 
 def _check_encoding(prefix: bytes, transfer_syntax: UID) -> None:
@@ -106,7 +128,7 @@ def _parse(file: BoundedFile, transfer_syntax: UID) -> Dataset:
             transfer_syntax.is_implicit_VR,
             is_little_endian=True,
             stop_when=lambda tag, _vr, _length: tag > _LAST,
-            specific_tags=[*_MISSING, *_MAKER, *_CAPTURE],
+            specific_tags=[*_MISSING, *_MAKER, *map(Tag, _PATIENT), *_CAPTURE],
         )
     except (Exception, RecursionError, MemoryError) as error:  # whatever foreign bytes make the parser do
         raise RefusedError(StoreStatus.CANNOT_UNDERSTAND, "the data set does not parse") from error

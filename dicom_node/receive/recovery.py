@@ -7,7 +7,7 @@ from pathlib import Path
 from dicom_node.durable import hash_data_set
 from dicom_node.errors import describe_unforeseen, is_uid
 from dicom_node.receive.archive import Archive, role_for
-from dicom_node.receive.header import read_header
+from dicom_node.receive.header import read_file_header
 from dicom_node.receive.part10 import read_sender
 from dicom_node.recovery_marks import RecoveryMarks
 from dicom_node.store import Admission, ReceivedInstance
@@ -82,15 +82,7 @@ def _try_to_add_row(archive: Archive, path: Path) -> bool:
 def _read_row(archive: Archive, path: Path) -> ReceivedInstance:
     transfer_syntax, calling_ae_title = read_sender(path)
     sha256, size = hash_data_set(path)
-    stat = path.stat()
-    offset = stat.st_size - size  # the data set is the rest of the file
-    with path.open("rb") as file:
-
-        def read_at(start: int, length: int) -> bytes:
-            file.seek(offset + start)
-            return file.read(length)
-
-        header = read_header(read_at, size, transfer_syntax)
+    header = read_file_header(path)
     return ReceivedInstance(
         sop_instance_uid=header.sop_instance_uid,
         study_instance_uid=header.study_instance_uid,
@@ -102,5 +94,5 @@ def _read_row(archive: Archive, path: Path) -> ReceivedInstance:
         sha256=sha256,
         size=size,
         role=role_for(header, archive.store),
-        received_at=stat.st_mtime,
+        received_at=path.stat().st_mtime,
     )

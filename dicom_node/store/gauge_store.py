@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from dicom_node.store.database import Database
 from dicom_node.store.records import ENDED, DeliveryState, RevisionState
-from dicom_node.store.schema import deliveries, image_statistics, revisions, studies, timings
+from dicom_node.store.schema import deliveries, events, image_statistics, revisions, studies, timings
 
 _UNDELIVERED = (DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.PARKED)
 _UNFINISHED = tuple(state for state in RevisionState if state not in ENDED)
@@ -105,6 +105,24 @@ class GaugeStore(Database):
             .where(table.reason == reason, table.made_at >= since)
             .group_by(table.study_instance_uid)
             .order_by(sa.func.max(table.made_at))
+        )
+        with self._reading() as connection:
+            return {str(study): float(at) for study, at in connection.execute(query)}
+
+    def resent_studies(self, since: float) -> dict[str, float]:
+        """Return the studies of which an instance came again as of another study or patient since a time.
+
+        Each with when that was told last; the copy that came first has stayed. Unix times in seconds, oldest first.
+        """
+        told = sa.or_(
+            events.c.what.contains("relational_mismatch: sent as of study ", autoescape=True),
+            events.c.what.endswith("relational_mismatch: sent as of another patient", autoescape=True),
+        )
+        query = (
+            sa.select(events.c.study_instance_uid, sa.func.max(events.c.at))
+            .where(events.c.at >= since, told)
+            .group_by(events.c.study_instance_uid)
+            .order_by(sa.func.max(events.c.at))
         )
         with self._reading() as connection:
             return {str(study): float(at) for study, at in connection.execute(query)}

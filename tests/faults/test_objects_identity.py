@@ -2,6 +2,8 @@
 
 import sqlite3
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,11 @@ from pynetdicom.transport import ThreadedAssociationServer
 from raw_peer import CR, DX, RawPeer, status_of
 from receiving import arriving, conflicts, data_set_of, encode, kept_files, port_of, send, status
 
+from dicom_node.alerts.conditions import Kind, find_conditions
 from dicom_node.receive.spool import Spool
 from dicom_node.receive.status import StoreStatus
 from dicom_node.receive.storage_scp import Receiver
+from dicom_node.settings import Settings
 from dicom_node.store import Store, arrivals
 from dicom_node.store.schema import instances
 
@@ -144,6 +148,35 @@ def test_a_conflict_is_told_to_the_operator_once_in_the_study_that_keeps_its_obj
     assert other_bytes.endswith("from 'ORTHANC': other bytes")
     assert moved.endswith(ds.StudyInstanceUID)
     assert all(ds.SOPInstanceUID in what and "Canary" not in what for what in (other_bytes, moved))
+
+
+@pytest.mark.fault(27)
+@pytest.mark.parametrize(
+    ("then", "is_told"),
+    [
+        ({"PatientID": "B"}, True),
+        ({"IssuerOfPatientID": "Y"}, True),
+        ({"StudyInstanceUID": "1.2.3"}, True),
+        ({"SeriesInstanceUID": "1.2.3"}, False),
+        ({"PatientID": "A ", "PatientComments": "changed"}, False),
+        ({"IssuerOfPatientID": ""}, False),
+    ],
+)
+def test_an_instance_that_comes_again_as_of_another_patient_or_study_is_an_alarm(
+    receiver: Receiver, store: Store, build_settings: Callable[[], Settings], then: dict[str, str], is_told: bool
+) -> None:
+    """As after a correction in the archive: the first copy stays, and results may stand under the wrong patient."""
+    ds = build_dx(PatientID="A", IssuerOfPatientID="X")
+    study = ds.StudyInstanceUID
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    for keyword, value in then.items():
+        setattr(ds, keyword, value)
+    assert status(receiver, ds) == StoreStatus.SUCCESS
+    settings, now = build_settings(), time.time()
+    found = [one for one in find_conditions(settings, store, now) if one.kind is Kind.RESENT]
+    assert [one.details for one in found] == [(study,)] * is_told
+    later = find_conditions(settings, store, now + 8 * 86_400)
+    assert all(one.kind is not Kind.RESENT for one in later)
 
 
 def test_a_conflict_that_cannot_be_recorded_is_kept_and_answered_all_the_same(
