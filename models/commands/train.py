@@ -39,7 +39,7 @@ EXAMPLES = f"""\
 [bold]Examples[/bold]
 
 As the shipped fracture bundle was made. A task given besides shares the backbone and makes a bundle of its own too:
-fracture-models train --data PATH/fracatlas --task fracture --task region --first 320:14 --image-size 384 --epochs 10
+fracture-models train --data PATH/fracatlas --task fracture --task region --first 320:14 --image-size 384 --epochs 20
 --frozen-until block3_out --negatives 2 --out bundles
 
 As the shipped region bundle was made:
