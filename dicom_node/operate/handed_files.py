@@ -16,11 +16,10 @@ from dicom_node.assemble.rules import choose_rule
 from dicom_node.assemble.selection import select_radiographs
 from dicom_node.assemble.study import read_instance, reading_order
 from dicom_node.deliver import Delivery, ResultFile, send_now
-from dicom_node.durable import data_set_offset
 from dicom_node.errors import NodeError
 from dicom_node.header import tolerate
 from dicom_node.receive.archive import role_for
-from dicom_node.receive.header import Header, read_header
+from dicom_node.receive.header import Header, read_file_header
 from dicom_node.receive.presentation import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.receive.status import RefusedError
 from dicom_node.settings import Action, Destination, Settings
@@ -161,14 +160,7 @@ def _read_header(path: Path) -> Header:
     syntax = UID(meta.TransferSyntaxUID)
     if syntax not in TRANSFER_SYNTAXES:
         raise HandedFileError(Phrase("the transfer syntax is none that this node accepts"))
-    with path.open("rb") as file:
-        offset = data_set_offset(file.read(144))
-
-        def read_at(start: int, length: int) -> bytes:
-            file.seek(offset + start)
-            return file.read(length)
-
-        return read_header(read_at, path.stat().st_size - offset, syntax)
+    return read_file_header(path, syntax)
 
 
 def _check_rules(study: Study, settings: Settings, destination: Destination) -> None:

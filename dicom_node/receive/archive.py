@@ -9,6 +9,7 @@ from dicom_node.errors import describe_unforeseen
 from dicom_node.receive.admission import DiskWatermark
 from dicom_node.receive.commitment import Reporters
 from dicom_node.receive.header import Header, read_file_header
+from dicom_node.receive.part10 import read_sender
 from dicom_node.receive.presentation import RESULT_CLASSES
 from dicom_node.receive.registry import Registry
 from dicom_node.receive.spool import Spool
@@ -59,7 +60,8 @@ class Archive:
 def _try_to_read_patient(path: Path) -> tuple[bytes, ...]:
     """Return whose a file says that it is; empty where it cannot be read, or is no longer there."""
     try:
-        return read_file_header(path).patient
+        transfer_syntax, _ = read_sender(path)
+        return read_file_header(path, transfer_syntax).patient
     except Exception:  # noqa: BLE001  # whatever a damaged file makes a parser do: the object is to be kept all the same
         return ()
 

@@ -16,7 +16,6 @@ from dicom_node.bounded_file import BoundedFile
 from dicom_node.durable import data_set_offset
 from dicom_node.header import identifier_bytes
 from dicom_node.identity import has_result_uid, is_own_result
-from dicom_node.receive.part10 import read_sender
 from dicom_node.receive.presentation import RADIOGRAPHS, RESULT_CLASSES
 from dicom_node.receive.status import RefusedError, StoreStatus
 from dicom_node.secondary_capture import GREY_CLASSES, is_radiograph, is_secondary
@@ -96,9 +95,8 @@ def read_header(read_at: Callable[[int, int], bytes], size: int, transfer_syntax
     )
 
 
-def read_file_header(path: Path) -> Header:
-    """Read the identifiers of a file that `part10` wrote; raises RefusedError as `read_header` does, or OSError."""
-    transfer_syntax, _ = read_sender(path)
+def read_file_header(path: Path, transfer_syntax: UID) -> Header:
+    """Read the identifiers of a Part 10 file's data set; raises RefusedError as `read_header` does, or OSError."""
     with path.open("rb") as file:
         offset = data_set_offset(file.read(144))
 

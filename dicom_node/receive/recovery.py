@@ -82,7 +82,7 @@ def _try_to_add_row(archive: Archive, path: Path) -> bool:
 def _read_row(archive: Archive, path: Path) -> ReceivedInstance:
     transfer_syntax, calling_ae_title = read_sender(path)
     sha256, size = hash_data_set(path)
-    header = read_file_header(path)
+    header = read_file_header(path, transfer_syntax)
     return ReceivedInstance(
         sop_instance_uid=header.sop_instance_uid,
         study_instance_uid=header.study_instance_uid,
