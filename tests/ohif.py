@@ -165,6 +165,4 @@ def _is_green(red, green, blue):
 def running_browser() -> Iterator[Viewer]:
     """Start Chromium with an empty page, and end it with the block."""
     with running_chromium() as browser:
-        page = browser.new_page(viewport=SIZE)
-        page.add_init_script("localStorage.setItem('shownTours', '[\"basicViewerTour\"]')")
-        yield Viewer(page)
+        yield Viewer(browser.new_page(viewport=SIZE))

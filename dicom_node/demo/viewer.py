@@ -47,6 +47,8 @@ _CONFIGURATION = """window.config = {
     },
   }],
 };
+// What this viewer can do is not what is to be shown: no tour of it over the pictures.
+localStorage.setItem("shownTours", '["basicViewerTour"]');
 """
 
 
@@ -97,7 +99,6 @@ def fetch_viewer() -> Path:
             archive.extractall(folder, filter="data")
         for part in _UNNEEDED:
             shutil.rmtree(Path(folder) / "package" / part, ignore_errors=True)
-        (Path(folder) / "package" / "dist" / "app-config.js").write_text(_CONFIGURATION, encoding="utf-8")
         (Path(folder) / "package" / "dist").rename(kept)
     return kept
 
@@ -114,6 +115,10 @@ def build_viewer(files: Path, orthanc_http_port: int) -> FastAPI:
     @app.api_route(DICOMWEB_ROOT + "/{path:path}", methods=["GET", "POST"])
     async def pass_on(request: Request) -> Response:
         return await run_in_threadpool(_ask, orthanc_http_port, request, await request.body())
+
+    @app.get("/app-config.js")
+    async def configure() -> Response:
+        return Response(_CONFIGURATION, media_type="text/javascript")
 
     static = StaticFiles(directory=files, html=True)
 

@@ -244,6 +244,15 @@ def test_orthanc_starts_with_the_configuration_of_the_container(tmp_path):
         process.wait(30)
 
 
+def test_the_archive_beside_the_node_keeps_its_files_outside_the_nodes_data(monkeypatch):
+    """Orthanc makes folders that anybody may enter; `doctor` would say so of the data of a node that never ran."""
+    monkeypatch.chdir(REPOSITORY)
+    data = load_settings(Path("config/node.toml")).node.data_dir.resolve()
+    file = REPOSITORY / "config" / "orthanc" / "orthanc.json"
+    for key in ("StorageDirectory", "IndexDirectory"):
+        assert data not in (file.parent / jsonc(file)[key]).resolve().parents
+
+
 def asks(port, path):
     try:
         with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
