@@ -176,7 +176,7 @@ def _write_left_out(sheet: _Sheet, analysis: StudyAnalysis, language: Language) 
     sheet.rule()
     sheet.write(language.say("Not analysed"), Letters(size=30, colour=_WARNING, bold=True))
     for image, reason in missing[:_MOST_LEFT_OUT]:
-        sheet.write(f"{image}: {reason}", _TEXT, most=2)
+        sheet.write(f"{image}: {reason}", _TEXT, most=4)
     if others := missing[_MOST_LEFT_OUT:]:
         more = language.count(
             "and {number} more, which the report names", "and {number} more, which the report names", len(others)

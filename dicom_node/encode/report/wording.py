@@ -18,6 +18,7 @@ from inference.probabilities import format_fracture_probability, format_operatin
 from inference.types import Decision, FracturePrediction, RadiographAnalysis
 
 NEVER_CAME = Phrase("The archive lists it, but it never came.")
+_UNSAID = Phrase("no reason was given")
 _SIDES = {"L": Phrase("left"), "R": Phrase("right"), "B": Phrase("both")}
 _GRAVEST_FIRST = (Decision.FRACTURE, Decision.UNCERTAIN, Decision.NO_FRACTURE)
 _MOST_NAMED = 3
@@ -136,8 +137,12 @@ def say_region(analysis: RadiographAnalysis, language: Language = ENGLISH) -> st
 
 def explain(analysis: RadiographAnalysis, language: Language = ENGLISH) -> str:
     """Write the reason of a decision as a sentence; empty where there is none."""
-    reason = language.say(analysis.reason).rstrip(".。")
-    return language.say("{text}.", text=f"{reason[0].upper()}{reason[1:]}") if reason else ""
+    return _write_sentence(analysis.reason, language)
+
+
+def _write_sentence(remark: str, language: Language) -> str:
+    said = language.say(remark).rstrip(".。")
+    return language.say("{text}.", text=f"{said[0].upper()}{said[1:]}") if said else ""
 
 
 def list_missing(analysis: StudyAnalysis) -> tuple[ListedImage, ...]:
@@ -188,18 +193,20 @@ def list_analysed(analysis: StudyAnalysis) -> list[AnalysedInstance]:
 
 
 def list_not_analysed(analysis: StudyAnalysis, language: Language = ENGLISH) -> list[tuple[str, str]]:
-    """List what was not analysed: pairs of image and reason."""
-    unsaid = language.say("no reason was given")
+    """List what was not analysed: pairs of image and reason, with the remarks, such as a header that says otherwise."""
     failed = [image for image in analysis.images if image.analysis.decision is Decision.NOT_ANALYSED]
-    parts: Sequence[tuple[Dataset, str]] = [
-        *((image.instance.header, image.analysis.reason) for image in failed),
-        *((excluded.instance.header, excluded.reason) for excluded in analysis.excluded),
+    parts: Sequence[tuple[Dataset, Sequence[str]]] = [
+        *((one.instance.header, (one.analysis.reason or _UNSAID, *one.analysis.flags)) for one in failed),
+        *((excluded.instance.header, (excluded.reason or _UNSAID,)) for excluded in analysis.excluded),
     ]
     never_came = [
         (f"{_name_image(*_number_listed(one), language)}, {one.modality}", language.say(NEVER_CAME))
         for one in list_missing(analysis)
     ]
-    said = [(describe_image(header, language), language.say(reason) or unsaid) for header, reason in parts]
+    said = [
+        (describe_image(header, language), " ".join(_write_sentence(remark, language) for remark in remarks))
+        for header, remarks in parts
+    ]
     return said + never_came
 
 

@@ -112,11 +112,12 @@ def test_uncertain_is_written_with_its_reason_and_remarks():
 
 
 def test_what_was_not_analysed_is_listed_with_its_reason():
-    failed = build_image(build_dx(InstanceNumber=2), decision=Decision.NOT_ANALYSED, reason="Chest is out of scope.")
+    why = {"reason": "no validated model for region SHOULDER", "flags": ("The header says WRIST.",)}
+    failed = build_image(build_dx(InstanceNumber=2), decision=Decision.NOT_ANALYSED, **why)
     study = build_study([build_image(), failed], [build_excluded(build_sr(SeriesNumber=7), "It is not an image.")])
     text = read_text(study)
     assert "Analysed 1 of 2 images received. 1 other object in the study." in text
-    assert "Chest is out of scope." in text
+    assert "No validated model for region SHOULDER. The header says WRIST." in " ".join(text.split())
     assert "It is not an image." in text
     assert "Series 7, image 1, SR" in text
 

@@ -112,9 +112,20 @@ def test_what_was_left_out_is_there_with_its_reason(lines):
     text = said(lines)
     assert "in 1 analysed image; 2 not analysed" in text
     assert "Analysed 1 of 3 images; never came: series 1, image ?. 1 other object in the study." in text
-    assert "Series 1, image 2, DX, AP, left: outside scope: more like a chest than like a limb" in text
+    assert "Series 1, image 2, DX, AP, left: Outside scope: more like a chest than like a limb." in text
     assert "SR: No image." in text
     assert NEVER_CAME in text
+
+
+def test_what_the_header_says_of_an_image_without_a_model_is_there(lines):
+    """It may be the only hint that the region was taken for another."""
+    remarks = (
+        "The region is in doubt: SHOULDER with a confidence of 51%.",
+        "The header says WRIST, but the image looks like SHOULDER.",
+    )
+    image = not_analysed()
+    encode(build_study([replace(image, analysis=replace(image.analysis, flags=remarks))]))
+    assert " ".join(("more like a chest than like a limb.", *remarks)) in said(lines)
 
 
 def test_the_models_and_their_versions_are_named(lines):
