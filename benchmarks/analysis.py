@@ -25,13 +25,14 @@ from dicom_node.assemble.study import read_instance
 from dicom_node.encode.results import encode_study
 from dicom_node.identity import DISCLAIMER
 from dicom_node.values import AnalysedInstance, Study, StudyAnalysis
-from inference.grad_cam import find_peak, spread_over_source
+from inference.limb import find_limb
 from inference.overlay import render_overlay
 from inference.overlay import show as show_radiograph
 from inference.pipeline import Pipeline
 from inference.preprocessing import prepare
-from inference.quality import measure_quality
+from inference.quality import object_to
 from inference.roi import find_rois
+from inference.sight import Sight
 from inference.types import Radiograph
 
 BUNDLES = Path(__file__).parents[1] / "models" / "bundles"
@@ -44,23 +45,17 @@ def analysis_stages(pipeline: Pipeline, radiograph: Radiograph, region: str) -> 
     """Return the stages of the pipeline, each a function of the results before it."""
     stage1 = pipeline.region_model
     stage2, answer = pipeline.find_model(region)
-    output = stage2.bundle.manifest.labels.index(answer.output)
     shape = {"rows": radiograph.rows, "columns": radiograph.columns}
+
+    def judge(sight: Sight) -> str:
+        return object_to(sight, find_limb(radiograph), stage2.bundle.manifest.quality)
+
     return [
         ("region", lambda _: stage1.run(radiograph)),
-        ("fracture and Grad-CAM", lambda _: stage2.run(radiograph)),
-        (
-            "is the heat map good?",
-            lambda done: measure_quality(done["fracture and Grad-CAM"][0].views.cam[..., output], radiograph),
-        ),
-        (
-            "heat map at source size",
-            lambda done: spread_over_source(
-                done["fracture and Grad-CAM"][0].cam[..., output], done["fracture and Grad-CAM"][1], **shape
-            ),
-        ),
-        ("regions of interest", lambda done: find_rois(done["heat map at source size"])),
-        ("peak", lambda done: find_peak(done["heat map at source size"])),
+        ("fracture and Grad-CAM", lambda _: stage2.look_for(answer.output, radiograph)),
+        ("is the heat map good?", lambda done: judge(done["fracture and Grad-CAM"])),
+        ("heat map at source size", lambda done: done["fracture and Grad-CAM"].spread(**shape)),
+        ("regions of interest", lambda done: find_rois(done["heat map at source size"].map)),
     ]
 
 

@@ -59,6 +59,36 @@ def _smooth(cam: Float32Array) -> Float32Array:
     return np.asarray(np.maximum(fine, 0) / fine.max(), np.float32)
 
 
+def find_hottest(cam: Float32Array, box: Letterbox) -> tuple[float, float] | None:
+    """Return (x, y) of the hottest place of the part that is drawn, continuous source pixels.
+
+    It lies where a parabola through the hottest sample and its neighbours is highest: of samples that are almost alike,
+    as around the middle of a cell, the least difference between two runtimes may name another one. None for a map
+    without heat, or with what is no number in it.
+    """
+    if not np.isfinite(cam).all() or float(cam.max()) <= 0:
+        return None
+    fine = _smooth(cam)
+    down, across = (slice(*(edge * FINER * cam.shape[0] // box.size for edge in (w.start, w.stop))) for w in box.window)
+    drawn = fine[down, across]
+    if not drawn.any():
+        return None
+    row, column = (int(index) for index in np.unravel_index(int(drawn.argmax()), drawn.shape))
+    per = fine.shape[0] / box.size
+    x = (column + _find_summit(drawn[row], column) + across.start + 0.5) / per
+    y = (row + _find_summit(drawn[:, column], row) + down.start + 0.5) / per
+    return (x - box.left) / box.scale_x, (y - box.top) / box.scale_y
+
+
+def _find_summit(line: Float32Array, highest: int) -> float:
+    """Return how far from the highest sample, from -0.5 to 0.5, the parabola through it and its neighbours is so."""
+    if not 0 < highest < len(line) - 1:
+        return 0.0
+    before, top, after = (float(value) for value in line[highest - 1 : highest + 2])
+    curvature = before - 2 * top + after
+    return (before - after) / (2 * curvature) if curvature else 0.0
+
+
 def quantise(heatmap: Float32Array) -> UInt8Array:
     """Make of a map in the range [0, 1] one from 0 to 255, as fine as it is shown."""
     return np.asarray(cv2.convertScaleAbs(heatmap, alpha=255), np.uint8)

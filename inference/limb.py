@@ -1,5 +1,7 @@
 """Where in a radiograph the limb is: not in the padding, the collimated border, the air beside it, or a marker."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -18,8 +20,34 @@ _MARGIN = 0.05
 """The limb is widened by this fraction of the side: heat has the width of a cell."""
 
 
-def find_limb(radiograph: Radiograph) -> UInt8Array:
-    """Return 1 where the limb is and 0 elsewhere: shape (SIDE, SIDE), in the square that every model reads.
+@dataclass(frozen=True, kw_only=True)
+class Limb:
+    """Where the limb is."""
+
+    mask: UInt8Array
+    """1 where it is and 0 elsewhere, shape (SIDE, SIDE)."""
+    box: Letterbox
+    """The square that the mask covers."""
+
+    def within(self, box: Letterbox) -> UInt8Array:
+        """Return the mask over another square, which may show a part of the radiograph: shape (SIDE, SIDE)."""
+        # Pixel centres of that square to those of this one.
+        scale_x, scale_y = self.box.scale_x / box.scale_x, self.box.scale_y / box.scale_y
+        per = box.size / SIDE
+        back = np.array(
+            [
+                [scale_x * per, 0, self.box.left - box.left * scale_x + (scale_x * per - 1) / 2],
+                [0, scale_y * per, self.box.top - box.top * scale_y + (scale_y * per - 1) / 2],
+            ]
+        )
+        limb = cv2.warpAffine(self.mask, back, (SIDE, SIDE), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+        drawn = np.zeros((SIDE, SIDE), np.uint8)
+        drawn[tuple(slice(round(w.start / per), round(w.stop / per)) for w in box.window)] = 1
+        return np.asarray(limb * drawn, np.uint8)
+
+
+def find_limb(radiograph: Radiograph) -> Limb:
+    """Return where the limb is, in the square that every model reads.
 
     The level of air is the most frequent grey of the dark half by Otsu's threshold (IEEE Trans. SMC 9, 1979). Where
     nothing can be told apart, all of the picture counts as limb.
@@ -32,10 +60,10 @@ def find_limb(radiograph: Radiograph) -> UInt8Array:
     bright = (smooth > _tissue_level(smooth[picture > 0])) & (picture > 0)
     limb = _keep_limbs(bright.astype(np.uint8), int(picture.sum()))
     if not limb.any():
-        return picture
+        return Limb(mask=picture, box=box)
     reach = 2 * round(_MARGIN * SIDE) + 1
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    return np.asarray(cv2.min(cv2.dilate(limb, around), picture), np.uint8)
+    return Limb(mask=np.asarray(cv2.min(cv2.dilate(limb, around), picture), np.uint8), box=box)
 
 
 def _tissue_level(values: UInt8Array) -> float:

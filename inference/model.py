@@ -1,4 +1,4 @@
-"""A model ready to be asked, and what it says about one radiograph, looked at once or in both of its mirror images."""
+"""A model ready to be asked, and what it says about one radiograph: in both mirror images, and closer, if it wants."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from inference.bundle import Bundle
 from inference.errors import BundleError
 from inference.preprocessing import Letterbox, prepare
 from inference.runtime import Runtime, Scores, load_runtime
+from inference.sight import Sight
 from inference.types import Float32Array, Radiograph
 
 
@@ -60,9 +61,36 @@ class Model:
             Too small, not two-dimensional, or not finite.
         """
         tensor, box = prepare(radiograph, self.bundle.preprocessing)
+        return Look(views=self._view(tensor)), box
+
+    def look_for(self, output: str, radiograph: Radiograph) -> Sight:
+        """Return what the output of this label says and where, after a closer look where the manifest asks for one.
+
+        Raises
+        ------
+        UnsupportedImageError
+            Too small, not two-dimensional, or not finite.
+        """
+        manifest, preprocessing = self.bundle.manifest, self.bundle.preprocessing
+        column = manifest.labels.index(output)
+
+        def see(views: Scores, box: Letterbox) -> Sight:
+            return Sight(logits=views.logits[:, column], cams=views.cam[..., column], box=box)
+
+        def look(box: Letterbox) -> Sight:
+            square = box.draw(radiograph.pixels, padding=preprocessing.padding)
+            return see(self._view(preprocessing.normalise(square)), box)
+
+        first, box = self.run(radiograph)
+        sight = see(first.views, box)
+        if manifest.second_look is None:
+            return sight
+        return sight.look_closer(manifest.second_look, radiograph.pixel_aspect, look)
+
+    def _view(self, tensor: Float32Array) -> Scores:
         if not self.bundle.manifest.mirrored:
-            return Look(views=self.runtime.run(tensor)), box
-        return Look(views=turn_back(self.runtime.run(add_mirror_image(tensor)))), box
+            return self.runtime.run(tensor)
+        return turn_back(self.runtime.run(add_mirror_image(tensor)))
 
 
 def add_mirror_image(tensor: Float32Array) -> Float32Array:

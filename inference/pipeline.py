@@ -4,19 +4,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from inference.bundle import SCOPE, Answer, load_bundles
 from inference.errors import BundleError
-from inference.grad_cam import find_peak, quantise, spread_over_source
+from inference.grad_cam import quantise
+from inference.limb import find_limb
 from inference.model import Look, Model
 from inference.phrases import Phrase
-from inference.quality import measure_quality
+from inference.quality import object_to
 from inference.roi import find_rois
 from inference.scope import Scope
+from inference.sight import Heat
 from inference.types import (
     Decision,
-    Float32Array,
     FracturePrediction,
     ModelIdentity,
     Radiograph,
@@ -160,9 +159,8 @@ class Pipeline:
     def _look_for_fracture(self, radiograph: Radiograph, region: str, found: RadiographAnalysis) -> RadiographAnalysis:
         """Add to what stage 1 has found what the model of `region` says."""
         model, answer = self._serving[region]
-        look, box = model.run(radiograph)
-        output = model.bundle.manifest.labels.index(answer.output)
-        probability = calibrate(float(look.logits[output]), answer)
+        sight = model.look_for(answer.output, radiograph)
+        probability = calibrate(sight.logit, answer)
         decision = decide(probability, answer)
         # Probabilities of types are given that there is a fracture: beside any other decision they would affirm one.
         typing = self._typing.get(region) if decision is Decision.FRACTURE else None
@@ -176,25 +174,21 @@ class Pipeline:
             ),
             fracture_type=_name_type(typing, radiograph) if typing else None,
             models=(*found.models, *(one.bundle.identity for one in spoke)),
-            flags=(*found.flags, *filter(None, [compare_views(look.views.logits[:, output], answer)])),
+            flags=(*found.flags, *filter(None, [compare_views(sight.logits, answer)])),
         )
-        cam = look.views.cam[..., output]
-        objection: str = Phrase("it holds what is no number")
-        if np.isfinite(cam).all():
-            objection = measure_quality(cam, radiograph).objection(model.bundle.manifest.quality)
-        heatmap = spread_over_source(look.cam[..., output], box, rows=radiograph.rows, columns=radiograph.columns)
-        return _add_heat(analysis, heatmap, objection)
+        heat = sight.spread(rows=radiograph.rows, columns=radiograph.columns)
+        return _add_heat(analysis, heat, object_to(sight, find_limb(radiograph), model.bundle.manifest.quality))
 
 
-def _add_heat(analysis: RadiographAnalysis, heatmap: Float32Array, objection: str) -> RadiographAnalysis:
+def _add_heat(analysis: RadiographAnalysis, heat: Heat, objection: str) -> RadiographAnalysis:
     """Add heat map, boxes and peak, or the reason why they are withheld.
 
     Where no fracture is found and nothing speaks for one, a map without heat is as it should be.
     """
     sound = analysis.decision is Decision.NO_FRACTURE
-    if not objection or (sound and not heatmap.any()):
-        rois = () if sound else find_rois(heatmap)
-        return replace(analysis, heatmap=quantise(heatmap), rois=rois, heatmap_peak=find_peak(heatmap))
+    if not objection or (sound and not heat.map.any()):
+        rois = () if sound else find_rois(heat.map)
+        return replace(analysis, heatmap=quantise(heat.map), rois=rois, heatmap_peak=heat.peak)
     return replace(
         analysis, flags=(*analysis.flags, Phrase("The heat map is withheld: {objection}.", objection=objection))
     )

@@ -27,7 +27,7 @@ SPARSE = 8
 
 
 class Exposed(NamedTuple):
-    """The part of a radiograph that borders of one grey leave; source pixels, the last of each pair lies beyond it."""
+    """A part of a radiograph, as borders of one grey leave; source pixels, the last of each pair lies beyond it."""
 
     top: int
     bottom: int
@@ -47,6 +47,13 @@ class Exposed(NamedTuple):
     def cut(self, pixels: Float32Array) -> Float32Array:
         """Return this part of an array of the radiograph's shape; a view of it."""
         return pixels[self.top : self.bottom, self.left : self.right]
+
+    def around(self, x: float, y: float, share: float) -> "Exposed":
+        """Return a part of it, `share` of each side long, in whose middle (x, y) lies unless it is near a border."""
+        rows, columns = max(1, round(self.rows * share)), max(1, round(self.columns * share))
+        top = min(max(round(y - rows / 2), self.top), self.bottom - rows)
+        left = min(max(round(x - columns / 2), self.left), self.right - columns)
+        return Exposed(top, top + rows, left, left + columns)
 
 
 @dataclass(frozen=True, kw_only=True)

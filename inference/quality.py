@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 
 from inference.bundle import QualityLimits
-from inference.limb import find_limb
+from inference.limb import Limb
 from inference.phrases import Phrase
-from inference.types import Float32Array, Radiograph
+from inference.preprocessing import Letterbox
+from inference.sight import Sight
+from inference.types import Float32Array
 
 _BLUR = 0.05
 """Of the side: heat of two views this close together counts as in the same place."""
@@ -40,10 +42,22 @@ class Quality:
         return ""
 
 
-def measure_quality(cams: Float32Array, radiograph: Radiograph) -> Quality:
-    """Measure the maps of one output, shape (views, h, w), each as the radiograph lies and over the whole square."""
+def object_to(sight: Sight, limb: Limb, limits: QualityLimits) -> str:
+    """Return why the heat map should not be shown, as half a sentence; empty for a good one.
+
+    Both looks must be worth showing: a closer one sees no contradiction of mirror images that were hot in two places.
+    """
+    looks = [look for look in (sight, sight.first) if look is not None]
+    if not all(np.isfinite(look.cams).all() for look in looks):
+        return Phrase("it holds what is no number")
+    objections = (measure_quality(look.cams, look.box, limb).objection(limits) for look in looks)
+    return next(filter(None, objections), "")
+
+
+def measure_quality(cams: Float32Array, box: Letterbox, limb: Limb) -> Quality:
+    """Measure the maps of one output, shape (views, h, w), each as the radiograph lies and over all of the square."""
     cam = cams.mean(axis=0)
-    on_limb = cv2.resize(find_limb(radiograph).astype(np.float32), cam.shape[::-1], interpolation=cv2.INTER_AREA)
+    on_limb = cv2.resize(limb.within(box).astype(np.float32), cam.shape[::-1], interpolation=cv2.INTER_AREA)
     heat = float(cam.sum())
     return Quality(
         flatness=_measure_flatness(cam),

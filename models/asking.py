@@ -6,7 +6,7 @@ from typing import Protocol
 
 from inference.bundle import MANIFEST, SCOPE, Answer, Bundle, load_bundle
 from inference.errors import BundleError
-from inference.grad_cam import find_peak, quantise, spread_over_source
+from inference.grad_cam import quantise
 from inference.model import Model
 from inference.pipeline import Pipeline
 from inference.roi import find_rois
@@ -115,20 +115,19 @@ def load_asked(folder: Path, *, region: str | None = None) -> Asked:
 
 def look_for_fracture(model: Model, answer: Answer, radiograph: Radiograph) -> RadiographAnalysis:
     """Return the fracture model's answer alone, its heat map whatever its quality."""
-    look, box = model.run(radiograph)
-    output = model.bundle.manifest.labels.index(answer.output)
-    probability = calibrate(float(look.logits[output]), answer)
+    sight = model.look_for(answer.output, radiograph)
+    probability = calibrate(sight.logit, answer)
     decision = decide(probability, answer)
-    heatmap = spread_over_source(look.cam[..., output], box, rows=radiograph.rows, columns=radiograph.columns)
+    heat = sight.spread(rows=radiograph.rows, columns=radiograph.columns)
     return RadiographAnalysis(
         decision=decision,
         reason=explain_doubt(probability, answer),
         fracture=FracturePrediction(
             probability=probability, sensitive_threshold=answer.sensitive, specific_threshold=answer.specific
         ),
-        heatmap=quantise(heatmap),
-        rois=() if decision is Decision.NO_FRACTURE else find_rois(heatmap),
-        heatmap_peak=find_peak(heatmap),
+        heatmap=quantise(heat.map),
+        rois=() if decision is Decision.NO_FRACTURE else find_rois(heat.map),
+        heatmap_peak=heat.peak,
         models=(model.bundle.identity,),
     )
 

@@ -26,6 +26,11 @@ its opposite: the specific point is never below a probability of 0.5, and the se
 specificity and sensitivity may exceed what is promised. Where the two would cross, both promises hold at either. Where
 fractures are too few to promise anything of them, "no fracture" is never answered.
 """
+_LOOKING_CLOSER = """\
+Every radiograph is looked at again, {share:.0%} of each side around the hottest place of the first heat map. Answers
+rest on the mean logit of both looks, each with its mirror image; the peak is that of the closer one, and so is the heat
+map as far as it reached, beyond which that of the first stays.
+"""
 UNTOLD = """\
 Nothing in the data set tells which radiographs are one patient's: each file was taken for a patient of its own, and
 where a patient has several, the figures are too kind."""
@@ -56,6 +61,7 @@ def render_card(manifest: Manifest, metrics: Mapping[str, Any]) -> str:
         _count_without_figure(manifest.task, metrics),
         _protocol(metrics),
         _ANSWERING if manifest.task is Task.FRACTURE else "",
+        _LOOKING_CLOSER.format(share=manifest.second_look) if manifest.second_look else "",
         render_targets(manifest.task, metrics["figures"]),
         _notes(metrics.get("notes", ())),
         TABLES[manifest.task](metrics),

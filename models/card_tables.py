@@ -129,11 +129,11 @@ def _shifted(shifted: Mapping[str, Any]) -> str:
 sensitivity {shown["sensitivity_at_sensitive_point"]} and specificity {shown["specificity_at_sensitive_point"]}, at the
 specific point sensitivity {shown["sensitivity_at_specific_point"]} and specificity
 {shown["specificity_at_specific_point"]}, answered uncertain {shown["uncertain"]}, expected calibration error
-{shown["expected_calibration_error"]}. Each was looked at once, without its mirror image, and answered by the
+{shown["expected_calibration_error"]}. Each was looked at without its mirror image, and answered by the
 calibration and the points of radiographs as they are, as a site's are"""
     return f"""\
-The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere: AUC
-{shown["auc"]}{at_points}."""
+The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere, drawn at the
+size that the model reads (of which a closer look sees nothing finer): AUC {shown["auc"]}{at_points}."""
 
 
 def _coverage(figures: Mapping[str, Any]) -> str:

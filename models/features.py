@@ -82,7 +82,7 @@ class FeatureCache:
 
         def render(row: int) -> Float32Array:
             plain = render_plain(samples[row], self._preprocessing)
-            rng = np.random.default_rng((recipe.seed, 1, row))
+            rng = draw_of_shifted(recipe, row)
             shifted = render_shifted(samples[row], self._preprocessing, rng=rng, places=places)
             return np.stack([plain, plain[:, ::-1], shifted])
 
@@ -94,7 +94,7 @@ class FeatureCache:
         self, place: Path, samples: Sequence[Sample], drawn: IntArray, recipe: Recipe, progress: Progress
     ) -> None:
         maps = _create(place / "maps.npy", (len(drawn), *self._shape))
-        strength, places = _strength(recipe), list_places(samples)
+        strength, places = _strength(recipe), list_places(samples) if recipe.localisation else {}
         cover = np.empty((len(drawn), self._cells, self._cells), np.float16)
         shows = np.empty((len(drawn), 2), bool)
 
@@ -153,6 +153,11 @@ def _once(place: Path, compute: Callable[[], None]) -> None:
         (place / "complete").touch()
 
 
+def draw_of_shifted(recipe: Recipe, row: int) -> np.random.Generator:
+    """Return what decides how a sample looks as it might come from elsewhere."""
+    return np.random.default_rng((recipe.seed, 1, row))
+
+
 def name_looks(samples: Sequence[Sample], recipe: Recipe) -> str:
     """Return a name that changes with everything that decides the features of what a model is tested on."""
     return "looks-" + digest((*_name_squares(samples, recipe), SHIFTED))
@@ -160,7 +165,10 @@ def name_looks(samples: Sequence[Sample], recipe: Recipe) -> str:
 
 def name_draws(samples: Sequence[Sample], recipe: Recipe) -> str:
     """Return a folder name that changes with everything that decides the features of what a model learns from."""
-    return "draws-" + digest((*_name_squares(samples, recipe), recipe.epochs, recipe.negatives, _strength(recipe)))
+    # Only where outlines are taught are those of others borrowed.
+    apart = () if recipe.localisation else ("as it lies",)
+    named = *_name_squares(samples, recipe), recipe.epochs, recipe.negatives, _strength(recipe), *apart
+    return "draws-" + digest(named)
 
 
 def _name_squares(samples: Sequence[Sample], recipe: Recipe) -> tuple[object, ...]:

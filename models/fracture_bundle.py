@@ -50,7 +50,7 @@ def make(dataset: Dataset, trained: Trained) -> Made:
         found["output"] = choice[region]
     boxes = dict(zip(predictions.image, (sample.boxes for sample in dataset.samples), strict=True))
     figures["grad_cam_peak_in_box"] = play_pointing_game(predictions, boxes)
-    figures["heat_maps"] = judge_maps(predictions, dataset.samples, unseen, outputs)
+    figures["heat_maps"] = judge_maps(predictions, dataset.samples, unseen, outputs, size=trained.recipe.image_size)
     figures["conformal"] = cross_coverage(predictions)
     figures["shifted"] = measure_shifted(table, unseen, chosen, outputs)
     served = [region for region in REGIONS if figures["regions"][region]["served"]]
@@ -58,9 +58,10 @@ def make(dataset: Dataset, trained: Trained) -> Made:
     answers = [_answer(region, chosen[region], calibrations[region]) for region in served]
     if not answers:
         raise NothingToClaimError(explain_figures(figures["all"]))
+    looks = {"mirrored": True, "second_look": trained.recipe.second_look}
     return Made(
         model=keep_outputs(trained.final, trained.recipe, Task.FRACTURE, kept),
-        fields={"labels": [outputs[index] for index in kept], "answers": answers, "mirrored": True},
+        fields={"labels": [outputs[index] for index in kept], "answers": answers, **looks},
         figures=figures,
         predictions=predictions,
     )

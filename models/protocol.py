@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,20 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.preprocessing import Preprocessing
-from inference.types import Float32Array, Task
+from inference.preprocessing import Letterbox, Preprocessing
+from inference.types import Float32Array, Radiograph, Task
 from models.architectures.head import tie_cam
-from models.datasets import Sample, inseparable_units
+from models.datasets import Sample, inseparable_units, read_unit_pixels
 from models.export import round_kernels
 from models.exported import Answer, open_export
-from models.features import FeatureCache, Features, digest, name_draws
+from models.features import FeatureCache, Features, digest, draw_of_shifted, name_draws
 from models.network import Network, build_network
 from models.pretrained import load_weights
 from models.recipe import RANDOM, Progress, Recipe
 from models.refit import refit_head
+from models.second_looks import SecondLook, Seen
 from models.training import Lesson, fit
-from models.variations import render_plain
+from models.variations import Places, draw_shifted, list_places, render_plain
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -46,6 +47,11 @@ class Answers:
     """Shape (samples, looks, outputs); looks as in `models.features.LOOKS`."""
     cams: Float32Array
     """Shape (samples, 2, h, w, outputs): of the radiograph, and of its mirror image, mirrored back."""
+    first_cams: Float32Array
+    """Of that shape, and of what serving draws at first."""
+    parts: IntArray
+    """Shape (samples, outputs, 4): what of the radiograph each output's maps cover after a closer look, (top, bottom,
+    left, right) in pixels of the file; all 0 where they cover what serving draws at first."""
 
     @property
     def both(self) -> Float32Array:
@@ -83,10 +89,10 @@ class Trained:
 
     def unseen(self, task: Task) -> Answers:
         """Return what each sample's own fold says about it."""
-        gathered: dict[str, Float32Array] = {}
+        gathered: dict[str, Any] = {}
         for fold in self.folds:
             for name, values in vars(fold.answers[task]).items():
-                whole = gathered.setdefault(name, np.zeros((len(self.fold), *values.shape[1:]), np.float32))
+                whole = gathered.setdefault(name, np.zeros((len(self.fold), *values.shape[1:]), values.dtype))
                 whole[fold.held_out] = values
         return Answers(**gathered)
 
@@ -207,7 +213,11 @@ class Experiment:
     def _answer(self, network: Network, rows: IntArray) -> dict[Task, Answers]:
         """Return what every head says about every look."""
         looks = self._predict(network, rows, (PLAIN, MIRRORED, SHIFTED))
-        return {task: self._gather([look[task] for look in looks]) for task in network.models}
+        answers = {task: self._gather([look[task] for look in looks]) for task in network.models}
+        if self._looks_again(network):
+            shifted = looks[SHIFTED][Task.FRACTURE]["cam"]
+            answers[Task.FRACTURE] = self._look_closer(network, rows, answers[Task.FRACTURE], shifted)
+        return answers
 
     def _answer_as_served(self, network: Network) -> dict[Task, Answers]:
         """Return what every head says about each sample and its mirror image, asked as the shipped models will be.
@@ -221,13 +231,62 @@ class Experiment:
             for said, look in zip(answered, (square, square[:, ::-1]), strict=True):
                 said.append(answer(self.preprocessing.normalise(look)))
         looks = [self._split_by_task(network, said) for said in answered]
-        return {task: self._gather([look[task] for look in looks]) for task in network.models}
+        answers = {task: self._gather([look[task] for look in looks]) for task in network.models}
+        if self._looks_again(network):
+            rows = np.arange(len(self.samples))
+            answers[Task.FRACTURE] = self._look_closer(network, rows, answers[Task.FRACTURE], None)
+        return answers
+
+    def _looks_again(self, network: Network) -> bool:
+        return self.recipe.second_look is not None and Task.FRACTURE in network.models
+
+    def _look_closer(
+        self, network: Network, rows: IntArray, first: Answers, shifted_cams: Float32Array | None
+    ) -> Answers:
+        """Return what the fracture head says after a closer look, of each look where there is more than the first two.
+
+        `shifted_cams` has shape (samples, h, w, outputs): those looks have one view only.
+        """
+        assert self.recipe.second_look is not None  # noqa: S101 - asked before
+        again = SecondLook(
+            answer=open_export(network.above("")),
+            task=Task.FRACTURE,
+            preprocessing=self.preprocessing,
+            share=self.recipe.second_look,
+        )
+        logits, cams, parts = first.logits.copy(), first.cams.copy(), first.parts.copy()
+        both = [PLAIN, MIRRORED]
+        for place in self._progress(range(len(rows)), "closer looks"):
+            sample = self.samples[rows[place]]
+            pixels = read_unit_pixels(sample.path)
+            seen, parts[place] = again.look(pixels, self._fit(pixels), Seen(logits[place, both], cams[place]))
+            logits[place, both], cams[place] = seen
+            if shifted_cams is not None:
+                draw = draw_of_shifted(self.recipe, int(rows[place]))
+                pixels = draw_shifted(sample, self.preprocessing, rng=draw, places=self._places)
+                one = [SHIFTED]
+                seen, _ = again.look(
+                    pixels, self._fit(pixels), Seen(logits[place, one], shifted_cams[place][np.newaxis])
+                )
+                logits[place, one] = seen.logits
+        return replace(first, logits=logits, cams=cams, parts=parts)
+
+    def _fit(self, pixels: Float32Array) -> Letterbox:
+        return Letterbox.around(Radiograph(pixels=pixels), size=self.recipe.image_size)
+
+    @cached_property
+    def _places(self) -> Places:
+        return list_places(self.samples)
 
     def _gather(self, looks: Sequence[Mapping[str, Float32Array]]) -> Answers:
         mirrored_back = looks[MIRRORED]["cam"][:, :, ::-1]
+        logits = np.stack([look["logits"] for look in looks], axis=1)
+        cams = np.stack([looks[PLAIN]["cam"], mirrored_back], axis=1)
         return Answers(
-            logits=np.stack([look["logits"] for look in looks], axis=1),
-            cams=np.stack([looks[PLAIN]["cam"], mirrored_back], axis=1),
+            logits=logits,
+            cams=cams,
+            first_cams=cams,
+            parts=np.zeros((len(logits), logits.shape[-1], 4), np.int64),
         )
 
     def _settle(self, network: Network, chosen: BoolArray) -> None:

@@ -124,15 +124,17 @@ class _Site:
 
 def _ask_site(model: Model, samples: Sequence[Sample], fitted: Mapping[int, IntArray], progress: Progress) -> _Site:
     """Ask the model about all samples; `fitted` says which rows each answer speaks for."""
-    manifest, logits = model.bundle.manifest, _ask_all(model, samples, progress)
-    place, chosen = np.full(len(samples), "", "<U8"), np.zeros(len(samples))
+    manifest = model.bundle.manifest
+    place, logits = np.full(len(samples), "", "<U8"), np.zeros(len(samples))
     for number, at in fitted.items():
         place[at] = str(number)
-        chosen[at] = logits[at, manifest.labels.index(manifest.answers[number].output)]
+    for row in progress(np.flatnonzero(place != "").tolist(), "radiographs"):
+        radiograph = Radiograph(pixels=read_unit_pixels(samples[row].path))
+        logits[row] = model.look_for(manifest.answers[int(place[row])].output, radiograph).logit
     return _Site(
         answers={str(number): manifest.answers[number] for number in fitted},
         place=place,
-        logits=chosen,
+        logits=logits,
         fractured=np.array([bool(sample.fractured) for sample in samples], bool),
     )
 

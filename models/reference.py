@@ -40,15 +40,18 @@ def measure_reference(
     """
     manifest = model.bundle.manifest
     steps = progress(range(len(samples)), "radiographs")
-    looks = [model.run(Radiograph(pixels=read_unit_pixels(samples[row].path)))[0] for row in steps]
+    pixels = (Radiograph(pixels=read_unit_pixels(samples[row].path)) for row in steps)
     if manifest.task is Task.FRACTURE:
-        regions = np.array([region or sample.region for sample in samples])
-        scores = []
-        for answer in manifest.answers:
-            output = manifest.labels.index(answer.output)
-            logits = [looks[row].logits[output] for row in np.flatnonzero(np.isin(regions, answer.regions))]
-            scores += _describe_scores(answer, np.array(logits, np.float32))
+        serving = {name: answer for answer in manifest.answers for name in answer.regions}
+        logits: dict[Answer, list[float]] = {answer: [] for answer in manifest.answers}
+        for sample, radiograph in zip(samples, pixels, strict=True):
+            if answer := serving.get(region or sample.region):
+                logits[answer].append(model.look_for(answer.output, radiograph).logit)
+        scores = [
+            one for answer, said in logits.items() for one in _describe_scores(answer, np.array(said, np.float32))
+        ]
         return Reference(scores=tuple(scores)) if scores else None
+    looks = [model.run(radiograph)[0] for radiograph in pixels]
     if manifest.task is not Task.REGION or len(looks) < LEAST:
         return None
     scope = Scope.load(model.bundle.folder / SCOPE)

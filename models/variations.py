@@ -125,11 +125,17 @@ def render_variation(
 def render_shifted(
     sample: Sample, preprocessing: Preprocessing, *, rng: np.random.Generator, places: Places
 ) -> Float32Array:
+    """Return what serving makes of the radiograph as it might come from elsewhere."""
+    return _draw_as_served(draw_shifted(sample, preprocessing, rng=rng, places=places), preprocessing)
+
+
+def draw_shifted(
+    sample: Sample, preprocessing: Preprocessing, *, rng: np.random.Generator, places: Places
+) -> Float32Array:
     """Return the radiograph as it might come from elsewhere, its fractures in view, collimated as `places` tell."""
-    square = render_variation(
+    return render_variation(
         sample, preprocessing, cells=1, rng=rng, strength=SHIFTED, insist=True, places=places
     ).square
-    return _draw_as_served(square, preprocessing)
 
 
 def _draw_as_served(pixels: Float32Array, preprocessing: Preprocessing) -> Float32Array:

@@ -119,14 +119,13 @@ def ask_again(
 
 
 def _ask(model: Model, table: Predictions, row: int, radiograph: Radiograph) -> Iterator[Compared]:
-    logits, manifest = model.run(radiograph)[0].logits, model.bundle.manifest
-    name = str(table.image[row])
+    name, manifest = str(table.image[row]), model.bundle.manifest
     if isinstance(table, FracturePredictions):
-        logit = float(logits[manifest.labels.index(table.output[row])])
+        logit = model.look_for(str(table.output[row]), radiograph).logit
         yield compare_numbers(f"{name}: logit", float(table.final_logit[row]), logit, TOLERANCE)
         return
     assert isinstance(table, RegionPredictions | TypePredictions)  # noqa: S101 - the other two kinds
-    shares = share_out(logits, manifest.labels, _trained_temperature(model.bundle))
+    shares = share_out(model.run(radiograph)[0].logits, manifest.labels, _trained_temperature(model.bundle))
     best, stated = max(shares, key=shares.__getitem__), str(table.final_label[row])
     yield Compared(f"{name}: label", stated, best, stated == best)
     confidence = float(table.final_confidence[row])

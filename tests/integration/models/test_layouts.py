@@ -96,6 +96,7 @@ def test_folders_that_name_no_region_make_a_bundle_for_the_region_told(tmp_path:
     code, output = train(data, "folders", tmp_path, region="FOREARM")
     assert code == 0, output
     assert list_served(tmp_path) == {"FOREARM"}
+    assert load_bundle(tmp_path / "bundles" / "drawn").manifest.second_look is None
     metrics = read_figures(tmp_path)
     assert metrics["figures"]["all"]["radiographs"] == 48
     assert "--region FOREARM" in metrics["command"]

@@ -11,10 +11,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from inference.bundle import load_bundle
+from inference.bundle import ONNX, load_bundle, write_manifest
+from inference.model import Model
 from inference.pipeline import Pipeline
-from inference.types import Radiograph
+from inference.types import Radiograph, Task
 from models.cli import app
+from models.datasets import assign_folds, load_fracatlas, read_unit_pixels
+from models.recipe import Recipe
+from models.variations import draw_shifted, list_places
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -22,6 +26,19 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
+
+from models.export import export_onnx  # noqa: E402 - needs TensorFlow
+from models.inputs import name_inputs  # noqa: E402 - as above
+from models.lessons import name_outputs, teach  # noqa: E402 - as above
+from models.protocol import (  # noqa: E402 - as above
+    IMAGENET_OFFSET,
+    IMAGENET_SCALE,
+    MIRRORED,
+    PLAIN,
+    SHIFTED,
+    Experiment,
+    Fold,
+)
 
 SIDE = 96
 COUNT = 96
@@ -80,6 +97,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "learning-rate": 1e-3,
         "folds": 2,
         "localisation": 5,
+        "second-look": 0.7,
         "out": root / "bundles",
         "store": root / "store",
     }
@@ -216,3 +234,76 @@ def test_the_same_command_goes_on_where_it_was_interrupted_and_writes_over_nothi
     for task in ("region", "fracture"):
         tables = [(folder / task / "out_of_fold.csv").read_bytes() for folder in (before, trained / "bundles")]
         assert tables[0] == tables[1]
+
+
+def test_the_fracture_bundle_looks_closer_as_it_was_calibrated_and_the_region_bundle_does_not(trained: Path) -> None:
+    manifests = [load_bundle(trained / "bundles" / name).manifest for name in ("fracture", "region")]
+    assert [manifest.second_look for manifest in manifests] == [0.7, None]
+
+
+@pytest.fixture(scope="module")
+def cross_validated(trained: Path) -> tuple[Experiment, list[Fold], tuple[str, ...]]:
+    """Return what the folds of that training said; their weights are read from its store."""
+    dataset = load_fracatlas(trained / "fracatlas")
+    recipe = Recipe(
+        architecture="custom_cnn",
+        image_size=64,
+        weights="random",
+        epochs=20,
+        batch_size=16,
+        learning_rate=1e-3,
+        localisation=5.0,
+        region_weight=0.3,
+        second_look=0.7,
+    )
+    folds = assign_folds(dataset.samples, folds=2, seed=recipe.seed)
+    experiment = Experiment(
+        dataset.samples,
+        [teach(task, dataset) for task in (Task.REGION, Task.FRACTURE)],
+        recipe,
+        progress=lambda steps, _: iter(steps),
+        store=trained / "store" / name_inputs(dataset.samples, recipe, folds),
+    )
+    assert experiment.read_history("fold0"), "it was trained so"
+    return experiment, list(experiment.cross_validate(folds)), name_outputs(dataset)
+
+
+def serve(folder: Path, experiment: Experiment, number: int, labels: tuple[str, ...], *, mirrored: bool) -> Model:
+    """Write the network of a fold as a bundle, and load it as serving does."""
+    folder.mkdir()
+    fold = experiment.train(np.zeros(0, bool), name=f"fold{number}").models[Task.FRACTURE]
+    (folder / ONNX).write_bytes(export_onnx(fold).SerializeToString())
+    answer = {"output": labels[0], "regions": ["HAND"], "slope": 1, "intercept": 0, "sensitive": 0.1, "specific": 0.9}
+    preprocessing = {"image_size": 64, "scale": IMAGENET_SCALE, "offset": IMAGENET_OFFSET}
+    fields = {"name": "fold", "version": "0.0.1", "task": Task.FRACTURE, "architecture": "custom_cnn"}
+    looks = {"mirrored": mirrored, "second_look": experiment.recipe.second_look}
+    write_manifest(
+        folder, {**fields, **looks, "labels": labels, "preprocessing": preprocessing, "answers": [answer]}, (ONNX,)
+    )
+    return Model.load(load_bundle(folder), runtime="onnx", threads=1)
+
+
+def test_what_is_said_out_of_fold_is_what_serving_would_have_said_of_that_radiograph(
+    cross_validated: tuple[Experiment, list[Fold], tuple[str, ...]], tmp_path: Path
+) -> None:
+    experiment, folds, labels = cross_validated
+    places = list_places(experiment.samples)
+    for fold in folds:
+        both, once = (
+            serve(tmp_path / f"{fold.number}-{mirrored}", experiment, fold.number, labels, mirrored=mirrored)
+            for mirrored in (True, False)
+        )
+        answers = fold.answers[Task.FRACTURE]
+        assert answers.both.std() > 0.1, "else any radiograph would do for another"
+        assert answers.parts.any(axis=-1).mean() > 0.9
+        for place, row in enumerate(fold.held_out):
+            sample = experiment.samples[row]
+            served = both.look_for(labels[0], Radiograph(pixels=read_unit_pixels(sample.path)))
+            # Kept looks are rounded to half precision.
+            assert answers.logits[place, [PLAIN, MIRRORED], 0] == pytest.approx(served.logits, abs=0.01)
+            assert np.abs(answers.parts[place, 0] - served.box.exposed).max() <= 1
+            assert np.abs(answers.cams[place, ..., 0] - served.cams).max() < 0.02 * max(1, served.cams.max())
+            draw = np.random.default_rng((experiment.recipe.seed, 1, row))
+            elsewhere = draw_shifted(sample, experiment.preprocessing, rng=draw, places=places)
+            shifted = once.look_for(labels[0], Radiograph(pixels=elsewhere))
+            assert answers.logits[place, SHIFTED, 0] == pytest.approx(shifted.logit, abs=0.01)

@@ -14,9 +14,12 @@ from inference.testing import build_tiny_bundles
 from inference.types import Decision, Radiograph, RadiographAnalysis, Task
 
 
-@pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    return Pipeline.load(build_tiny_bundles(tmp_path_factory.mktemp("bundles")), threads=1)
+@pytest.fixture(scope="module", params=["", "second_look = 0.7"], ids=["one look", "a closer look"])
+def pipeline(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Pipeline:
+    folder = build_tiny_bundles(tmp_path_factory.mktemp("bundles"))
+    manifest = folder / "tiny_fracture" / MANIFEST
+    manifest.write_text(f"{request.param}\n{manifest.read_text()}")
+    return Pipeline.load(folder, threads=1)
 
 
 def build_radiograph(

@@ -11,6 +11,7 @@ from inference.bundle import MANIFEST, QualityLimits
 from inference.limb import SIDE, find_limb
 from inference.model import Model
 from inference.pipeline import Pipeline
+from inference.preprocessing import Exposed, Letterbox
 from inference.quality import Quality, measure_quality
 from inference.runtime import Scores
 from inference.testing import build_tiny_bundles
@@ -45,7 +46,8 @@ def place_heat(*spots: tuple[int, int], cells: int = CELLS) -> Float32Array:
 
 
 def measure(*views: Float32Array) -> Quality:
-    return measure_quality(np.stack(views), build_radiograph())
+    radiograph = build_radiograph()
+    return measure_quality(np.stack(views), Letterbox.around(radiograph, size=400), find_limb(radiograph))
 
 
 def test_one_spot_on_the_limb_that_both_views_show_is_worth_showing() -> None:
@@ -105,7 +107,7 @@ def test_the_figures_do_not_depend_on_how_fine_the_map_is() -> None:
 
 @pytest.mark.parametrize("aspect", [0.5, 1.0, 2.0])
 def test_the_limb_is_found_where_it_was_drawn(aspect: float) -> None:
-    limb = find_limb(build_radiograph(aspect=aspect))
+    limb = find_limb(build_radiograph(aspect=aspect)).mask
     y, x = np.argwhere(limb).T / SIDE * 400
     # Margin of a twentieth of the side on each side of the limb, columns 120 to 220 of the square of 400.
     assert (x.min(), x.max()) == pytest.approx((100, 240), abs=8)
@@ -115,16 +117,38 @@ def test_the_limb_is_found_where_it_was_drawn(aspect: float) -> None:
 
 def test_the_limb_follows_a_turned_radiograph() -> None:
     pixels = build_radiograph().pixels
-    limb = find_limb(Radiograph(pixels=pixels))
+    limb = find_limb(Radiograph(pixels=pixels)).mask
     for turn in (np.fliplr, np.flipud, np.transpose):
-        turned = find_limb(Radiograph(pixels=np.ascontiguousarray(turn(pixels))))
+        turned = find_limb(Radiograph(pixels=np.ascontiguousarray(turn(pixels)))).mask
         assert np.mean(turned != turn(limb)) < 0.03
 
 
 def test_where_nothing_can_be_told_apart_all_of_the_picture_is_limb() -> None:
-    limb = find_limb(Radiograph(pixels=np.full((100, 50), 0.4, np.float32)))
+    limb = find_limb(Radiograph(pixels=np.full((100, 50), 0.4, np.float32))).mask
     assert limb[:, SIDE // 4 : 3 * SIDE // 4].all()
     assert limb.sum() == SIDE * SIDE // 2
+
+
+def test_within_a_part_of_the_radiograph_the_limb_is_where_it_is_in_the_whole() -> None:
+    """Its limb is not searched anew: what a part shows may be nothing but bone."""
+    radiograph = build_radiograph()
+    part = Exposed(100, 380, 40, 240)
+    limb = find_limb(radiograph)
+    whole, within = limb.mask, limb.within(Letterbox.fit(part, pixel_aspect=1, size=384))
+    for y in range(105, 380, 10):
+        for x in range(45, 240, 10):
+            expected = whole[int(y * SIDE / 400), int((x + 60) * SIDE / 400)]
+            # The part is 280 rows high; 200 columns lie in the middle of as many.
+            found = within[int((y - 100) * SIDE / 280), int((x - 40 + 40) * SIDE / 280)]
+            assert found == expected or abs(x - 40) < 12 or abs(x - 180) < 12 or abs(y - 350) < 12, (x, y)
+    assert not within[:, : int(40 * SIDE / 280)].any()
+    assert not within[:, int(240 * SIDE / 280) + 1 :].any()
+
+
+def test_of_a_radiograph_without_borders_the_whole_is_all_that_is_within() -> None:
+    radiograph = Radiograph(pixels=np.ascontiguousarray(build_radiograph().pixels[:330]))
+    limb = find_limb(radiograph)
+    assert np.mean(limb.within(Letterbox.around(radiograph, size=384)) != limb.mask) < 0.01
 
 
 class Scripted:
@@ -164,6 +188,38 @@ def test_a_withheld_map_is_said_and_the_prediction_stays(tmp_path: Path, logit: 
     assert (bad.heatmap, bad.rois, bad.heatmap_peak) == (None, (), None)
     assert bad.flags == ("The heat map is withheld: that of the mirror image shows another place.",)
     assert bad == replace(good, heatmap=None, rois=(), heatmap_peak=None, flags=bad.flags)
+
+
+class Turning:
+    """Answers the first pair with these maps, and the next one with those."""
+
+    def __init__(self, *looks: Float32Array) -> None:
+        self._looks = iter(looks)
+
+    def run(self, tensor: Float32Array) -> Scores:
+        assert len(tensor) == 2
+        views = np.stack([look := next(self._looks), look[:, ::-1]])[..., np.newaxis]
+        return Scores(logits=np.full((2, 1), 4, np.float32), cam=views, embedding=np.ones((2, 1), np.float32))
+
+
+@pytest.mark.parametrize(("second", "good"), [((3, 9), True), ((3, 18), False)], ids=["on the limb", "in the air"])
+def test_a_map_is_worth_showing_where_both_looks_are(tmp_path: Path, second: tuple[int, int], *, good: bool) -> None:
+    """The first look is hot low on the limb, and almost as hot high on it or beside it; the closer one sees the low."""
+    build_tiny_bundles(tmp_path)
+    path = tmp_path / "tiny_fracture" / MANIFEST
+    path.write_text(f"mirrored = true\nsecond_look = 0.5\n{path.read_text()}")
+    pipeline = Pipeline.load(tmp_path, threads=1)
+    first = np.maximum(place_heat((15, 9)), 0.9 * place_heat(second, (1, second[1]), (5, second[1])))
+    turning = Model(bundle=pipeline.fracture_models[0].bundle, runtime=Turning(first, place_heat((10, 9))))
+    analysis = Pipeline(pipeline.region_model, (turning,), pipeline._scope).analyse(build_radiograph())  # noqa: SLF001 - as above
+    if not good:
+        assert (analysis.heatmap, analysis.rois, analysis.heatmap_peak) == (None, (), None)
+        assert analysis.flags == ("The heat map is withheld: only 35% of the heat lies on the limb.",)
+        return
+    assert analysis.heatmap is not None
+    assert analysis.heatmap[200:].max() == 255
+    assert analysis.heatmap[:150].any()
+    assert len(analysis.rois) > 1
 
 
 def test_where_no_fracture_is_found_a_map_without_heat_is_as_it_should_be(tmp_path: Path) -> None:

@@ -146,6 +146,20 @@ def test_both_runtimes_give_the_same_probabilities_and_maps(pipeline: Pipeline) 
         assert np.abs(ours.cam - theirs.cam).max() < 1e-4 * max(1e-3, float(theirs.cam.max()))
 
 
+@pytest.mark.tensorflow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_both_runtimes_look_closer_at_the_same_place(pipeline: Pipeline) -> None:
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
+    radiograph = read_radiograph("RG3_UNCR.dcm")
+    for model in pipeline.fracture_models:
+        reference = Model.load(model.bundle, runtime="tensorflow", threads=2)
+        for output in model.bundle.manifest.labels:
+            ours, theirs = (one.look_for(output, radiograph) for one in (model, reference))
+            assert ours.first is not None
+            assert ours.box == theirs.box
+            assert abs(ours.logit - theirs.logit) * max(1, answer_slope(model)) / 4 < 1e-4
+
+
 def answer_slope(model: Model) -> float:
     """Return the steepest calibration: a probability moves by at most a quarter of it per unit of logit."""
     return max(answer.slope for answer in model.bundle.manifest.answers)

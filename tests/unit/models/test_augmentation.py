@@ -24,7 +24,8 @@ from models.augmentation import (
 )
 from models.datasets import Sample, read_unit_pixels
 from models.features import FeatureCache
-from models.fracture_checks import find_source_peak
+from models.fracture_checks import recall_sight
+from models.protocol import Answers
 from models.recipe import Recipe
 from models.variations import list_places, render_plain, render_shifted, render_variation, schedule
 
@@ -106,9 +107,15 @@ def test_a_border_is_no_part_of_the_region_that_is_to_be_seen(plates: Bordered) 
 
 
 def test_a_peak_out_of_fold_lies_where_it_lies_when_serving(plates: Bordered) -> None:
-    cam = np.zeros((16, 16), np.float32)
-    cam[2, 11] = 1
-    alone, bordered = (find_source_peak(cam, sample, size=128) for sample in plates)
+    cams = np.zeros((1, 2, 16, 16, 1), np.float32)
+    cams[0, :, 2, 11] = 1
+    logits, parts = np.zeros((1, 3, 1), np.float32), np.zeros((1, 1, 4), np.int64)
+    answers = Answers(logits=logits, cams=cams, first_cams=cams, parts=parts)
+    radiographs = [Radiograph(pixels=read_unit_pixels(sample.path)) for sample in plates]
+    sights = [recall_sight(answers, 0, 0, radiograph, size=128) for radiograph in radiographs]
+    alone, bordered = (
+        sight.spread(rows=one.rows, columns=one.columns).peak for sight, one in zip(sights, radiographs, strict=True)
+    )
     assert alone is not None
     assert bordered == (alone[0] + 260, alone[1] + 60)
 
@@ -207,17 +214,28 @@ def test_what_a_model_is_tested_on_is_collimated_alike_whether_broken_or_not(fra
     assert min(square.std() for square in unseen) < 0.05, "where no fracture of the region is known, any place will do"
 
 
-def test_what_a_model_learns_from_is_collimated_alike_whether_broken_or_not(fractured: Sample, tmp_path: Path) -> None:
+@pytest.mark.parametrize("localisation", [5.0, 0.0])
+def test_what_is_taught_by_outlines_is_collimated_alike_whether_broken_or_not(
+    fractured: Sample, tmp_path: Path, localisation: float
+) -> None:
+    """What has nothing to learn from outlines, such as a region, is shown plates as they lie."""
     sound = replace(fractured, fractured=False, polygons=(), boxes=())
     recipe = Recipe(
-        architecture="custom_cnn", image_size=128, epochs=40, batch_size=8, learning_rate=1e-3, close_ups=1.0
+        architecture="custom_cnn",
+        image_size=128,
+        epochs=40,
+        batch_size=8,
+        learning_rate=1e-3,
+        close_ups=1.0,
+        localisation=localisation,
     )
     squares = keras.Input((128, 128, 1))
     cache = FeatureCache(tmp_path / "kept", keras.Model(squares, squares), PREPROCESSING, cells=16)
     features = cache.load([fractured, sound], recipe, lambda steps, _: iter(steps))
     shows_square = features.maps.astype(np.float32).std(axis=(1, 2, 3)) > 0.1
-    for row in range(2):
-        assert shows_square[features.drawn.ravel() == row].mean() > 0.9
+    broken, other = (shows_square[features.drawn.ravel() == row].mean() for row in range(2))
+    assert broken > 0.9
+    assert bool(other > 0.9) is (localisation > 0)
 
 
 def test_what_was_kept_for_coarser_cells_is_not_taken_for_finer_ones(fractured: Sample, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.special import expit
 from typer.testing import CliRunner
 
-from inference.bundle import ONNX, load_bundle, write_manifest
+from inference.bundle import MANIFEST, ONNX, load_bundle, write_manifest
 from inference.model import Model
 from inference.testing import build_tiny_bundles
 from inference.types import Radiograph
@@ -259,3 +259,27 @@ def test_the_pool_that_the_bundle_was_made_from_is_refused(tmp_path: Path, site:
     assert code == 1
     assert "1 of these 56 radiographs" in output
     assert not (tmp_path / "new").exists()
+
+
+def test_a_model_that_looks_closer_is_calibrated_by_what_it_then_says(tmp_path: Path) -> None:
+    """Of spots smaller than a cell the first look sees less than the second."""
+    rng = np.random.default_rng(6)
+    logits = rng.uniform(-4, 4.5, 120)
+    samples = write_samples(tmp_path / "site", logits, rng.random(120) < expit(logits), ["HAND"] * 120)
+    for sample in samples:
+        pixels = np.asarray(Image.open(sample.path)).copy()
+        pixels[11:] = 0
+        Image.fromarray(pixels).save(sample.path)
+    folder = build_tiny_bundles(tmp_path / "b", served=["HAND"]) / "tiny_fracture"
+    manifest = folder / MANIFEST
+    manifest.write_text(f"second_look = 0.4\n{manifest.read_text()}")
+    model = load(folder)
+    fields, _ = recalibrate(model, samples, region=None, progress=steps)
+    radiographs = [Radiograph(pixels=read_unit_pixels(one.path)) for one in samples]
+    closer = np.array([model.look_for("any", one).logit for one in radiographs])
+    once = np.array([model.run(one)[0].logits[0] for one in radiographs])
+    assert np.abs(closer - once).max() > 0.5
+    labels = np.array([bool(one.fractured) for one in samples])
+    expected = calibrate_regions(closer, labels, np.full(120, "0"), ("0",), miscoverage=0.05)["0"]
+    assert fields["answers"][0]["slope"] == pytest.approx(expected.platt.slope)
+    assert fields["answers"][0]["intercept"] == pytest.approx(expected.platt.intercept)

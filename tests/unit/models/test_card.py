@@ -107,3 +107,11 @@ def test_the_radiographs_used_are_those_of_the_figures_and_those_said_to_be_in_n
     left_out = sum(int(word) for word in said.split() if word.isdigit())
     assert metrics["data"]["samples"] == in_figures + left_out
     assert said in render(bundle, metrics)
+
+
+@pytest.mark.parametrize("share", [None, 0.65])
+def test_a_closer_look_is_stated_where_one_is_taken(fracture: Any, share: float | None) -> None:
+    manifest = read_bundle(BUNDLES / "fracture").manifest.model_copy(update={"second_look": share})
+    text = render_card(manifest, fracture)
+    assert ("65% of each side around the hottest place" in text) is (share is not None)
+    assert ("looked at again" in text) is (share is not None)

@@ -57,7 +57,8 @@ def test_a_region_without_an_output_of_its_own_is_answered_by_that_of_all() -> N
 def measure(table: FracturePredictions, logits: Float32Array, *, brighter: float) -> dict[str, float]:
     """Return what is measured where every logit as from elsewhere lies higher than that of the radiograph as it is."""
     looks = np.stack([logits, logits, logits + np.float32(brighter)], axis=1)
-    answers = Answers(logits=looks, cams=np.zeros((COUNT, 2, 1, 1, len(OUTPUTS)), np.float32))
+    cams, parts = np.zeros((COUNT, 2, 1, 1, len(OUTPUTS)), np.float32), np.zeros((COUNT, len(OUTPUTS), 4), np.int64)
+    answers = Answers(logits=looks, cams=cams, first_cams=cams, parts=parts)
     figures = measure_shifted(table, answers, {"HAND": "ANY"}, OUTPUTS)
     return {name: figure["value"] for name, figure in figures.items() if isinstance(figure, dict)}
 

@@ -7,11 +7,14 @@ from drawn_pool import SIDE
 from PIL import Image
 from typer.testing import CliRunner
 
-from inference.bundle import REFERENCE, load_bundle, write_manifest
+from inference.bundle import MANIFEST, REFERENCE, load_bundle, write_manifest
 from inference.drift import load_reference
+from inference.model import Model
 from inference.scope import Scope
 from inference.testing import build_tiny_bundles
+from inference.types import Radiograph
 from models.cli import app
+from models.datasets import read_unit_pixels
 from models.predictions import FracturePredictions, write_predictions
 from models.reference import build_reference
 
@@ -123,3 +126,26 @@ def test_the_distances_of_a_site_can_be_the_reference(tmp_path):
     middle = scope.distance(np.array([0.75], np.float32))  # of a brightest cell in the middle of those drawn
     below, above = found.scope_distance.edges[1:3]
     assert below < middle < above
+
+
+def test_the_reference_of_a_site_is_what_a_model_says_after_a_closer_look(tmp_path):
+    folder = build_tiny_bundles(tmp_path / "bundles", served=["HAND"]) / "tiny_fracture"
+    manifest = folder / MANIFEST
+    manifest.write_text(f"second_look = 0.4\n{manifest.read_text()}")
+    write_site(tmp_path / "site", np.random.default_rng(0).uniform(-4, 4, 40), "fractured")
+    for path in (tmp_path / "site" / "fractured").iterdir():
+        pixels = np.asarray(Image.open(path)).copy()
+        pixels[11:] = 0  # the spot is smaller than a cell then, of which the first look sees less
+        Image.fromarray(pixels).save(path)
+    write_site(tmp_path / "site", np.linspace(-4, 4, 20), "normal")
+    words = ["--data", str(tmp_path / "site"), "--layout", "folders", "--region", "HAND"]
+    shown = runner.invoke(app, ["reference", str(folder), *words])
+    assert shown.exit_code == 0, shown.output
+    bundle = load_bundle(folder)
+    (score,) = load_reference(bundle).scores
+    model = Model.load(bundle, runtime="onnx", threads=1)
+    radiographs = [Radiograph(pixels=read_unit_pixels(path)) for path in sorted((tmp_path / "site").rglob("*.png"))]
+    closer = np.array([model.look_for("any", one).logit for one in radiographs], np.float32)
+    once = np.array([model.run(one)[0].logits[0] for one in radiographs], np.float32)
+    assert np.abs(closer - once).max() > 0.5
+    assert score.logits.edges[1] == pytest.approx(np.quantile(closer.astype(np.float64), 0.4), abs=1e-6)

@@ -60,6 +60,11 @@ def test_a_bundle_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
 
 
+def test_a_closer_look_is_for_fractures_alone(tmp_path: Path) -> None:
+    code, output = run(tmp_path, "--second-look", "0.7", "--out", "wrist", task="region")
+    assert (code, "--second-look is for a fracture bundle" in output) == (2, True), output
+
+
 def test_of_several_tasks_the_folder_of_each_is_looked_at(tmp_path: Path) -> None:
     bundles = build_tiny_bundles(tmp_path / "bundles")
     (bundles / "tiny_fracture").rename(bundles / "fracture")
