@@ -17,17 +17,12 @@ class Look:
     """What a model says about one radiograph."""
 
     views: Scores
-    """Of the radiograph, and where the model looks twice of its mirror image; every map as the radiograph lies."""
+    """Of the radiograph, and of its mirror image where the model looks at both; every map as the radiograph lies."""
 
     @property
     def logits(self) -> Float32Array:
-        """Mean of the views, shape (outputs,): what calibration is fitted on."""
+        """Mean of the views, shape (outputs,)."""
         return np.asarray(self.views.logits.mean(axis=0), np.float32)
-
-    @property
-    def cam(self) -> Float32Array:
-        """Mean of the views, shape (h, w, outputs)."""
-        return np.asarray(self.views.cam.mean(axis=0), np.float32)
 
     @property
     def embedding(self) -> Float32Array:
@@ -53,7 +48,7 @@ class Model:
         return cls(bundle=bundle, runtime=loaded)
 
     def run(self, radiograph: Radiograph) -> tuple[Look, Letterbox]:
-        """Prepare the radiograph as this model wants it, and look at it once, or twice where the manifest says so.
+        """Look at the whole radiograph, prepared as this model wants it, and at its mirror image if it wants that, too.
 
         Raises
         ------

@@ -29,7 +29,7 @@ class Quality:
     inside: float
     """Share of the heat that lies on the limb; see `inference.limb`. 0 without heat."""
     agreement: float | None
-    """Correlation of the map with that of the mirror image, turned back, -1 to 1; None for a model that looks once."""
+    """Correlation of the map with that of the mirror image, turned back, -1 to 1; None without that."""
 
     def objection(self, limits: QualityLimits) -> str:
         """Return why the map should not be shown, as half a sentence; empty for a good one."""

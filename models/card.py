@@ -27,9 +27,9 @@ specificity and sensitivity may exceed what is promised. Where the two would cro
 fractures are too few to promise anything of them, "no fracture" is never answered.
 """
 _LOOKING_CLOSER = """\
-Every radiograph is looked at again, {share:.0%} of each side around the hottest place of the first heat map. Answers
-rest on the mean logit of both looks, each with its mirror image; the peak is that of the closer one, and so is the heat
-map as far as it reached, beyond which that of the first stays.
+A radiograph whose first heat map has heat is looked at again, {share:.0%} of each side around the hottest place. Its
+answer rests on the mean logit of both looks, each with its mirror image; the peak is that of the closer one, and so is
+the heat map as far as it reached, beyond which that of the first stays.
 """
 UNTOLD = """\
 Nothing in the data set tells which radiographs are one patient's: each file was taken for a patient of its own, and

@@ -88,13 +88,13 @@ def _fracture_tables(metrics: Mapping[str, Any]) -> str:
         "\nPrecision: of what is answered with fracture, the share that is one, at the pool's share of fractures."
     )
     lines.append(f"\nBrier score {show_figure(figures['all']['brier_score'])}.\n")
-    lines.append(_uncertainty(figures))
+    lines.append(_uncertainty(figures, closer=bool(metrics["recipe"].get("second_look"))))
     lines.append(_coverage(figures))
     lines.append(_routing(figures["regions"]))
     return "\n".join(lines)
 
 
-def _uncertainty(figures: Mapping[str, Any]) -> str:
+def _uncertainty(figures: Mapping[str, Any], *, closer: bool) -> str:
     kept, maps = figures["conformal"], figures["heat_maps"]
     withheld = f"""\
 The quality gate withholds the heat map of {show_figure(maps["withheld_hits"])} of the fractured radiographs whose peak
@@ -113,13 +113,13 @@ sensitive point where there are fractures enough (where not, it rules none out),
 specific point, unless that is held at 0.5 and lies higher: then it leaves only fracture where the answer is uncertain
 still.
 
-{_shifted(figures["shifted"])}
+{_shifted(figures["shifted"], closer=closer)}
 
 {withheld if outlined else "No fracture is outlined in this data set: where the heat maps point was not measured."}
 """
 
 
-def _shifted(shifted: Mapping[str, Any]) -> str:
+def _shifted(shifted: Mapping[str, Any], *, closer: bool) -> str:
     """Say what radiographs as if from elsewhere are answered; `metrics.json` of before says the AUC alone."""
     shown = {name: show_figure(found) for name, found in shifted.items() if isinstance(found, Mapping)}
     at_points = ""
@@ -131,9 +131,10 @@ specific point sensitivity {shown["sensitivity_at_specific_point"]} and specific
 {shown["specificity_at_specific_point"]}, answered uncertain {shown["uncertain"]}, expected calibration error
 {shown["expected_calibration_error"]}. Each was looked at without its mirror image, and answered by the
 calibration and the points of radiographs as they are, as a site's are"""
+    size = ", drawn at the\nsize that the model reads (of which a closer look sees nothing finer)" if closer else ""
     return f"""\
-The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere, drawn at the
-size that the model reads (of which a closer look sees nothing finer): AUC {shown["auc"]}{at_points}."""
+The same radiographs zoomed, cropped, windowed, re-compressed and marked as they might come from elsewhere{size}: AUC
+{shown["auc"]}{at_points}."""
 
 
 def _coverage(figures: Mapping[str, Any]) -> str:

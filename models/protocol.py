@@ -46,9 +46,9 @@ class Answers:
     logits: Float32Array
     """Shape (samples, looks, outputs); looks as in `models.features.LOOKS`."""
     cams: Float32Array
-    """Shape (samples, 2, h, w, outputs): of the radiograph, and of its mirror image, mirrored back."""
+    """Shape (samples, 2, h, w, outputs): of the last look at the radiograph, and at its mirror image, mirrored back."""
     first_cams: Float32Array
-    """Of that shape, and of what serving draws at first."""
+    """Of the first look, which sees all of it; that shape."""
     parts: IntArray
     """Shape (samples, outputs, 4): what of the radiograph each output's maps cover after a closer look, (top, bottom,
     left, right) in pixels of the file; all 0 where they cover what serving draws at first."""
@@ -243,9 +243,9 @@ class Experiment:
     def _look_closer(
         self, network: Network, rows: IntArray, first: Answers, shifted_cams: Float32Array | None
     ) -> Answers:
-        """Return what the fracture head says after a closer look, of each look where there is more than the first two.
+        """Return what the fracture head says after a closer look, of samples as they may come from elsewhere too.
 
-        `shifted_cams` has shape (samples, h, w, outputs): those looks have one view only.
+        `shifted_cams` are the maps of those, of one view, shape (samples, h, w, outputs); None leaves them out.
         """
         assert self.recipe.second_look is not None  # noqa: S101 - asked before
         again = SecondLook(
@@ -259,19 +259,19 @@ class Experiment:
         for place in self._progress(range(len(rows)), "closer looks"):
             sample = self.samples[rows[place]]
             pixels = read_unit_pixels(sample.path)
-            seen, parts[place] = again.look(pixels, self._fit(pixels), Seen(logits[place, both], cams[place]))
+            seen, parts[place] = again.look(pixels, self._frame(pixels), Seen(logits[place, both], cams[place]))
             logits[place, both], cams[place] = seen
             if shifted_cams is not None:
                 draw = draw_of_shifted(self.recipe, int(rows[place]))
                 pixels = draw_shifted(sample, self.preprocessing, rng=draw, places=self._places)
                 one = [SHIFTED]
                 seen, _ = again.look(
-                    pixels, self._fit(pixels), Seen(logits[place, one], shifted_cams[place][np.newaxis])
+                    pixels, self._frame(pixels), Seen(logits[place, one], shifted_cams[place][np.newaxis])
                 )
                 logits[place, one] = seen.logits
         return replace(first, logits=logits, cams=cams, parts=parts)
 
-    def _fit(self, pixels: Float32Array) -> Letterbox:
+    def _frame(self, pixels: Float32Array) -> Letterbox:
         return Letterbox.around(Radiograph(pixels=pixels), size=self.recipe.image_size)
 
     @cached_property

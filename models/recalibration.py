@@ -123,7 +123,7 @@ class _Site:
 
 
 def _ask_site(model: Model, samples: Sequence[Sample], fitted: Mapping[int, IntArray], progress: Progress) -> _Site:
-    """Ask the model about all samples; `fitted` says which rows each answer speaks for."""
+    """Ask the model about the rows for which `fitted` says which answer speaks."""
     manifest = model.bundle.manifest
     place, logits = np.full(len(samples), "", "<U8"), np.zeros(len(samples))
     for number, at in fitted.items():

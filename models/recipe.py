@@ -50,7 +50,7 @@ class Recipe:
     wide_kernels: bool = field(default=False, repr=False)
     """Whether depthwise kernels of more than three pixels a side are trained too where training starts from weights."""
     second_look: float | None = field(default=None, repr=False)
-    """Share of each side that a closer look sees, around the hottest place of a fracture's map; None looks once."""
+    """Share of each side that a closer look sees, around the hottest place of a fracture's map; None takes none."""
     seed: int = 2026
     first: "Recipe | None" = None
     """What was trained before, on smaller squares say; every fold goes on from the weights that it had then."""

@@ -40,18 +40,18 @@ def measure_reference(
     """
     manifest = model.bundle.manifest
     steps = progress(range(len(samples)), "radiographs")
-    pixels = (Radiograph(pixels=read_unit_pixels(samples[row].path)) for row in steps)
+    radiographs = (Radiograph(pixels=read_unit_pixels(samples[row].path)) for row in steps)
     if manifest.task is Task.FRACTURE:
         serving = {name: answer for answer in manifest.answers for name in answer.regions}
         logits: dict[Answer, list[float]] = {answer: [] for answer in manifest.answers}
-        for sample, radiograph in zip(samples, pixels, strict=True):
+        for sample, radiograph in zip(samples, radiographs, strict=True):
             if answer := serving.get(region or sample.region):
                 logits[answer].append(model.look_for(answer.output, radiograph).logit)
         scores = [
             one for answer, said in logits.items() for one in _describe_scores(answer, np.array(said, np.float32))
         ]
         return Reference(scores=tuple(scores)) if scores else None
-    looks = [model.run(radiograph)[0] for radiograph in pixels]
+    looks = [model.run(radiograph)[0] for radiograph in radiographs]
     if manifest.task is not Task.REGION or len(looks) < LEAST:
         return None
     scope = Scope.load(model.bundle.folder / SCOPE)

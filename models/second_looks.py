@@ -1,4 +1,4 @@
-"""The closer look that serving takes, on radiographs that a fold's model did not see; see `inference.sight`."""
+"""The closer look that serving takes, asked of a network as training has it; see `inference.sight`."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -36,10 +36,10 @@ class SecondLook:
     """Of each side of what was seen first."""
 
     def look(self, pixels: Float32Array, box: Letterbox, first: Seen) -> tuple[Seen, NDArray[np.int64]]:
-        """Return what is said after the second look, and which part the map of each output covers, (outputs, 4).
+        """Return what is said after the second look, and which part the map of each output then covers, (outputs, 4).
 
         The radiograph's pixels have shape (rows, columns), and `box` is where the first look drew them. A part is (top,
-        bottom, left, right), as in `inference.preprocessing.Exposed`.
+        bottom, left, right), as in `inference.preprocessing.Exposed`, and all 0 where the map is still the first.
         """
         parts: dict[Exposed, Scores] = {}
 
@@ -56,7 +56,7 @@ class SecondLook:
             for output in range(first.logits.shape[1])
         ]
         said = Seen(np.stack([one.logits for one in sights], axis=-1), np.stack([one.cams for one in sights], axis=-1))
-        return said, np.array([one.box.exposed for one in sights], np.int64)
+        return said, np.array([one.box.exposed if one.first else (0, 0, 0, 0) for one in sights], np.int64)
 
     def _view(self, pixels: Float32Array, box: Letterbox, *, mirrored: bool) -> Scores:
         tensor = self.preprocessing.normalise(box.draw(pixels, padding=self.preprocessing.padding))

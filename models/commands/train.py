@@ -239,7 +239,7 @@ def put_first(stages: list[str], recipe: Recipe) -> Recipe:
         size, _, epochs = stage.partition(":")
         if not (size.isdigit() and epochs.isdigit() and int(size) >= SMALLEST and int(epochs)):
             raise typer.BadParameter(f"{stage}: write the side of the square and the epochs, as in 320:12")
-        earlier = replace(recipe, image_size=int(size), epochs=int(epochs), first=earlier)
+        earlier = replace(recipe, image_size=int(size), epochs=int(epochs), second_look=None, first=earlier)
     if not recipe.epochs and earlier is None:
         raise typer.BadParameter("--epochs 0 learns nothing: it needs a stage before it, as in --first 320:12")
     return replace(recipe, first=earlier)

@@ -113,5 +113,5 @@ def test_the_radiographs_used_are_those_of_the_figures_and_those_said_to_be_in_n
 def test_a_closer_look_is_stated_where_one_is_taken(fracture: Any, share: float | None) -> None:
     manifest = read_bundle(BUNDLES / "fracture").manifest.model_copy(update={"second_look": share})
     text = render_card(manifest, fracture)
-    assert ("65% of each side around the hottest place" in text) is (share is not None)
+    assert ("is looked at again, 65% of each side around the hottest place" in text) is (share is not None)
     assert ("looked at again" in text) is (share is not None)

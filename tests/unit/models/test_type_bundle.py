@@ -149,7 +149,7 @@ def test_both_runtimes_give_the_same_answer(bundles: Path) -> None:
     radiograph = Radiograph(pixels=(build_radiograph("transverse") / 4095).astype(np.float32))
     answers = [Model.load(bundle, runtime=name, threads=1).run(radiograph)[0] for name in ("onnx", "tensorflow")]
     assert np.abs(answers[0].logits - answers[1].logits).max() < 1e-4
-    assert np.abs(answers[0].cam - answers[1].cam).max() < 1e-4
+    assert np.abs(answers[0].views.cam - answers[1].views.cam).max() < 1e-4
 
 
 def build_answers(logits: list[list[float]], folds: list[int]) -> Any:
