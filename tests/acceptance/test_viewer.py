@@ -130,7 +130,7 @@ def test_the_structured_report_shows_its_box_and_label_on_the_original(open_stud
     ("name", "words"),
     [
         ("fracture", ["Fracture suspected in 1 of 1 analysed image", "Phantom, Drawn", "Not for diagnosis"]),
-        ("not analysed", ["Not analysed", "no limb", "Not for diagnosis"]),
+        ("not analysed", ["Not analysed", "No limb.", "Not for diagnosis"]),
     ],
 )
 def test_the_report_opens(open_study, results, name, words):
