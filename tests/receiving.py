@@ -12,6 +12,7 @@ from pydicom import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
+from pynetdicom.association import Association
 from pynetdicom.transport import ThreadedAssociationServer
 from raw_peer import ASSOCIATE_AC, COMMAND, EXPLICIT, LAST, RELEASE_RP, RawPeer, echo_command, status_of
 
@@ -74,12 +75,11 @@ def ends_soon(threads: Callable[[], int], within_s: float = 5) -> bool:
     return threads() == 0
 
 
-def unread(peer: RawPeer, server: ThreadedAssociationServer) -> int:
-    """Return how many bytes the peer has sent that the server's only association has not read: the kernel holds them.
+def unread(peer: RawPeer, association: Association) -> int:
+    """Return how many bytes the peer has sent that the server's association has not read: the kernel holds them.
 
     How far a process grows when it reads them tells less: it may fill what earlier tests have freed.
     """
-    (association,) = server.active_associations
     ends = ((peer.socket, termios.TIOCOUTQ), (association.dul.socket.socket, termios.FIONREAD))
     return sum(int.from_bytes(fcntl.ioctl(end.fileno(), request, bytes(4)), sys.byteorder) for end, request in ends)
 

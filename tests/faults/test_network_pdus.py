@@ -58,7 +58,7 @@ def test_stock_pynetdicom_reads_on(stock: ThreadedAssociationServer) -> None:
         peer.send(ASSOCIATE_RQ, b"", length=0xFFFFFFF0)
         for _ in range(60):
             peer.socket.sendall(MEGABYTE)
-        assert ends_soon(lambda: unread(peer, stock), within_s=30)
+        assert ends_soon(lambda: unread(peer, stock.active_associations[0]), within_s=30)
 
 
 def stream(peer: RawPeer, content: bytes) -> None:
